@@ -1,0 +1,1 @@
+//! The compiled model as plain data: plan, kernels, packed weights, predictions.

@@ -1,0 +1,1 @@
+//! Model files (ONNX, safetensors) to graph and weights.

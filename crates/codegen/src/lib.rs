@@ -1,0 +1,1 @@
+//! Fused regions to PTX kernels: layouts, schedules, tile library.

@@ -1,0 +1,1 @@
+//! Ahead-of-time tensor-graph compiler for NVIDIA GPUs: library face and command.

@@ -1,0 +1,1 @@
+//! The tensor graph: op table, verifier, .gir text, reference evaluation and cost.

@@ -1,0 +1,1 @@
+//! The pass table and its runner: rewrites, precision, layout, fusion, memory plan.

@@ -1,0 +1,1 @@
+//! A typed subset of PTX: instruction table, builder, printer, parser, verifier.

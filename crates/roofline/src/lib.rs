@@ -1,0 +1,1 @@
+//! Machines, their roofs, and what a cost can reach on them.

@@ -1,0 +1,1 @@
+//! Runs compiled models: cuda through the driver, cpu everywhere.

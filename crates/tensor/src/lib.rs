@@ -1,0 +1,1 @@
+//! Element types, symbolic shapes, host tensors, .npy files and comparison classes.
