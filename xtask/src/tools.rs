@@ -21,21 +21,9 @@ struct Tool {
 /// CUDA 13.0 is the newest release whose driver branch (R580) is widely deployed; the disassemblers were first published as wheels of
 /// their own with 13.2, and they read older cubins.
 const TOOLS: &[Tool] = &[
-    Tool {
-        binary: "ptxas",
-        wheel: "nvidia-cuda-nvcc",
-        version: "13.0.88",
-    },
-    Tool {
-        binary: "cuobjdump",
-        wheel: "nvidia-cuda-cuobjdump",
-        version: "13.2.51",
-    },
-    Tool {
-        binary: "nvdisasm",
-        wheel: "nvidia-cuda-nvdisasm",
-        version: "13.2.51",
-    },
+    Tool { binary: "ptxas", wheel: "nvidia-cuda-nvcc", version: "13.0.88" },
+    Tool { binary: "cuobjdump", wheel: "nvidia-cuda-cuobjdump", version: "13.2.51" },
+    Tool { binary: "nvdisasm", wheel: "nvidia-cuda-nvdisasm", version: "13.2.51" },
 ];
 
 impl Tool {
@@ -54,10 +42,7 @@ impl Tool {
 }
 
 fn tools_dir() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("xtask lies in the workspace root")
-        .join("tools")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace root").join("tools")
 }
 
 /// Says which tools are in place; an error when one is missing or from another wheel than the pinned one.
@@ -66,22 +51,14 @@ pub fn check() -> Result<()> {
     let mut missing = 0;
     for tool in TOOLS {
         if in_place(&dir, tool) {
-            println!(
-                "{:<10} {} ({})",
-                tool.binary,
-                dir.join("bin").join(tool.file_name()).display(),
-                tool.pin()
-            );
+            println!("{:<10} {} ({})", tool.binary, dir.join("bin").join(tool.file_name()).display(), tool.pin());
         } else {
             println!("{:<10} missing ({})", tool.binary, tool.pin());
             missing += 1;
         }
     }
     if missing > 0 {
-        bail!(
-            "{missing} of {} tools are missing: run `cargo xtask tools`",
-            TOOLS.len()
-        );
+        bail!("{missing} of {} tools are missing: run `cargo xtask tools`", TOOLS.len());
     }
     Ok(())
 }
@@ -89,8 +66,7 @@ pub fn check() -> Result<()> {
 /// Fetches every tool that is not in place yet.
 pub fn fetch() -> Result<()> {
     let dir = tools_dir();
-    fs::create_dir_all(dir.join("bin"))
-        .with_context(|| format!("cannot create `{}`", dir.join("bin").display()))?;
+    fs::create_dir_all(dir.join("bin")).with_context(|| format!("cannot create `{}`", dir.join("bin").display()))?;
     for tool in TOOLS {
         if in_place(&dir, tool) {
             println!("{:<10} already there ({})", tool.binary, tool.pin());
@@ -101,8 +77,7 @@ pub fn fetch() -> Result<()> {
         let unpacked = dir.join(format!("unpacked-{}-{}", tool.binary, std::process::id()));
         let placed = install(tool, &unpacked).and_then(|()| place(&dir, tool, &unpacked));
         if unpacked.exists() {
-            fs::remove_dir_all(&unpacked)
-                .with_context(|| format!("cannot remove `{}`", unpacked.display()))?;
+            fs::remove_dir_all(&unpacked).with_context(|| format!("cannot remove `{}`", unpacked.display()))?;
         }
         println!("{:<10} {}", tool.binary, placed?.display());
     }
@@ -111,8 +86,7 @@ pub fn fetch() -> Result<()> {
 
 fn in_place(dir: &Path, tool: &Tool) -> bool {
     let recorded = fs::read_to_string(dir.join("pins.txt")).unwrap_or_default();
-    dir.join("bin").join(tool.file_name()).is_file()
-        && recorded.lines().any(|line| line == tool.record())
+    dir.join("bin").join(tool.file_name()).is_file() && recorded.lines().any(|line| line == tool.record())
 }
 
 /// Unpacks the wheel of `tool` into `target`.
@@ -129,12 +103,10 @@ fn install(tool: &Tool, target: &Path) -> Result<()> {
         ":all:",
         "--target",
     ];
-    let output = Command::new("python3")
-        .args(pip)
-        .arg(target)
-        .arg(tool.pin())
-        .output()
-        .context("cannot run `python3`: install Python 3 with pip, or put `ptxas` of a CUDA toolkit on PATH instead")?;
+    let output =
+        Command::new("python3").args(pip).arg(target).arg(tool.pin()).output().context(
+            "cannot run `python3`: install Python 3 with pip, or put `ptxas` of a CUDA toolkit on PATH instead",
+        )?;
     if !output.status.success() {
         bail!(
             "pip could not install `{}` ({}); it needs a package index or network:\n{}",
@@ -148,33 +120,19 @@ fn install(tool: &Tool, target: &Path) -> Result<()> {
 
 /// Moves the executable out of the unpacked wheel and records its pin.
 fn place(dir: &Path, tool: &Tool, unpacked: &Path) -> Result<PathBuf> {
-    let found = find(unpacked, &tool.file_name())?.with_context(|| {
-        format!(
-            "the wheel `{}` has no file `bin/{}`",
-            tool.pin(),
-            tool.file_name()
-        )
-    })?;
+    let found = find(unpacked, &tool.file_name())?
+        .with_context(|| format!("the wheel `{}` has no file `bin/{}`", tool.pin(), tool.file_name()))?;
     let executable = dir.join("bin").join(tool.file_name());
-    fs::rename(&found, &executable).with_context(|| {
-        format!(
-            "cannot move `{}` to `{}`",
-            found.display(),
-            executable.display()
-        )
-    })?;
+    fs::rename(&found, &executable)
+        .with_context(|| format!("cannot move `{}` to `{}`", found.display(), executable.display()))?;
 
     let pins = dir.join("pins.txt");
     let other_lines = fs::read_to_string(&pins).unwrap_or_default();
-    let mut lines: Vec<String> = other_lines
-        .lines()
-        .filter(|line| !line.starts_with(&format!("{} ", tool.binary)))
-        .map(String::from)
-        .collect();
+    let mut lines: Vec<String> =
+        other_lines.lines().filter(|line| !line.starts_with(&format!("{} ", tool.binary))).map(String::from).collect();
     lines.push(tool.record());
     lines.sort();
-    fs::write(&pins, lines.join("\n") + "\n")
-        .with_context(|| format!("cannot write `{}`", pins.display()))?;
+    fs::write(&pins, lines.join("\n") + "\n").with_context(|| format!("cannot write `{}`", pins.display()))?;
     Ok(executable)
 }
 
@@ -182,9 +140,7 @@ fn place(dir: &Path, tool: &Tool, unpacked: &Path) -> Result<PathBuf> {
 fn find(dir: &Path, name: &str) -> Result<Option<PathBuf>> {
     let mut pending = vec![dir.to_path_buf()];
     while let Some(folder) = pending.pop() {
-        for entry in
-            fs::read_dir(&folder).with_context(|| format!("cannot read `{}`", folder.display()))?
-        {
+        for entry in fs::read_dir(&folder).with_context(|| format!("cannot read `{}`", folder.display()))? {
             let path = entry?.path();
             if path.is_dir() {
                 pending.push(path);
