@@ -208,7 +208,8 @@ impl Mul for Dim {
                 let mut monomial = a.clone();
                 monomial.extend(b.iter().cloned());
                 monomial.sort();
-                product = product + Dim { terms: BTreeMap::from([(monomial, ca.saturating_mul(*cb))]) };
+                let term = Dim { terms: BTreeMap::from([(monomial, ca.saturating_mul(*cb))]) };
+                product = product.add(term);
             }
         }
         product

@@ -5,6 +5,7 @@
 pub mod compare;
 pub mod dim;
 pub mod dtype;
+pub mod mapped_file;
 pub mod npy;
 pub mod random;
 pub mod scalar;
