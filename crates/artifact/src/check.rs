@@ -102,8 +102,14 @@ impl<'a> Checker<'a> {
     }
 
     fn step(&mut self, place: &str, plan: &TargetPlan, step: &Step) {
-        for buffer in step.buffers() {
+        for buffer in step.reads() {
             self.buffer(place, plan, buffer);
+        }
+        for buffer in step.writes() {
+            self.buffer(place, plan, buffer);
+            if matches!(buffer.space, Space::Input(_) | Space::Weight(_)) {
+                self.fault(place, format!("writes {buffer}: inputs and weights are read only"));
+            }
         }
         let predicted = step.predicted.as_ref().map(|prediction| prediction.seconds);
         for number in step.cost.flops.values().copied().chain(predicted) {
@@ -114,28 +120,18 @@ impl<'a> Checker<'a> {
         match &step.action {
             Action::Launch(launch) => self.launch(place, plan, launch),
             Action::Fill { target, .. } => {
-                self.writable(place, target);
                 if target.offset % 4 != 0 || target.bytes % 4 != 0 {
                     self.fault(place, format!("fills {target}, which is not made of whole words"));
                 }
             }
             Action::Copy { source, target } => {
-                self.writable(place, target);
                 if source.bytes != target.bytes {
                     self.fault(place, format!("copies {source} to {target}: lengths differ"));
                 }
-                let apart = source.offset.saturating_add(source.bytes) <= target.offset
-                    || target.offset.saturating_add(target.bytes) <= source.offset;
-                if source.space == target.space && !apart {
+                if source.overlaps(target) {
                     self.fault(place, format!("copies {source} to {target}: they overlap"));
                 }
             }
-        }
-    }
-
-    fn writable(&mut self, place: &str, target: &BufferRef) {
-        if matches!(target.space, Space::Input(_) | Space::Weight(_)) {
-            self.fault(place, format!("writes {target}: inputs and weights are read only"));
         }
     }
 

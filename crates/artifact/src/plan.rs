@@ -184,8 +184,12 @@ pub struct Launch {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Arg {
-    /// A 64-bit address.
-    Buffer(BufferRef),
+    /// A 64-bit address of memory that the kernel reads.
+    Read(BufferRef),
+    /// A 64-bit address of memory that the kernel writes, every byte of it, without reading it first.
+    Write(BufferRef),
+    /// A 64-bit address of memory that the kernel reads and writes, or writes in part.
+    Update(BufferRef),
     /// A 32-bit word.
     U32(u32),
     /// A 64-bit word.
@@ -203,7 +207,7 @@ impl Arg {
     /// Size of the parameter, which is also its alignment.
     pub fn bytes(&self) -> u32 {
         match self {
-            Arg::Buffer(_) | Arg::U64(_) => 8,
+            Arg::Read(_) | Arg::Write(_) | Arg::Update(_) | Arg::U64(_) => 8,
             Arg::U32(_) | Arg::F32Bits(_) => 4,
         }
     }
@@ -289,20 +293,44 @@ impl Step {
         }
     }
 
-    /// Every range of memory that the step is given, in argument order.
-    pub fn buffers(&self) -> Vec<BufferRef> {
+    /// Ranges that the step reads, in argument order.
+    pub fn reads(&self) -> Vec<BufferRef> {
         match &self.action {
             Action::Launch(launch) => launch
                 .args
                 .iter()
                 .filter_map(|arg| match arg {
-                    Arg::Buffer(buffer) => Some(*buffer),
-                    Arg::U32(_) | Arg::U64(_) | Arg::F32Bits(_) => None,
+                    Arg::Read(buffer) | Arg::Update(buffer) => Some(*buffer),
+                    Arg::Write(_) | Arg::U32(_) | Arg::U64(_) | Arg::F32Bits(_) => None,
                 })
                 .collect(),
-            Action::Fill { target, .. } => vec![*target],
-            Action::Copy { source, target } => vec![*source, *target],
+            Action::Fill { .. } => Vec::new(),
+            Action::Copy { source, .. } => vec![*source],
         }
+    }
+
+    /// Ranges that the step writes, in argument order.
+    pub fn writes(&self) -> Vec<BufferRef> {
+        match &self.action {
+            Action::Launch(launch) => launch
+                .args
+                .iter()
+                .filter_map(|arg| match arg {
+                    Arg::Write(buffer) | Arg::Update(buffer) => Some(*buffer),
+                    Arg::Read(_) | Arg::U32(_) | Arg::U64(_) | Arg::F32Bits(_) => None,
+                })
+                .collect(),
+            Action::Fill { target, .. } | Action::Copy { target, .. } => vec![*target],
+        }
+    }
+}
+
+impl BufferRef {
+    /// Whether the two ranges share a byte.
+    pub fn overlaps(&self, other: &BufferRef) -> bool {
+        self.space == other.space
+            && self.offset < other.offset.saturating_add(other.bytes)
+            && other.offset < self.offset.saturating_add(self.bytes)
     }
 }
 

@@ -86,13 +86,21 @@ fn ranges_cannot_wrap_around() {
 }
 
 #[test]
-fn copies_and_fills_write_where_they_may() {
+fn steps_write_where_they_may() {
     let onto_input = faults(|a| {
         if let Action::Copy { target, .. } = &mut a.plans[0].steps[2].action {
             target.space = gable_artifact::Space::Input(0);
         }
     });
     assert!(onto_input[0].contains("inputs and weights are read only"), "{onto_input:?}");
+    let launched = faults(|a| {
+        launch(a).args.push(gable_artifact::Arg::Update(gable_artifact::BufferRef {
+            space: gable_artifact::Space::Weight(0),
+            offset: 0,
+            bytes: 64,
+        }));
+    });
+    assert_eq!(launched, ["plan sm_90a, step 0 (scale): writes weight 0[0, +64]: inputs and weights are read only"]);
     let overlapping = faults(|a| {
         if let Action::Copy { target, .. } = &mut a.plans[0].steps[2].action {
             (target.space, target.offset) = (gable_artifact::Space::Arena, 32);

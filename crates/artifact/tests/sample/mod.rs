@@ -32,9 +32,9 @@ pub fn artifact() -> Artifact {
             action: Action::Launch(launch(
                 0,
                 vec![
-                    Arg::Buffer(buffer(Space::Input(0))),
-                    Arg::Buffer(buffer(Space::Weight(0))),
-                    Arg::Buffer(buffer(Space::Arena)),
+                    Arg::Read(buffer(Space::Input(0))),
+                    Arg::Read(buffer(Space::Weight(0))),
+                    Arg::Write(buffer(Space::Arena)),
                     Arg::U32(16),
                     Arg::U64(1 << 40),
                     Arg::f32(f32::NAN),
