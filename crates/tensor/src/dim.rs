@@ -202,17 +202,18 @@ impl Mul for Dim {
     type Output = Dim;
 
     fn mul(self, other: Dim) -> Dim {
-        let mut product = Dim::known(0);
+        let mut terms = BTreeMap::new();
         for (a, ca) in &self.terms {
             for (b, cb) in &other.terms {
                 let mut monomial = a.clone();
                 monomial.extend(b.iter().cloned());
                 monomial.sort();
-                let term = Dim { terms: BTreeMap::from([(monomial, ca.saturating_mul(*cb))]) };
-                product = product.add(term);
+                let entry = terms.entry(monomial).or_insert(0i64);
+                *entry = entry.saturating_add(ca.saturating_mul(*cb));
             }
         }
-        product
+        terms.retain(|_, c| *c != 0);
+        Dim { terms }
     }
 }
 
