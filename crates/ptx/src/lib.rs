@@ -1,1 +1,37 @@
 //! A typed subset of PTX: instruction table, builder, printer, parser, verifier.
+//!
+//! PTX is NVIDIA's virtual machine language; `ptxas` or the driver makes machine code of it. This crate knows the forms that a tensor
+//! compiler emits, one row each in `table`: from the row come the methods of `KernelBuilder`, the text, the way back from the
+//! text, and the checks. It knows nothing of tensors, nor of devices.
+//!
+//! Way in: `KernelBuilder` writes a `Kernel`, kernels make a `Module` for a `Target`. Way out: `Module::to_string()`.
+
+mod builder;
+mod dynamic;
+mod flow;
+mod form;
+mod inst;
+pub mod meaning;
+mod module;
+mod operand;
+mod register;
+mod scalar;
+pub mod slot;
+mod table;
+mod target;
+
+pub use builder::{Assign, KernelBuilder, LocalArray, SharedArray};
+pub use dynamic::EmitError;
+pub use form::{DstSlot, Effect, Floor, Form, Opcode, Pipe, Slot};
+pub use inst::{Guard, Inst, Statement};
+pub use module::{Array, DYNAMIC_SHARED, Kernel, Module, Param};
+pub use operand::{
+    Address, AddressSpace, Base, Global, Label, Local, Offset, Operand, Place, Shared, Src, Symbol,
+    Value,
+};
+pub use register::{B16, B32, B64, Class, ClassError, F32, F64, Pred, R, Reg, RegisterClass};
+pub use scalar::{ScalarType, Space};
+pub use target::{
+    Family, Feature, MAX_THREADS_PER_CTA, PtxVersion, STATIC_SHARED_BYTES, Target, TargetRow,
+    UnknownTarget,
+};

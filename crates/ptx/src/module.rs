@@ -1,0 +1,219 @@
+//! Modules and kernels as data, and their text.
+//!
+//! The text is a function of the data: registers are declared by their highest number, everything else is printed in the
+//! order in which it stands. `parse` reads the text back into an equal module.
+
+use std::fmt;
+
+use crate::inst::{Inst, Statement};
+use crate::operand::{Base, Operand, Symbol};
+use crate::register::{Class, Reg};
+use crate::scalar::ScalarType;
+use crate::target::{PtxVersion, Target};
+
+/// The name of the array that a launch sizes. A module has one, so kernels share the name.
+pub const DYNAMIC_SHARED: &str = "dynamic_shared";
+
+/// A PTX file: kernels for one target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Module {
+    /// The version of the language.
+    pub version: PtxVersion,
+    /// The machine.
+    pub target: Target,
+    /// Alignment in bytes of the dynamic shared memory, where a kernel uses it.
+    pub dynamic_shared_align: Option<u32>,
+    /// The kernels.
+    pub kernels: Vec<Kernel>,
+}
+
+/// One `.entry`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Kernel {
+    /// Its name, by which it is launched.
+    pub name: String,
+    /// What the launch passes, in order.
+    pub params: Vec<Param>,
+    /// `.maxntid`: the launch has no more threads in each direction.
+    pub max_threads: Option<[u32; 3]>,
+    /// `.reqntid`: the launch has exactly these.
+    pub required_threads: Option<[u32; 3]>,
+    /// `.minnctapersm`: so many CTAs fit one SM, which bounds the registers.
+    pub min_ctas_per_sm: Option<u32>,
+    /// Static shared memory.
+    pub shared: Vec<Array>,
+    /// Arrays of each thread.
+    pub local: Vec<Array>,
+    /// Alignment in bytes that it asks of the dynamic shared memory, where it uses it.
+    /// Not part of its text: the module declares the array.
+    pub dynamic_shared_align: Option<u32>,
+    /// The instructions.
+    pub body: Vec<Statement>,
+}
+
+/// A parameter of a kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Param {
+    /// Its name.
+    pub name: Symbol,
+    /// Its type; pointers are `U64`.
+    pub ty: ScalarType,
+}
+
+/// A named array of bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Array {
+    /// Its name.
+    pub name: Symbol,
+    /// Its size.
+    pub bytes: u32,
+    /// Its alignment in bytes, a power of two.
+    pub align: u32,
+}
+
+impl Module {
+    /// A module of the lowest PTX version that has the target and every instruction of the kernels.
+    pub fn new(target: Target, kernels: Vec<Kernel>) -> Self {
+        let mut module = Module {
+            version: target.row().lowest_ptx,
+            target,
+            dynamic_shared_align: None,
+            kernels: Vec::new(),
+        };
+        for kernel in kernels {
+            module.push(kernel);
+        }
+        module
+    }
+
+    /// Adds a kernel, raising the version where it needs that.
+    pub fn push(&mut self, kernel: Kernel) {
+        let needed = kernel.insts().map(|inst| inst.op.form().floor.ptx).max();
+        self.version = self.version.max(needed.unwrap_or(self.version));
+        self.dynamic_shared_align = self.dynamic_shared_align.max(kernel.dynamic_shared_align);
+        self.kernels.push(kernel);
+        // One array serves all kernels, with the strictest alignment.
+        for kernel in &mut self.kernels {
+            if kernel.dynamic_shared_align.is_some() {
+                kernel.dynamic_shared_align = self.dynamic_shared_align;
+            }
+        }
+    }
+
+    /// The kernel of that name.
+    pub fn kernel(&self, name: &str) -> Option<&Kernel> {
+        self.kernels.iter().find(|kernel| kernel.name == name)
+    }
+}
+
+impl Kernel {
+    /// The instructions of the body in order.
+    pub fn insts(&self) -> impl Iterator<Item = &Inst> {
+        self.body.iter().filter_map(|statement| match statement {
+            Statement::Inst(inst) => Some(inst),
+            _ => None,
+        })
+    }
+
+    /// Static shared memory in bytes, padding between the arrays included.
+    pub fn static_shared_bytes(&self) -> u64 {
+        self.shared.iter().fold(0, |end, array| {
+            end.next_multiple_of(u64::from(array.align.max(1))) + u64::from(array.bytes)
+        })
+    }
+
+    /// How many registers of `class` the text declares.
+    pub fn register_count(&self, class: Class) -> u32 {
+        self.insts()
+            .flat_map(registers)
+            .filter(|reg| reg.class == class)
+            .map(|reg| reg.index.saturating_add(1))
+            .max()
+            .unwrap_or(0)
+    }
+}
+
+/// Every register that an instruction names.
+pub(crate) fn registers(inst: &Inst) -> Vec<Reg> {
+    let mut regs: Vec<Reg> = inst.guard.iter().map(|guard| guard.pred).collect();
+    regs.extend(&inst.dst);
+    regs.extend(sources(inst));
+    regs
+}
+
+/// The registers that an instruction reads, its guard left out.
+pub(crate) fn sources(inst: &Inst) -> Vec<Reg> {
+    let mut regs = Vec::new();
+    for operand in &inst.src {
+        match operand {
+            Operand::Value(value) => regs.extend(value.as_reg()),
+            Operand::Vector(values) => regs.extend(values.iter().filter_map(|v| v.as_reg())),
+            Operand::Address(place) => {
+                if let Base::Reg(reg) = place.base {
+                    regs.push(reg);
+                }
+            }
+            Operand::Symbol(_) | Operand::Label(_) => {}
+        }
+    }
+    regs
+}
+
+impl fmt::Display for Module {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, ".version {}", self.version)?;
+        writeln!(f, ".target {}", self.target)?;
+        writeln!(f, ".address_size 64")?;
+        if let Some(align) = self.dynamic_shared_align {
+            writeln!(
+                f,
+                "\n.extern .shared .align {align} .b8 {DYNAMIC_SHARED}[];"
+            )?;
+        }
+        for kernel in &self.kernels {
+            write!(f, "\n{kernel}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, ".visible .entry {}(", self.name)?;
+        for (i, param) in self.params.iter().enumerate() {
+            let separator = if i == 0 { "" } else { "," };
+            write!(f, "{separator}\n    .param .{} {}", param.ty, param.name)?;
+        }
+        writeln!(f, "{})", if self.params.is_empty() { "" } else { "\n" })?;
+        if let Some([x, y, z]) = self.max_threads {
+            writeln!(f, ".maxntid {x}, {y}, {z}")?;
+        }
+        if let Some([x, y, z]) = self.required_threads {
+            writeln!(f, ".reqntid {x}, {y}, {z}")?;
+        }
+        if let Some(count) = self.min_ctas_per_sm {
+            writeln!(f, ".minnctapersm {count}")?;
+        }
+        writeln!(f, "{{")?;
+        for class in Class::ALL {
+            let count = self.register_count(class);
+            if count > 0 {
+                writeln!(f, "    .reg .{class} %{}<{count}>;", class.prefix())?;
+            }
+        }
+        for (space, arrays) in [("shared", &self.shared), ("local", &self.local)] {
+            for Array { name, bytes, align } in arrays {
+                writeln!(f, "    .{space} .align {align} .b8 {name}[{bytes}];")?;
+            }
+        }
+        for statement in &self.body {
+            match statement {
+                Statement::Inst(inst) => writeln!(f, "    {inst}")?,
+                Statement::Label(label) => writeln!(f, "{label}:")?,
+                Statement::Comment(text) => writeln!(f, "    // {text}")?,
+                Statement::NoUnroll => writeln!(f, "    .pragma \"nounroll\";")?,
+            }
+        }
+        writeln!(f, "}}")
+    }
+}

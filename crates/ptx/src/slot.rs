@@ -1,0 +1,264 @@
+//! Operand kinds as types, which the rows of the table name.
+//!
+//! A type that implements `Source` can stand right of the `<-` of a row, one that implements `Destination` left of it.
+//! The types decide the signature of the builder's method and the `Slot` of the row, so that the two cannot differ.
+
+use std::marker::PhantomData;
+
+use crate::builder::KernelBuilder;
+use crate::form::{DstSlot, Slot};
+use crate::operand::{Address, AddressSpace, Label, Operand, Src, Symbol, Value};
+use crate::register::{B16, B32, B64, Class, F32, F64, Pred, R, Reg, RegisterClass};
+use crate::scalar::{ScalarType, Space};
+
+/// A kind of operand that is read.
+pub trait Source {
+    /// What the builder's method takes.
+    type Arg;
+    /// The same for code that only knows the row.
+    const SLOT: Slot;
+    /// The argument as an operand.
+    fn operand(arg: Self::Arg) -> Operand;
+}
+
+/// A kind of result.
+pub trait Destination {
+    /// What the builder's method returns.
+    type Regs: Copy;
+    /// The same for code that only knows the row.
+    const SLOT: Option<DstSlot>;
+    /// Registers that no instruction uses yet.
+    fn fresh(builder: &mut KernelBuilder) -> Self::Regs;
+    /// The registers in order.
+    fn registers(regs: Self::Regs) -> Vec<Reg>;
+}
+
+macro_rules! class_slots {
+    ($($Class:ident),*) => { $(
+        impl Source for $Class {
+            type Arg = Src<$Class>;
+            const SLOT: Slot = Slot::Value(Class::$Class);
+            fn operand(arg: Src<$Class>) -> Operand {
+                Operand::Value(arg.into())
+            }
+        }
+    )* };
+}
+class_slots!(B16, B32, B64, F32, F64);
+
+impl Source for Pred {
+    type Arg = R<Pred>;
+    const SLOT: Slot = Slot::Reg(Class::Pred);
+    fn operand(arg: R<Pred>) -> Operand {
+        Operand::from(arg)
+    }
+}
+
+impl<C: RegisterClass> Destination for C {
+    type Regs = R<C>;
+    const SLOT: Option<DstSlot> = Some(DstSlot::Reg(C::CLASS));
+    fn fresh(builder: &mut KernelBuilder) -> R<C> {
+        builder.fresh()
+    }
+    fn registers(regs: R<C>) -> Vec<Reg> {
+        vec![regs.reg()]
+    }
+}
+
+/// A register where a constant may not stand.
+pub struct RegisterOnly<C>(PhantomData<C>);
+
+impl<C: RegisterClass> Source for RegisterOnly<C> {
+    type Arg = R<C>;
+    const SLOT: Slot = Slot::Reg(C::CLASS);
+    fn operand(arg: R<C>) -> Operand {
+        Operand::from(arg)
+    }
+}
+
+impl<C: RegisterClass> Destination for RegisterOnly<C> {
+    type Regs = R<C>;
+    const SLOT: Option<DstSlot> = Some(DstSlot::Reg(C::CLASS));
+    fn fresh(builder: &mut KernelBuilder) -> R<C> {
+        builder.fresh()
+    }
+    fn registers(regs: R<C>) -> Vec<Reg> {
+        vec![regs.reg()]
+    }
+}
+
+/// `N` values in braces.
+pub struct Vector<C, const N: usize>(PhantomData<C>);
+
+/// The argument for a `Vector` operand: an array of registers or of constants.
+pub struct SrcVector<C, const N: usize>([Src<C>; N]);
+
+impl<C, T: Into<Src<C>>, const N: usize> From<[T; N]> for SrcVector<C, N> {
+    fn from(values: [T; N]) -> Self {
+        SrcVector(values.map(Into::into))
+    }
+}
+
+impl<C: RegisterClass, const N: usize> Source for Vector<C, N> {
+    type Arg = SrcVector<C, N>;
+    const SLOT: Slot = Slot::Vector(C::CLASS, N as u8);
+    fn operand(arg: SrcVector<C, N>) -> Operand {
+        Operand::Vector(arg.0.into_iter().map(Value::from).collect())
+    }
+}
+
+impl<C: RegisterClass, const N: usize> Destination for Vector<C, N> {
+    type Regs = [R<C>; N];
+    const SLOT: Option<DstSlot> = Some(DstSlot::Vector(C::CLASS, N as u8));
+    fn fresh(builder: &mut KernelBuilder) -> [R<C>; N] {
+        std::array::from_fn(|_| builder.fresh())
+    }
+    fn registers(regs: [R<C>; N]) -> Vec<Reg> {
+        regs.into_iter().map(R::reg).collect()
+    }
+}
+
+/// Names of the vectors that rows use.
+pub mod vectors {
+    use super::{RegisterOnly, Vector};
+    use crate::register;
+
+    /// A 16-bit register where a constant may not stand.
+    pub type RegB16 = RegisterOnly<register::B16>;
+    /// A 32-bit register where a constant may not stand.
+    pub type RegB32 = RegisterOnly<register::B32>;
+    /// A 64-bit register where a constant may not stand.
+    pub type RegB64 = RegisterOnly<register::B64>;
+    /// An f32 register where a constant may not stand.
+    pub type RegF32 = RegisterOnly<register::F32>;
+    /// An f64 register where a constant may not stand.
+    pub type RegF64 = RegisterOnly<register::F64>;
+    /// `{a, b}`
+    pub type B16x2 = Vector<register::B16, 2>;
+    /// `{a, b, c, d}`
+    pub type B16x4 = Vector<register::B16, 4>;
+    /// `{a}`
+    pub type B32x1 = Vector<register::B32, 1>;
+    /// `{a, b}`
+    pub type B32x2 = Vector<register::B32, 2>;
+    /// `{a, b, c, d}`
+    pub type B32x4 = Vector<register::B32, 4>;
+    /// `{a, b}`
+    pub type B64x2 = Vector<register::B64, 2>;
+    /// `{a, b}`
+    pub type F32x2 = Vector<register::F32, 2>;
+    /// `{a, b, c, d}`
+    pub type F32x4 = Vector<register::F32, 4>;
+    /// `{a, b}`
+    pub type F64x2 = Vector<register::F64, 2>;
+}
+
+/// No result.
+pub struct Nothing;
+
+impl Destination for Nothing {
+    type Regs = ();
+    const SLOT: Option<DstSlot> = None;
+    fn fresh(_: &mut KernelBuilder) {}
+    fn registers((): ()) -> Vec<Reg> {
+        Vec::new()
+    }
+}
+
+/// `d|p`: 32 bits and a predicate.
+pub struct B32AndPred;
+
+impl Destination for B32AndPred {
+    type Regs = (R<B32>, R<Pred>);
+    const SLOT: Option<DstSlot> = Some(DstSlot::WithPred(Class::B32));
+    fn fresh(builder: &mut KernelBuilder) -> (R<B32>, R<Pred>) {
+        (builder.fresh(), builder.fresh())
+    }
+    fn registers((value, pred): (R<B32>, R<Pred>)) -> Vec<Reg> {
+        vec![value.reg(), pred.reg()]
+    }
+}
+
+impl<S: AddressSpace> Source for S {
+    type Arg = Address<S>;
+    const SLOT: Slot = Slot::Address(S::SPACE);
+    fn operand(arg: Address<S>) -> Operand {
+        Operand::Address(arg.into())
+    }
+}
+
+macro_rules! param_slots {
+    ($($Marker:ident: $Type:ident;)*) => { $(
+        #[doc = concat!("`[name]` of a parameter of type `", stringify!($Type), "`.")]
+        pub struct $Marker;
+        impl Source for $Marker {
+            type Arg = Symbol;
+            const SLOT: Slot = Slot::Param(ScalarType::$Type);
+            fn operand(arg: Symbol) -> Operand {
+                Operand::Address(arg.into())
+            }
+        }
+    )* };
+}
+param_slots! {
+    ParamB16: B16;
+    ParamU32: U32;
+    ParamU64: U64;
+    ParamF32: F32;
+    ParamF64: F64;
+}
+
+macro_rules! symbol_slots {
+    ($($Marker:ident: $Space:ident;)*) => { $(
+        #[doc = concat!("The name of an array in space `", stringify!($Space), "`.")]
+        pub struct $Marker;
+        impl Source for $Marker {
+            type Arg = Symbol;
+            const SLOT: Slot = Slot::Symbol(Space::$Space);
+            fn operand(arg: Symbol) -> Operand {
+                Operand::Symbol(arg)
+            }
+        }
+    )* };
+}
+symbol_slots! {
+    SharedSymbol: Shared;
+    LocalSymbol: Local;
+}
+
+/// A label.
+pub struct Jump;
+
+impl Source for Jump {
+    type Arg = Label;
+    const SLOT: Slot = Slot::Label;
+    fn operand(arg: Label) -> Operand {
+        Operand::Label(arg)
+    }
+}
+
+macro_rules! constant_slots {
+    ($($(#[$doc:meta])* $Marker:ident = $slot:expr;)*) => { $(
+        $(#[$doc])*
+        pub struct $Marker;
+        impl Source for $Marker {
+            type Arg = u32;
+            const SLOT: Slot = $slot;
+            fn operand(arg: u32) -> Operand {
+                Operand::Value(Value::from(arg))
+            }
+        }
+    )* };
+}
+constant_slots! {
+    /// Bytes of one `cp.async.ca`.
+    CopyBytes = Slot::OneOf(&[4, 8, 16]);
+    /// Bytes of one `cp.async.cg`.
+    CopyBytes16 = Slot::OneOf(&[16]);
+    /// Groups of asynchronous copies that may stay pending.
+    Pending = Slot::Constant(0, 62);
+    /// A truth table of three inputs; a, b, c are 0xF0, 0xCC, 0xAA.
+    TruthTable = Slot::Constant(0, 255);
+    /// Number of a barrier of the CTA.
+    BarrierId = Slot::Constant(0, 15);
+}
