@@ -20,6 +20,9 @@ pub struct Builder {
     pub graph: Graph,
     /// The parameters so far.
     pub weights: Weights,
+    /// Whether an op whose operands are all [`Const`]s, and whose result is small enough to be one, is evaluated when
+    /// it is added. Off at first: what is written is what the graph holds.
+    pub folds: bool,
     origin: Option<String>,
 }
 
@@ -45,7 +48,7 @@ impl Builder {
 
     /// Goes on with an existing module.
     pub fn over(module: Module) -> Builder {
-        Builder { graph: module.graph, weights: module.weights, origin: None }
+        Builder { graph: module.graph, weights: module.weights, ..Builder::default() }
     }
 
     /// The module built.
@@ -60,9 +63,37 @@ impl Builder {
 
     /// Adds any op.
     pub fn add(&mut self, op: impl Into<Op>, operands: &[NodeId]) -> Built {
+        let op = op.into();
+        let op = match self.folded(&op, operands)? {
+            Some(value) => return self.add_kept(Const { value }.into(), &[]),
+            None => op,
+        };
+        self.add_kept(op, operands)
+    }
+
+    fn add_kept(&mut self, op: Op, operands: &[NodeId]) -> Built {
         let id = self.graph.add(op, operands)?;
         self.graph.node_mut(id).origin = self.origin.clone();
         Ok(id)
+    }
+
+    /// The value of `op` when it is to be evaluated at once; see [`Builder::folds`].
+    fn folded(&self, op: &Op, operands: &[NodeId]) -> Result<Option<Tensor>, OpError> {
+        if !self.folds || operands.is_empty() {
+            return Ok(None);
+        }
+        op.info().check_arity(operands.len())?;
+        let types: Vec<&Type> = operands.iter().map(|&id| self.ty(id)).collect();
+        // The count of a symbolic type saturates where that of a concrete one, which is only for verified graphs, wraps.
+        let small = |ty: &Type| ty.len().value().is_some_and(|n| (0..=MAX_INLINE_ELEMENTS as i64).contains(&n));
+        let out = Some(op.def().infer(&types)?).filter(small).and_then(|ty| ty.concrete());
+        let value = |&id: &NodeId| match self.graph.op(id) {
+            Op::Const(constant) => Some(&constant.value),
+            _ => None,
+        };
+        let values: Option<Vec<&Tensor>> = operands.iter().map(value).collect();
+        let (Some(out), Some(values)) = (out, values) else { return Ok(None) };
+        op.def().eval(&values, &out).map(Some)
     }
 
     /// The type of a value.
@@ -247,4 +278,24 @@ pub fn broadcast_shape(a: &[Dim], b: &[Dim]) -> Result<Vec<Dim>, OpError> {
             (x, y) => Err(OpError::new(format!("sizes {x} and {y} do not broadcast"))),
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folding_builder_evaluates_small_constants_only() {
+        let mut b = Builder { folds: true, ..Builder::new("shapes") };
+        let x = b.input("x", Type::new(DType::I64, [2i64]));
+        let two = b.constant(Tensor::from_vec([2], &[2i64, 3])).expect("valid");
+        let sum = b.plus(two, two).expect("valid");
+        assert_eq!(b.graph.op(sum), &Const { value: Tensor::from_vec([2], &[4i64, 6]) }.into());
+        let large = b.broadcast_to(sum, &[Dim::known(1 << 40), Dim::known(2)]).expect("valid");
+        let of_input = b.plus(x, sum).expect("valid");
+        let huge = b.broadcast_to(sum, &[Dim::known(1 << 62), Dim::known(1 << 62), Dim::known(2)]).expect("valid");
+        for kept in [large, huge, of_input] {
+            assert!(!matches!(b.graph.op(kept), Op::Const(_)));
+        }
+    }
 }
