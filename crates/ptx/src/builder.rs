@@ -92,9 +92,7 @@ impl KernelBuilder {
     /// A line or more of text before the next instruction.
     pub fn comment(&mut self, text: impl AsRef<str>) {
         for line in text.as_ref().lines() {
-            self.kernel
-                .body
-                .push(Statement::Comment(line.trim().to_owned()));
+            self.kernel.body.push(Statement::Comment(line.trim().to_owned()));
         }
     }
 
@@ -110,10 +108,7 @@ impl KernelBuilder {
 
     /// The same with the class as a value.
     pub fn fresh_reg(&mut self, class: Class) -> Reg {
-        Reg {
-            class,
-            index: self.next_index(class),
-        }
+        Reg { class, index: self.next_index(class) }
     }
 
     fn next_index(&mut self, class: Class) -> u32 {
@@ -124,12 +119,7 @@ impl KernelBuilder {
 
     /// Adds an instruction under the current guard.
     pub(crate) fn push(&mut self, op: Opcode, dst: Vec<Reg>, src: Vec<Operand>) {
-        self.kernel.body.push(Statement::Inst(Inst {
-            guard: self.guard,
-            op,
-            dst,
-            src,
-        }));
+        self.kernel.body.push(Statement::Inst(Inst { guard: self.guard, op, dst, src }));
     }
 
     pub(crate) fn push_label(&mut self, label: Label) {
@@ -143,34 +133,19 @@ impl KernelBuilder {
 
     /// The next instruction writes `regs` instead of fresh registers: `k.set(sum).fma_f32(a, b, sum)`.
     pub fn set<D>(&mut self, regs: D) -> Assign<'_, D> {
-        Assign {
-            builder: self,
-            regs,
-        }
+        Assign { builder: self, regs }
     }
 
     /// What `body` writes runs only in threads where `pred` holds. Branches out of it may be written, labels not.
     ///
     /// Inside another guard both must hold. Results are undefined in threads where an instruction does not run.
     pub fn when<T>(&mut self, pred: R<Pred>, body: impl FnOnce(&mut Self) -> T) -> T {
-        self.guarded(
-            Guard {
-                pred: pred.reg(),
-                negated: false,
-            },
-            body,
-        )
+        self.guarded(Guard { pred: pred.reg(), negated: false }, body)
     }
 
     /// What `body` writes runs only in threads where `pred` does not hold; else as `when`.
     pub fn unless<T>(&mut self, pred: R<Pred>, body: impl FnOnce(&mut Self) -> T) -> T {
-        self.guarded(
-            Guard {
-                pred: pred.reg(),
-                negated: true,
-            },
-            body,
-        )
+        self.guarded(Guard { pred: pred.reg(), negated: true }, body)
     }
 
     fn guarded<T>(&mut self, inner: Guard, body: impl FnOnce(&mut Self) -> T) -> T {
@@ -180,10 +155,7 @@ impl KernelBuilder {
             Some(outer) => {
                 let outer = self.positive(outer);
                 let inner = self.positive(inner);
-                Guard {
-                    pred: self.and_pred(outer, inner).reg(),
-                    negated: false,
-                }
+                Guard { pred: self.and_pred(outer, inner).reg(), negated: false }
             }
         });
         let result = body(self);
@@ -193,24 +165,14 @@ impl KernelBuilder {
 
     /// A predicate that holds where the guard lets instructions run.
     fn positive(&mut self, guard: Guard) -> R<Pred> {
-        let pred: R<Pred> = guard
-            .pred
-            .typed()
-            .expect("a guard is made from a predicate");
-        if guard.negated {
-            self.not_pred(pred)
-        } else {
-            pred
-        }
+        let pred: R<Pred> = guard.pred.typed().expect("a guard is made from a predicate");
+        if guard.negated { self.not_pred(pred) } else { pred }
     }
 
     /// Declares a parameter of type `ty`, after the ones declared before.
     pub fn declare_param(&mut self, name: &str, ty: ScalarType) -> Symbol {
         let name = Symbol(Arc::from(name));
-        self.kernel.params.push(Param {
-            name: name.clone(),
-            ty,
-        });
+        self.kernel.params.push(Param { name: name.clone(), ty });
         name
     }
 
@@ -247,30 +209,20 @@ impl KernelBuilder {
     /// Static shared memory. Its address: `k.address_of_shared(&array)`, or the array itself as an address.
     pub fn shared_array(&mut self, name: &str, bytes: u32, align: u32) -> SharedArray {
         let name = Symbol(Arc::from(name));
-        self.kernel.shared.push(Array {
-            name: name.clone(),
-            bytes,
-            align,
-        });
+        self.kernel.shared.push(Array { name: name.clone(), bytes, align });
         SharedArray { name }
     }
 
     /// The shared memory that the launch sizes, aligned to `align` bytes. One array, however often it is asked for.
     pub fn dynamic_shared(&mut self, align: u32) -> SharedArray {
         self.kernel.dynamic_shared_align = self.kernel.dynamic_shared_align.max(Some(align));
-        SharedArray {
-            name: Symbol(Arc::from(DYNAMIC_SHARED)),
-        }
+        SharedArray { name: Symbol(Arc::from(DYNAMIC_SHARED)) }
     }
 
     /// An array of each thread. It lies in device memory: registers are far faster.
     pub fn local_array(&mut self, name: &str, bytes: u32, align: u32) -> LocalArray {
         let name = Symbol(Arc::from(name));
-        self.kernel.local.push(Array {
-            name: name.clone(),
-            bytes,
-            align,
-        });
+        self.kernel.local.push(Array { name: name.clone(), bytes, align });
         LocalArray { name }
     }
 

@@ -6,9 +6,7 @@
 
 use crate::builder::KernelBuilder;
 use crate::form::{Form, Opcode, Slot};
-use crate::meaning::{
-    Access, Binary, Cache, Clamp, Comparison, Convert, Meaning, Rounding, Ternary, Unary,
-};
+use crate::meaning::{Access, Binary, Cache, Clamp, Comparison, Convert, Meaning, Rounding, Ternary, Unary};
 use crate::operand::{Operand, Place, Value};
 use crate::register::{Class, Pred, R, Reg};
 use crate::scalar::{ScalarType, Space};
@@ -56,9 +54,11 @@ pub(crate) fn misfit(slot: Slot, operand: &Operand) -> Option<String> {
         (Slot::Vector(class, count), Operand::Vector(values)) => {
             values.len() == usize::from(count) && values.iter().all(|value| value.fits(class))
         }
-        (Slot::Constant(low, high), Operand::Value(Value::Int(value))) => {
-            (low..=high).contains(value)
+        (Slot::RegVector(class, count), Operand::Vector(values)) => {
+            values.len() == usize::from(count)
+                && values.iter().all(|value| value.as_reg().is_some_and(|reg| reg.class == class))
         }
+        (Slot::Constant(low, high), Operand::Value(Value::Int(value))) => (low..=high).contains(value),
         (Slot::OneOf(allowed), Operand::Value(Value::Int(value))) => allowed.contains(value),
         (Slot::Address(space), Operand::Address(place)) => place.fits(space),
         (Slot::Param(_), Operand::Address(place)) => place.fits(Space::Param),
@@ -86,9 +86,7 @@ impl ScalarType {
 fn row_of(meaning: impl Fn(ScalarType) -> Meaning, ty: ScalarType) -> Result<Opcode, EmitError> {
     Opcode::of(meaning(ty))
         .or_else(|| Opcode::of(meaning(ty.bits_type())))
-        .ok_or_else(|| EmitError::NoRow {
-            meaning: meaning(ty),
-        })
+        .ok_or_else(|| EmitError::NoRow { meaning: meaning(ty) })
 }
 
 impl KernelBuilder {
@@ -96,21 +94,13 @@ impl KernelBuilder {
     pub fn emit(&mut self, op: Opcode, src: Vec<Operand>) -> Result<Vec<Reg>, EmitError> {
         check_sources(op.form(), &src)?;
         let classes = op.form().dst.map_or(Vec::new(), |dst| dst.classes());
-        let dst: Vec<Reg> = classes
-            .into_iter()
-            .map(|class| self.fresh_reg(class))
-            .collect();
+        let dst: Vec<Reg> = classes.into_iter().map(|class| self.fresh_reg(class)).collect();
         self.push(op, dst.clone(), src);
         Ok(dst)
     }
 
     /// Writes any row: results into `dst`.
-    pub fn emit_into(
-        &mut self,
-        op: Opcode,
-        dst: Vec<Reg>,
-        src: Vec<Operand>,
-    ) -> Result<(), EmitError> {
+    pub fn emit_into(&mut self, op: Opcode, dst: Vec<Reg>, src: Vec<Operand>) -> Result<(), EmitError> {
         let form = op.form();
         check_sources(form, &src)?;
         let classes = form.dst.map_or(Vec::new(), |dst| dst.classes());
@@ -125,12 +115,7 @@ impl KernelBuilder {
         for (index, (class, reg)) in classes.into_iter().zip(&dst).enumerate() {
             if reg.class != class {
                 let (found, expected) = (reg.to_string(), format!("a {class} register"));
-                return Err(EmitError::Operand {
-                    form: form.name,
-                    index,
-                    found,
-                    expected,
-                });
+                return Err(EmitError::Operand { form: form.name, index, found, expected });
             }
         }
         self.push(op, dst, src);
@@ -141,12 +126,7 @@ impl KernelBuilder {
         let form = op.form();
         match self.emit(op, src)?.as_slice() {
             [reg] => Ok(*reg),
-            regs => Err(EmitError::Count {
-                form: form.name,
-                what: "results",
-                expected: regs.len(),
-                found: 1,
-            }),
+            regs => Err(EmitError::Count { form: form.name, what: "results", expected: regs.len(), found: 1 }),
         }
     }
 
@@ -165,20 +145,11 @@ impl KernelBuilder {
             Class::F32 => ScalarType::F32,
             Class::F64 => ScalarType::F64,
         };
-        self.emit_into(
-            row_of(Meaning::Move, ty)?,
-            vec![dst],
-            vec![Operand::Value(a.into())],
-        )
+        self.emit_into(row_of(Meaning::Move, ty)?, vec![dst], vec![Operand::Value(a.into())])
     }
 
     /// `op a` on type `ty`.
-    pub fn unary(
-        &mut self,
-        op: Unary,
-        ty: ScalarType,
-        a: impl Into<Value>,
-    ) -> Result<Reg, EmitError> {
+    pub fn unary(&mut self, op: Unary, ty: ScalarType, a: impl Into<Value>) -> Result<Reg, EmitError> {
         let row = row_of(|ty| Meaning::Unary(op, ty), ty)?;
         self.emit_one(row, vec![Operand::Value(a.into())])
     }
@@ -192,10 +163,7 @@ impl KernelBuilder {
         b: impl Into<Value>,
     ) -> Result<Reg, EmitError> {
         let row = row_of(|ty| Meaning::Binary(op, ty), ty)?;
-        self.emit_one(
-            row,
-            vec![Operand::Value(a.into()), Operand::Value(b.into())],
-        )
+        self.emit_one(row, vec![Operand::Value(a.into()), Operand::Value(b.into())])
     }
 
     /// `op(a, b, c)` on type `ty`.
@@ -221,10 +189,7 @@ impl KernelBuilder {
         b: impl Into<Value>,
     ) -> Result<R<Pred>, EmitError> {
         let row = row_of(|ty| Meaning::Compare(op, ty), ty)?;
-        let pred = self.emit_one(
-            row,
-            vec![Operand::Value(a.into()), Operand::Value(b.into())],
-        )?;
+        let pred = self.emit_one(row, vec![Operand::Value(a.into()), Operand::Value(b.into())])?;
         Ok(pred.typed().expect("a comparison's row writes a predicate"))
     }
 
@@ -247,22 +212,13 @@ impl KernelBuilder {
         if to == from {
             return Ok(a);
         }
-        let plain = |rounding| {
-            Meaning::Convert(Convert {
-                to,
-                from,
-                rounding,
-                clamp: Clamp::Off,
-            })
-        };
+        let plain = |rounding| Meaning::Convert(Convert { to, from, rounding, clamp: Clamp::Off });
         // At most one of these is a row for a pair of types: float to integer has `Nearest` too, but `Zero` comes first.
         let row = [Rounding::Exact, Rounding::Zero, Rounding::Nearest]
             .into_iter()
             .filter(|rounding| !(*rounding == Rounding::Zero && to.is_float()))
             .find_map(|rounding| Opcode::of(plain(rounding)))
-            .ok_or_else(|| EmitError::NoRow {
-                meaning: plain(Rounding::Nearest),
-            })?;
+            .ok_or_else(|| EmitError::NoRow { meaning: plain(Rounding::Nearest) })?;
         self.emit_one(row, vec![Operand::from(a)])
     }
 
@@ -274,22 +230,13 @@ impl KernelBuilder {
     }
 
     /// Loads `access.count` consecutive elements. Narrow integers come extended, in 32-bit registers.
-    pub fn load(
-        &mut self,
-        access: Access,
-        address: impl Into<Place>,
-    ) -> Result<Vec<Reg>, EmitError> {
+    pub fn load(&mut self, access: Access, address: impl Into<Place>) -> Result<Vec<Reg>, EmitError> {
         let row = row_of(|ty| Meaning::Load(Access { ty, ..access }), access.ty)?;
         self.emit(row, vec![Operand::Address(address.into())])
     }
 
     /// Stores `access.count` consecutive elements, as many as there are `values`.
-    pub fn store(
-        &mut self,
-        access: Access,
-        address: impl Into<Place>,
-        values: &[Value],
-    ) -> Result<(), EmitError> {
+    pub fn store(&mut self, access: Access, address: impl Into<Place>, values: &[Value]) -> Result<(), EmitError> {
         let row = row_of(|ty| Meaning::Store(Access { ty, ..access }), access.ty)?;
         let value = match values {
             [value] => Operand::Value(*value),
@@ -303,32 +250,17 @@ impl KernelBuilder {
 impl Access {
     /// `count` elements of `ty` in `space`, through the default caches.
     pub fn new(space: Space, ty: ScalarType, count: u8) -> Self {
-        Access {
-            space,
-            ty,
-            count,
-            cache: Cache::Default,
-        }
+        Access { space, ty, count, cache: Cache::Default }
     }
 }
 
 fn check_sources(form: &'static Form, src: &[Operand]) -> Result<(), EmitError> {
     if form.src.len() != src.len() {
-        return Err(EmitError::Count {
-            form: form.name,
-            what: "operands",
-            expected: form.src.len(),
-            found: src.len(),
-        });
+        return Err(EmitError::Count { form: form.name, what: "operands", expected: form.src.len(), found: src.len() });
     }
     for (index, (slot, operand)) in form.src.iter().zip(src).enumerate() {
         if let Some(expected) = misfit(*slot, operand) {
-            return Err(EmitError::Operand {
-                form: form.name,
-                index,
-                found: operand.to_string(),
-                expected,
-            });
+            return Err(EmitError::Operand { form: form.name, index, found: operand.to_string(), expected });
         }
     }
     Ok(())

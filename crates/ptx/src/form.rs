@@ -69,6 +69,8 @@ pub enum Slot {
     Reg(Class),
     /// So many values in braces.
     Vector(Class, u8),
+    /// So many registers in braces.
+    RegVector(Class, u8),
     /// An integer constant between the two.
     Constant(i64, i64),
     /// One of some integer constants.
@@ -100,6 +102,7 @@ impl fmt::Display for Slot {
             Slot::Value(class) => write!(f, "a {class} register or constant"),
             Slot::Reg(class) => write!(f, "a {class} register"),
             Slot::Vector(class, count) => write!(f, "{count} {class} values in braces"),
+            Slot::RegVector(class, count) => write!(f, "{count} {class} registers in braces"),
             Slot::Constant(low, high) => write!(f, "a constant from {low} to {high}"),
             Slot::OneOf(allowed) => write!(f, "one of the constants {allowed:?}"),
             Slot::Address(space) => write!(f, "an address in {space} memory"),
@@ -116,20 +119,12 @@ impl Floor {
 
     /// From a compute capability on.
     pub const fn sm(sm: u32, ptx: PtxVersion) -> Floor {
-        Floor {
-            sm,
-            ptx,
-            feature: None,
-        }
+        Floor { sm, ptx, feature: None }
     }
 
     /// Where the target has a feature.
     pub const fn feature(feature: Feature, ptx: PtxVersion) -> Floor {
-        Floor {
-            sm: 90,
-            ptx,
-            feature: Some(feature),
-        }
+        Floor { sm: 90, ptx, feature: Some(feature) }
     }
 
     /// Why a module of this version and target cannot hold the form, if it cannot.
@@ -137,9 +132,7 @@ impl Floor {
         if let Some(feature) = self.feature
             && !target.has(feature)
         {
-            return Some(format!(
-                "needs a target with {feature}, and {target} has none"
-            ));
+            return Some(format!("needs a target with {feature}, and {target} has none"));
         }
         self.fault_at(version, target.row().sm)
     }
@@ -149,10 +142,7 @@ impl Floor {
         if sm < self.sm {
             Some(format!("needs sm_{} or later, found sm_{sm}", self.sm))
         } else if version < self.ptx {
-            Some(format!(
-                "needs `.version {}` or later, found {version}",
-                self.ptx
-            ))
+            Some(format!("needs `.version {}` or later, found {version}", self.ptx))
         } else {
             None
         }
@@ -219,11 +209,8 @@ pub enum Pipe {
 #[derive(Clone, Copy)]
 pub struct Opcode(pub(crate) &'static Form);
 
-static BY_MEANING: LazyLock<BTreeMap<Meaning, Opcode>> = LazyLock::new(|| {
-    Opcode::all()
-        .map(|opcode| (opcode.form().meaning, opcode))
-        .collect()
-});
+static BY_MEANING: LazyLock<BTreeMap<Meaning, Opcode>> =
+    LazyLock::new(|| Opcode::all().map(|opcode| (opcode.form().meaning, opcode)).collect());
 
 static BY_SPELLING: LazyLock<BTreeMap<&'static str, Vec<Opcode>>> = LazyLock::new(|| {
     let mut rows: BTreeMap<&'static str, Vec<Opcode>> = BTreeMap::new();
@@ -236,10 +223,7 @@ static BY_SPELLING: LazyLock<BTreeMap<&'static str, Vec<Opcode>>> = LazyLock::ne
 impl Opcode {
     /// Every row, in the order of the table.
     pub fn all() -> impl Iterator<Item = Opcode> {
-        table::TABLES
-            .iter()
-            .flat_map(|rows| rows.iter())
-            .map(|form| Opcode(form))
+        table::TABLES.iter().flat_map(|rows| rows.iter()).map(|form| Opcode(form))
     }
 
     /// The row that computes `meaning`.

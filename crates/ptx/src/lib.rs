@@ -14,6 +14,7 @@ mod inst;
 pub mod meaning;
 mod module;
 mod operand;
+pub mod ptxas;
 mod register;
 mod scalar;
 pub mod slot;
@@ -26,12 +27,10 @@ pub use form::{DstSlot, Effect, Floor, Form, Opcode, Pipe, Slot};
 pub use inst::{Guard, Inst, Statement};
 pub use module::{Array, DYNAMIC_SHARED, Kernel, Module, Param};
 pub use operand::{
-    Address, AddressSpace, Base, Global, Label, Local, Offset, Operand, Place, Shared, Src, Symbol,
-    Value,
+    Address, AddressSpace, Base, Global, Label, Local, Offset, Operand, Place, Shared, Src, Symbol, Value,
 };
 pub use register::{B16, B32, B64, Class, ClassError, F32, F64, Pred, R, Reg, RegisterClass};
 pub use scalar::{ScalarType, Space};
 pub use target::{
-    Family, Feature, MAX_THREADS_PER_CTA, PtxVersion, STATIC_SHARED_BYTES, Target, TargetRow,
-    UnknownTarget,
+    Family, Feature, MAX_THREADS_PER_CTA, PtxVersion, STATIC_SHARED_BYTES, Target, TargetRow, UnknownTarget,
 };

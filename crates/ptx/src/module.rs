@@ -74,12 +74,8 @@ pub struct Array {
 impl Module {
     /// A module of the lowest PTX version that has the target and every instruction of the kernels.
     pub fn new(target: Target, kernels: Vec<Kernel>) -> Self {
-        let mut module = Module {
-            version: target.row().lowest_ptx,
-            target,
-            dynamic_shared_align: None,
-            kernels: Vec::new(),
-        };
+        let mut module =
+            Module { version: target.row().lowest_ptx, target, dynamic_shared_align: None, kernels: Vec::new() };
         for kernel in kernels {
             module.push(kernel);
         }
@@ -117,9 +113,9 @@ impl Kernel {
 
     /// Static shared memory in bytes, padding between the arrays included.
     pub fn static_shared_bytes(&self) -> u64 {
-        self.shared.iter().fold(0, |end, array| {
-            end.next_multiple_of(u64::from(array.align.max(1))) + u64::from(array.bytes)
-        })
+        self.shared
+            .iter()
+            .fold(0, |end, array| end.next_multiple_of(u64::from(array.align.max(1))) + u64::from(array.bytes))
     }
 
     /// How many registers of `class` the text declares.
@@ -165,10 +161,7 @@ impl fmt::Display for Module {
         writeln!(f, ".target {}", self.target)?;
         writeln!(f, ".address_size 64")?;
         if let Some(align) = self.dynamic_shared_align {
-            writeln!(
-                f,
-                "\n.extern .shared .align {align} .b8 {DYNAMIC_SHARED}[];"
-            )?;
+            writeln!(f, "\n.extern .shared .align {align} .b8 {DYNAMIC_SHARED}[];")?;
         }
         for kernel in &self.kernels {
             write!(f, "\n{kernel}")?;

@@ -115,10 +115,7 @@ pub struct Src<C> {
 
 impl<C> Src<C> {
     fn new(value: Value) -> Self {
-        Src {
-            value,
-            class: PhantomData,
-        }
+        Src { value, class: PhantomData }
     }
 }
 impl<C> Clone for Src<C> {
@@ -246,10 +243,7 @@ impl Place {
 
 impl From<Reg> for Place {
     fn from(reg: Reg) -> Self {
-        Place {
-            base: Base::Reg(reg),
-            offset: 0,
-        }
+        Place { base: Base::Reg(reg), offset: 0 }
     }
 }
 impl<C: RegisterClass> From<R<C>> for Place {
@@ -265,10 +259,7 @@ impl<S> From<Address<S>> for Place {
 impl Reg {
     /// The place `offset` bytes after the address in this register.
     pub fn at(self, offset: i32) -> Place {
-        Place {
-            base: Base::Reg(self),
-            offset,
-        }
+        Place { base: Base::Reg(self), offset }
     }
 }
 
@@ -280,10 +271,7 @@ pub struct Address<S> {
 
 impl<S: AddressSpace> Address<S> {
     pub(crate) fn new(place: Place) -> Self {
-        Address {
-            place,
-            space: PhantomData,
-        }
+        Address { place, space: PhantomData }
     }
 
     /// The address `bytes` further on.
@@ -294,10 +282,7 @@ impl<S: AddressSpace> Address<S> {
 }
 impl<S> Clone for Address<S> {
     fn clone(&self) -> Self {
-        Address {
-            place: self.place.clone(),
-            space: PhantomData,
-        }
+        Address { place: self.place.clone(), space: PhantomData }
     }
 }
 impl<S> fmt::Debug for Address<S> {
@@ -321,10 +306,7 @@ impl<C: RegisterClass> R<C> {
 }
 impl<C: RegisterClass> From<Offset<C>> for Place {
     fn from(offset: Offset<C>) -> Self {
-        Place {
-            base: Base::Reg(offset.base.reg()),
-            offset: offset.bytes,
-        }
+        Place { base: Base::Reg(offset.base.reg()), offset: offset.bytes }
     }
 }
 impl<S: AddressSpace> From<R<S::Base>> for Address<S> {
@@ -383,9 +365,6 @@ impl From<Place> for Operand {
 }
 impl From<Symbol> for Place {
     fn from(symbol: Symbol) -> Self {
-        Place {
-            base: Base::Symbol(symbol),
-            offset: 0,
-        }
+        Place { base: Base::Symbol(symbol), offset: 0 }
     }
 }

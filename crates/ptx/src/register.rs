@@ -26,14 +26,7 @@ pub enum Class {
 
 impl Class {
     /// Every class, in the order in which a kernel declares them.
-    pub const ALL: [Class; 6] = [
-        Class::Pred,
-        Class::B16,
-        Class::B32,
-        Class::B64,
-        Class::F32,
-        Class::F64,
-    ];
+    pub const ALL: [Class; 6] = [Class::Pred, Class::B16, Class::B32, Class::B64, Class::F32, Class::F64];
 
     /// The type in a `.reg` declaration, without the dot.
     pub fn type_name(self) -> &'static str {
@@ -110,14 +103,7 @@ pub struct ClassError {
 impl Reg {
     /// The register as one whose class Rust checks.
     pub fn typed<C: RegisterClass>(self) -> Result<R<C>, ClassError> {
-        if self.class == C::CLASS {
-            Ok(R::new(self.index))
-        } else {
-            Err(ClassError {
-                reg: self,
-                expected: C::CLASS,
-            })
-        }
+        if self.class == C::CLASS { Ok(R::new(self.index)) } else { Err(ClassError { reg: self, expected: C::CLASS }) }
     }
 }
 
@@ -154,18 +140,12 @@ pub struct R<C> {
 
 impl<C: RegisterClass> R<C> {
     pub(crate) fn new(index: u32) -> Self {
-        R {
-            index,
-            class: PhantomData,
-        }
+        R { index, class: PhantomData }
     }
 
     /// The same register with its class as a value.
     pub fn reg(self) -> Reg {
-        Reg {
-            class: C::CLASS,
-            index: self.index,
-        }
+        Reg { class: C::CLASS, index: self.index }
     }
 }
 

@@ -65,9 +65,7 @@ impl ScalarType {
         use ScalarType::*;
         match self {
             Pred => Class::Pred,
-            B8 | B16 | U16 | S16 | F16 | Bf16 | E4m3x2 | E5m2x2 | E2m3x2 | E3m2x2 | Ue8m0x2 => {
-                Class::B16
-            }
+            B8 | B16 | U16 | S16 | F16 | Bf16 | E4m3x2 | E5m2x2 | E2m3x2 | E3m2x2 | Ue8m0x2 => Class::B16,
             B32 | U8 | S8 | U32 | S32 | F16x2 | Bf16x2 | Tf32 => Class::B32,
             B64 | U64 | S64 => Class::B64,
             F32 => Class::F32,
@@ -90,8 +88,7 @@ impl ScalarType {
     pub fn is_float(self) -> bool {
         use ScalarType::*;
         match self {
-            F16 | Bf16 | F16x2 | Bf16x2 | Tf32 | E4m3x2 | E5m2x2 | E2m3x2 | E3m2x2 | Ue8m0x2
-            | F32 | F64 => true,
+            F16 | Bf16 | F16x2 | Bf16x2 | Tf32 | E4m3x2 | E5m2x2 | E2m3x2 | E3m2x2 | Ue8m0x2 | F32 | F64 => true,
             Pred | B8 | B16 | B32 | B64 | U8 | S8 | U16 | S16 | U32 | S32 | U64 | S64 => false,
         }
     }

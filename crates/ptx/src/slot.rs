@@ -118,9 +118,20 @@ impl<C: RegisterClass, const N: usize> Destination for Vector<C, N> {
     }
 }
 
+/// `N` registers in braces, where constants may not stand.
+pub struct RegisterVector<C, const N: usize>(PhantomData<C>);
+
+impl<C: RegisterClass, const N: usize> Source for RegisterVector<C, N> {
+    type Arg = [R<C>; N];
+    const SLOT: Slot = Slot::RegVector(C::CLASS, N as u8);
+    fn operand(arg: [R<C>; N]) -> Operand {
+        Operand::Vector(arg.into_iter().map(Value::from).collect())
+    }
+}
+
 /// Names of the vectors that rows use.
 pub mod vectors {
-    use super::{RegisterOnly, Vector};
+    use super::{RegisterOnly, RegisterVector, Vector};
     use crate::register;
 
     /// A 16-bit register where a constant may not stand.
@@ -151,6 +162,14 @@ pub mod vectors {
     pub type F32x4 = Vector<register::F32, 4>;
     /// `{a, b}`
     pub type F64x2 = Vector<register::F64, 2>;
+    /// `{a}`, a register
+    pub type RegB32x1 = RegisterVector<register::B32, 1>;
+    /// `{a, b}`, registers
+    pub type RegB32x2 = RegisterVector<register::B32, 2>;
+    /// `{a, b, c, d}`, registers
+    pub type RegB32x4 = RegisterVector<register::B32, 4>;
+    /// `{a, b, c, d}`, registers
+    pub type RegF32x4 = RegisterVector<register::F32, 4>;
 }
 
 /// No result.
@@ -261,4 +280,13 @@ constant_slots! {
     TruthTable = Slot::Constant(0, 255);
     /// Number of a barrier of the CTA.
     BarrierId = Slot::Constant(0, 15);
+    /// Threads that meet at a barrier: whole warps.
+    BarrierThreads = Slot::OneOf(&[
+        32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448, 480, 512, 544, 576, 608, 640, 672, 704, 736,
+        768, 800, 832, 864, 896, 928, 960, 992, 1024,
+    ]);
+    /// The lowest bit of a field.
+    BitPosition = Slot::Constant(0, 31);
+    /// Bits of a field.
+    BitCount = Slot::Constant(0, 32);
 }

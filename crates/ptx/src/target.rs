@@ -170,11 +170,7 @@ impl Target {
     pub fn runs_on(self, major: u32, minor: u32) -> bool {
         let row = self.row();
         let chip = major * 10 + minor;
-        if row.is_family_target {
-            chip / 10 == row.sm / 10 && chip >= row.sm
-        } else {
-            chip == row.sm
-        }
+        if row.is_family_target { chip / 10 == row.sm / 10 && chip >= row.sm } else { chip == row.sm }
     }
 }
 
@@ -199,8 +195,6 @@ impl FromStr for Target {
             .iter()
             .copied()
             .find(|target| target.name() == text)
-            .ok_or_else(|| UnknownTarget {
-                found: text.to_owned(),
-            })
+            .ok_or_else(|| UnknownTarget { found: text.to_owned() })
     }
 }

@@ -77,11 +77,7 @@ fn run_time_types_write_the_same_instructions() -> Result<(), EmitError> {
     let e = dynamic.select(ty, a, d, less)?;
     let f = dynamic.convert(ScalarType::S32, ty, e)?;
     let g = dynamic.binary(Binary::Shl, ScalarType::S32, f, 3)?;
-    dynamic.store(
-        Access::new(Space::Global, ScalarType::S32, 1),
-        x.at(4),
-        &[g.into()],
-    )?;
+    dynamic.store(Access::new(Space::Global, ScalarType::S32, 1), x.at(4), &[g.into()])?;
     dynamic.exit();
 
     assert_eq!(typed.finish(), dynamic.finish());
@@ -92,25 +88,12 @@ fn run_time_types_write_the_same_instructions() -> Result<(), EmitError> {
 fn a_wrong_class_at_run_time_is_an_error_and_writes_nothing() {
     let mut k = KernelBuilder::new("k", Target::Sm90a);
     let word = k.mov_b32(1);
-    let error = k
-        .binary(Binary::Add, ScalarType::F32, word, 1.0f32)
-        .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "`add_f32`: operand 0 is `%r0`, expected a f32 register or constant"
-    );
-    let error = k
-        .unary(Unary::SinApprox, ScalarType::S64, 1i64)
-        .unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "no instruction of the table computes Unary(SinApprox, S64)"
-    );
+    let error = k.binary(Binary::Add, ScalarType::F32, word, 1.0f32).unwrap_err();
+    assert_eq!(error.to_string(), "`add_f32`: operand 0 is `%r0`, expected a f32 register or constant");
+    let error = k.unary(Unary::SinApprox, ScalarType::S64, 1i64).unwrap_err();
+    assert_eq!(error.to_string(), "no instruction of the table computes Unary(SinApprox, S64)");
     let back: Result<R<gable_ptx::F32>, _> = Reg::from(word).typed();
-    assert_eq!(
-        back.unwrap_err().to_string(),
-        "`%r0` is a b32 register, expected f32"
-    );
+    assert_eq!(back.unwrap_err().to_string(), "`%r0` is a b32 register, expected f32");
     assert_eq!(k.finish().insts().count(), 1);
 }
 
@@ -121,8 +104,5 @@ fn a_guard_inside_a_guard_needs_both() {
     k.when(p, |k| k.unless(q, |k| k.trap()));
     k.exit();
     let text = k.finish().to_string();
-    assert!(
-        text.contains("not.pred %p2, %p1;\n    and.pred %p3, %p0, %p2;\n    @%p3 trap;\n    exit;"),
-        "{text}"
-    );
+    assert!(text.contains("not.pred %p2, %p1;\n    and.pred %p3, %p0, %p2;\n    @%p3 trap;\n    exit;"), "{text}");
 }

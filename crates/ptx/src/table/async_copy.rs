@@ -11,11 +11,11 @@ super::forms! {
     { "data-movement-and-conversion-instructions-cp-async", LoadStore, CopiesAsync, from(80, 7, 0) }
     cp_async_ca(Nothing <- to: Shared, source: Global, bytes: CopyBytes) = "cp.async.ca.shared.global"
         => AsyncCopy { in_l1: true, zero_fill: false };
-    cp_async_ca_zfill(Nothing <- to: Shared, source: Global, bytes: CopyBytes, read_bytes: B32) = "cp.async.ca.shared.global"
+    cp_async_ca_zfill(Nothing <- to: Shared, source: Global, bytes: CopyBytes, read_bytes: RegB32) = "cp.async.ca.shared.global"
         => AsyncCopy { in_l1: true, zero_fill: true };
     cp_async_cg(Nothing <- to: Shared, source: Global, bytes: CopyBytes16) = "cp.async.cg.shared.global"
         => AsyncCopy { in_l1: false, zero_fill: false };
-    cp_async_cg_zfill(Nothing <- to: Shared, source: Global, bytes: CopyBytes16, read_bytes: B32) = "cp.async.cg.shared.global"
+    cp_async_cg_zfill(Nothing <- to: Shared, source: Global, bytes: CopyBytes16, read_bytes: RegB32) = "cp.async.cg.shared.global"
         => AsyncCopy { in_l1: false, zero_fill: true };
 
     { "data-movement-and-conversion-instructions-cp-async-commit-group", LoadStore, AsyncGroup, from(80, 7, 0) }

@@ -7,30 +7,12 @@ use crate::meaning::AtomicOp::*;
 use crate::operand::{Global, Shared};
 use crate::scalar::{ScalarType, Space};
 
-const fn atomic(
-    space: Space,
-    op: crate::meaning::AtomicOp,
-    ty: ScalarType,
-) -> crate::meaning::Meaning {
-    Atomic {
-        space,
-        op,
-        ty,
-        returns: true,
-    }
+const fn atomic(space: Space, op: crate::meaning::AtomicOp, ty: ScalarType) -> crate::meaning::Meaning {
+    Atomic { space, op, ty, returns: true }
 }
 
-const fn reduction(
-    space: Space,
-    op: crate::meaning::AtomicOp,
-    ty: ScalarType,
-) -> crate::meaning::Meaning {
-    Atomic {
-        space,
-        op,
-        ty,
-        returns: false,
-    }
+const fn reduction(space: Space, op: crate::meaning::AtomicOp, ty: ScalarType) -> crate::meaning::Meaning {
+    Atomic { space, op, ty, returns: false }
 }
 
 /// One line per operation and type: its spelling, floor, and the names of its four forms.

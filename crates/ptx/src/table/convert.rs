@@ -14,12 +14,7 @@ const fn to(to: ScalarType, from: ScalarType, rounding: Rounding) -> Meaning {
 }
 
 const fn clamped(to: ScalarType, from: ScalarType, rounding: Rounding, clamp: Clamp) -> Meaning {
-    Convert(Conversion {
-        to,
-        from,
-        rounding,
-        clamp,
-    })
+    Convert(Conversion { to, from, rounding, clamp })
 }
 
 const EXACT: Rounding = Rounding::Exact;
@@ -167,18 +162,14 @@ super::forms! {
     cvt_rni_s32_f64(B32 <- a: RegF64) = "cvt.rni.s32.f64" => to(S32, F64, RN);
     cvt_rni_s64_f64(B64 <- a: RegF64) = "cvt.rni.s64.f64" => to(S64, F64, RN);
 
-    // Between integers and bf16.
+    // Between integers and bf16. `ptxas` has none for bytes: go through f32, which is exact.
     { "data-movement-and-conversion-instructions-cvt", Special, Pure, from(90, 7, 8) }
-    cvt_bf16_u8(B16 <- a: RegB32) = "cvt.rn.bf16.u8" => to(Bf16, U8, RN);
-    cvt_bf16_s8(B16 <- a: RegB32) = "cvt.rn.bf16.s8" => to(Bf16, S8, RN);
     cvt_bf16_u16(B16 <- a: RegB16) = "cvt.rn.bf16.u16" => to(Bf16, U16, RN);
     cvt_bf16_s16(B16 <- a: RegB16) = "cvt.rn.bf16.s16" => to(Bf16, S16, RN);
     cvt_bf16_u32(B16 <- a: RegB32) = "cvt.rn.bf16.u32" => to(Bf16, U32, RN);
     cvt_bf16_s32(B16 <- a: RegB32) = "cvt.rn.bf16.s32" => to(Bf16, S32, RN);
     cvt_bf16_u64(B16 <- a: RegB64) = "cvt.rn.bf16.u64" => to(Bf16, U64, RN);
     cvt_bf16_s64(B16 <- a: RegB64) = "cvt.rn.bf16.s64" => to(Bf16, S64, RN);
-    cvt_u8_bf16(B32 <- a: RegB16) = "cvt.rzi.u8.bf16" => to(U8, Bf16, RZ);
-    cvt_s8_bf16(B32 <- a: RegB16) = "cvt.rzi.s8.bf16" => to(S8, Bf16, RZ);
     cvt_u16_bf16(B16 <- a: RegB16) = "cvt.rzi.u16.bf16" => to(U16, Bf16, RZ);
     cvt_s16_bf16(B16 <- a: RegB16) = "cvt.rzi.s16.bf16" => to(S16, Bf16, RZ);
     cvt_u32_bf16(B32 <- a: RegB16) = "cvt.rzi.u32.bf16" => to(U32, Bf16, RZ);
@@ -198,8 +189,9 @@ super::forms! {
     { "data-movement-and-conversion-instructions-cvt", Alu, Pure, from(80, 7, 0) }
     cvt_bf16_f32(B16 <- a: RegF32) = "cvt.rn.bf16.f32" => to(Bf16, F32, RN);
     cvt_rz_bf16_f32(B16 <- a: RegF32) = "cvt.rz.bf16.f32" => to(Bf16, F32, RZ);
-    { "data-movement-and-conversion-instructions-cvt", Alu, Pure, from(90, 7, 8) }
+    { "data-movement-and-conversion-instructions-cvt", Alu, Pure, from(80, 7, 1) }
     cvt_f32_bf16(F32 <- a: RegB16) = "cvt.f32.bf16" => to(F32, Bf16, EXACT);
+    { "data-movement-and-conversion-instructions-cvt", Alu, Pure, from(90, 7, 8) }
     cvt_f64_bf16(F64 <- a: RegB16) = "cvt.f64.bf16" => to(F64, Bf16, EXACT);
     cvt_bf16_f64(B16 <- a: RegF64) = "cvt.rn.bf16.f64" => to(Bf16, F64, RN);
     cvt_bf16_f16(B16 <- a: RegB16) = "cvt.rn.bf16.f16" => to(Bf16, F16, RN);

@@ -45,7 +45,7 @@ super::forms! {
     neg_bf16(B16 <- a: RegB16) = "neg.bf16" => Unary(Neg, Bf16);
     neg_bf16x2(B32 <- a: RegB32) = "neg.bf16x2" => Unary(Neg, Bf16x2);
 
-    { "half-precision-floating-point-instructions-abs", Half, Pure, BASE }
+    { "half-precision-floating-point-instructions-abs", Half, Pure, from(75, 6, 5) }
     abs_f16(B16 <- a: RegB16) = "abs.f16" => Unary(Abs, F16);
     abs_f16x2(B32 <- a: RegB32) = "abs.f16x2" => Unary(Abs, F16x2);
     { "half-precision-floating-point-instructions-abs", Half, Pure, from(80, 7, 0) }

@@ -4,6 +4,7 @@ use super::columns::*;
 use crate::meaning::Binary::*;
 use crate::meaning::Ternary::*;
 use crate::meaning::Unary::*;
+use crate::slot::{BitCount, BitPosition};
 
 super::forms! {
     { "integer-arithmetic-instructions-add", Alu, Pure, BASE }
@@ -103,11 +104,11 @@ super::forms! {
     brev_b64(B64 <- a: B64) = "brev.b64" => Unary(ReverseBits, B64);
 
     { "integer-arithmetic-instructions-bfe", Alu, Pure, BASE }
-    bfe_u32(B32 <- a: B32, start: B32, length: B32) = "bfe.u32" => Ternary(BitFieldExtract, U32);
-    bfe_s32(B32 <- a: B32, start: B32, length: B32) = "bfe.s32" => Ternary(BitFieldExtract, S32);
+    bfe_u32(B32 <- a: B32, start: BitPosition, length: BitCount) = "bfe.u32" => Ternary(BitFieldExtract, U32);
+    bfe_s32(B32 <- a: B32, start: BitPosition, length: BitCount) = "bfe.s32" => Ternary(BitFieldExtract, S32);
 
     { "integer-arithmetic-instructions-bfi", Alu, Pure, BASE }
-    bfi_b32(B32 <- a: B32, b: B32, start: B32, length: B32) = "bfi.b32" => Ternary(BitFieldInsert, B32);
+    bfi_b32(B32 <- a: B32, b: B32, start: BitPosition, length: BitCount) = "bfi.b32" => Ternary(BitFieldInsert, B32);
 
     { "integer-arithmetic-instructions-dp4a", Fma, Pure, BASE }
     dp4a_s32(B32 <- a: B32, b: B32, c: B32) = "dp4a.s32.s32" => Ternary(DotProduct4, S32);

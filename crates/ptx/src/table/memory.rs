@@ -10,12 +10,7 @@ use crate::scalar::{ScalarType, Space};
 use crate::slot::{ParamB16, ParamF32, ParamF64, ParamU32, ParamU64};
 
 const fn access(space: Space, ty: ScalarType, count: u8, cache: Cache) -> Access {
-    Access {
-        space,
-        ty,
-        count,
-        cache,
-    }
+    Access { space, ty, count, cache }
 }
 
 /// One line per type: the registers, the type in memory, the number of elements, and the names of its forms.

@@ -2,13 +2,13 @@
 
 use super::columns::*;
 use crate::meaning::{Fence as Order, Scope};
-use crate::slot::BarrierId;
+use crate::slot::{BarrierId, BarrierThreads};
 
 super::forms! {
     { "parallel-synchronization-and-communication-instructions-bar", Control, Barrier, BASE }
     bar_sync(Nothing <- barrier: BarrierId) = "bar.sync" => BarrierSync { counted: false };
-    bar_sync_count(Nothing <- barrier: BarrierId, threads: B32) = "bar.sync" => BarrierSync { counted: true };
-    bar_arrive(Nothing <- barrier: BarrierId, threads: B32) = "bar.arrive" => BarrierArrive;
+    bar_sync_count(Nothing <- barrier: BarrierId, threads: BarrierThreads) = "bar.sync" => BarrierSync { counted: true };
+    bar_arrive(Nothing <- barrier: BarrierId, threads: BarrierThreads) = "bar.arrive" => BarrierArrive;
 
     { "parallel-synchronization-and-communication-instructions-bar-warp-sync", Control, WarpSync, BASE }
     bar_warp_sync(Nothing <- mask: B32) = "bar.warp.sync" => WarpBarrier;
