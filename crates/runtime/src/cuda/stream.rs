@@ -1,0 +1,276 @@
+//! Work in order: a stream, the events that time it, and graphs captured from it.
+
+#![expect(unsafe_code, reason = "calls the CUDA driver")]
+
+use super::context::Context;
+use super::driver::check;
+use super::memory::DeviceBuffer;
+use super::module::Function;
+use crate::error::{CudaError, RuntimeError};
+use cudarc::driver::sys::{
+    self, CUdeviceptr, CUevent, CUgraphExec, CUlaunchAttribute, CUlaunchAttributeID, CUlaunchAttributeValue,
+    CUlaunchConfig, CUstream,
+};
+use std::ffi::{c_char, c_void};
+use std::sync::Arc;
+
+/// A stream that does not wait for the default one.
+pub struct Stream {
+    raw: CUstream,
+    context: Arc<Context>,
+}
+
+// SAFETY: Streams may be used from any thread in which their context is current.
+unsafe impl Send for Stream {}
+
+/// Sizes of one launch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Geometry {
+    /// Blocks in x, y, z.
+    pub grid: [u32; 3],
+    /// Threads per block in x, y, z.
+    pub block: [u32; 3],
+    /// Blocks per cluster in x, y, z; all ones for none.
+    pub cluster: [u32; 3],
+}
+
+impl Stream {
+    /// Makes a stream.
+    pub fn new(context: &Arc<Context>) -> Result<Stream, CudaError> {
+        context.bind()?;
+        let mut raw = std::ptr::null_mut();
+        let flags = sys::CUstream_flags::CU_STREAM_NON_BLOCKING as u32;
+        // SAFETY: Writes one handle, destroyed in `drop`.
+        check("cuStreamCreate", unsafe { sys::cuStreamCreate(&mut raw, flags) })?;
+        Ok(Stream { raw, context: Arc::clone(context) })
+    }
+
+    /// Waits until everything is done. An error may come from any work before.
+    pub fn synchronize(&self) -> Result<(), CudaError> {
+        self.context.bind()?;
+        // SAFETY: The stream lives as long as `self`.
+        check("cuStreamSynchronize", unsafe { sys::cuStreamSynchronize(self.raw) })
+    }
+
+    /// Copies `data` to the start of `target` and waits.
+    pub fn upload(&self, target: &DeviceBuffer, data: &[u8]) -> Result<(), CudaError> {
+        assert!(data.len() <= target.bytes(), "the caller sized the buffer for the data");
+        if data.is_empty() {
+            return Ok(());
+        }
+        self.context.bind()?;
+        // SAFETY: The device range was just checked; `data` is borrowed until the stream has been waited for.
+        let result = unsafe { sys::cuMemcpyHtoDAsync_v2(target.address(), data.as_ptr().cast(), data.len(), self.raw) };
+        check("cuMemcpyHtoDAsync", result)
+            .map_err(|error| error.during(|| format!("uploading {} bytes", data.len())))?;
+        self.synchronize()
+    }
+
+    /// Copies `bytes` from `offset` of `source` and waits.
+    pub fn download(&self, source: &DeviceBuffer, offset: usize, bytes: usize) -> Result<Vec<u8>, CudaError> {
+        let fits = offset.checked_add(bytes).is_some_and(|end| end <= source.bytes());
+        assert!(fits, "the artifact's check keeps ranges inside their buffers");
+        let mut data = vec![0; bytes];
+        if bytes == 0 {
+            return Ok(data);
+        }
+        self.context.bind()?;
+        let address = source.address() + offset as u64;
+        // SAFETY: Both ranges are `bytes` long, and `data` lives until the stream has been waited for.
+        let result = unsafe { sys::cuMemcpyDtoHAsync_v2(data.as_mut_ptr().cast(), address, bytes, self.raw) };
+        let copied =
+            check("cuMemcpyDtoHAsync", result).map_err(|error| error.during(|| format!("downloading {bytes} bytes")));
+        // Waited for in any case, because `data` must not go before the copy ends.
+        copied.and(self.synchronize()).map(|()| data)
+    }
+
+    /// Copies within the device. The ranges lie inside live buffers and do not overlap.
+    pub fn copy(&self, source: CUdeviceptr, target: CUdeviceptr, bytes: usize) -> Result<(), CudaError> {
+        if bytes == 0 {
+            return Ok(());
+        }
+        self.context.bind()?;
+        // SAFETY: Device addresses only: a wrong one is an error of the driver's, not a fault of this process.
+        check("cuMemcpyDtoDAsync", unsafe { sys::cuMemcpyDtoDAsync_v2(target, source, bytes, self.raw) })
+            .map_err(|error| error.during(|| format!("copying {bytes} bytes within the device")))
+    }
+
+    /// Sets `words` words from `target` on. The range lies inside a live buffer and is aligned to words.
+    pub fn fill(&self, target: CUdeviceptr, word: u32, words: usize) -> Result<(), CudaError> {
+        if words == 0 {
+            return Ok(());
+        }
+        self.context.bind()?;
+        // SAFETY: As for `copy`.
+        check("cuMemsetD32Async", unsafe { sys::cuMemsetD32Async(target, word, words, self.raw) })
+            .map_err(|error| error.during(|| format!("filling {words} words")))
+    }
+
+    /// Launches `function` with parameters that are stored in the low bytes of `params`, one each, as many as the
+    /// function declares.
+    pub fn launch(&self, function: &Function, geometry: Geometry, params: &[u64]) -> Result<(), CudaError> {
+        let plain = function.param_bytes.iter().all(|&bytes| bytes as usize <= size_of::<u64>());
+        assert!(plain && params.len() == function.param_bytes.len(), "the caller compared arguments and parameters");
+        self.context.bind()?;
+        let Geometry { grid, block, cluster } = geometry;
+        let mut value = CUlaunchAttributeValue { pad: [0; 64] };
+        value.clusterDim.x = cluster[0];
+        value.clusterDim.y = cluster[1];
+        value.clusterDim.z = cluster[2];
+        let mut attribute = CUlaunchAttribute {
+            id: CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION,
+            pad: [0 as c_char; 4],
+            value,
+        };
+        let config = CUlaunchConfig {
+            gridDimX: grid[0],
+            gridDimY: grid[1],
+            gridDimZ: grid[2],
+            blockDimX: block[0],
+            blockDimY: block[1],
+            blockDimZ: block[2],
+            sharedMemBytes: function.dynamic_shared_bytes,
+            hStream: self.raw,
+            attrs: &mut attribute,
+            numAttrs: u32::from(cluster != [1, 1, 1]),
+        };
+        let mut pointers: Vec<*mut c_void> =
+            params.iter().map(|param| (param as *const u64).cast_mut().cast()).collect();
+        // SAFETY: The driver copies as many parameters as the kernel declares, which is how many there are, each of at
+        // most eight bytes, before it returns. It only reads through the pointers. What the kernel then does to device
+        // memory is the artifact's responsibility, and cannot reach this process's own memory.
+        let result =
+            unsafe { sys::cuLaunchKernelEx(&config, function.raw(), pointers.as_mut_ptr(), std::ptr::null_mut()) };
+        check("cuLaunchKernelEx", result).map_err(|error| {
+            error.during(|| {
+                format!(
+                    "launching kernel `{}` with grid {grid:?}, block {block:?}, cluster {cluster:?}, \
+                     {} bytes of dynamic shared memory and {} parameters",
+                    function.name,
+                    function.dynamic_shared_bytes,
+                    params.len()
+                )
+            })
+        })
+    }
+
+    /// Records `event` behind everything before it. Inside [`Stream::capture`] it becomes a part of the graph, and is
+    /// recorded each time the graph runs.
+    pub fn record(&self, event: &Event, place: RecordPlace) -> Result<(), CudaError> {
+        self.context.bind()?;
+        let flags = match place {
+            RecordPlace::Stream => sys::CUevent_record_flags::CU_EVENT_RECORD_DEFAULT,
+            RecordPlace::Capture => sys::CUevent_record_flags::CU_EVENT_RECORD_EXTERNAL,
+        };
+        // SAFETY: Event and stream are live handles of one context.
+        check("cuEventRecordWithFlags", unsafe { sys::cuEventRecordWithFlags(event.raw, self.raw, flags as u32) })
+    }
+
+    /// Turns the work that `body` submits to this stream into a graph. Nothing of it runs yet.
+    pub fn capture(&self, body: impl FnOnce() -> Result<(), CudaError>) -> Result<Graph, RuntimeError> {
+        self.context.bind()?;
+        let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
+        // SAFETY: The stream is live and nothing is being captured from it: captures begin and end in this function.
+        check("cuStreamBeginCapture", unsafe { sys::cuStreamBeginCapture_v2(self.raw, mode) })?;
+        let submitted = body();
+        let mut template = std::ptr::null_mut();
+        // SAFETY: Ends the capture that began above, whatever happened in between, and writes one handle or null.
+        let ended = check("cuStreamEndCapture", unsafe { sys::cuStreamEndCapture(self.raw, &mut template) });
+        let mut raw = std::ptr::null_mut();
+        let instantiated = submitted.and(ended).and_then(|()| {
+            // SAFETY: The template was captured without error; one handle is written, destroyed with `Graph`.
+            check("cuGraphInstantiateWithFlags", unsafe { sys::cuGraphInstantiateWithFlags(&mut raw, template, 0) })
+        });
+        if !template.is_null() {
+            // SAFETY: The handle came from the capture and is not used again; the executable graph is independent.
+            let _ = unsafe { sys::cuGraphDestroy(template) };
+        }
+        instantiated?;
+        let graph = Graph { raw, context: Arc::clone(&self.context) };
+        // SAFETY: Both handles are live; uploading ahead keeps the cost out of the first run.
+        check("cuGraphUpload", unsafe { sys::cuGraphUpload(graph.raw, self.raw) })?;
+        Ok(graph)
+    }
+
+    /// Runs a graph.
+    pub fn replay(&self, graph: &Graph) -> Result<(), CudaError> {
+        self.context.bind()?;
+        // SAFETY: Both handles are live. The buffers and functions in the graph belong to the same device object.
+        check("cuGraphLaunch", unsafe { sys::cuGraphLaunch(graph.raw, self.raw) })
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        if self.context.bind().is_ok() {
+            // SAFETY: The handle came from `cuStreamCreate` and is destroyed once.
+            let _ = unsafe { sys::cuStreamDestroy_v2(self.raw) };
+        }
+    }
+}
+
+/// An executable graph.
+pub struct Graph {
+    raw: CUgraphExec,
+    context: Arc<Context>,
+}
+
+// SAFETY: Graphs may be used from any thread, by one at a time, which `&mut` access to the device ensures.
+unsafe impl Send for Graph {}
+
+impl Drop for Graph {
+    fn drop(&mut self) {
+        if self.context.bind().is_ok() {
+            // SAFETY: The handle came from `cuGraphInstantiate` and is destroyed once.
+            let _ = unsafe { sys::cuGraphExecDestroy(self.raw) };
+        }
+    }
+}
+
+/// Where an event is recorded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordPlace {
+    /// In the stream, once.
+    Stream,
+    /// In the graph that is being captured.
+    Capture,
+}
+
+/// A moment in a stream.
+pub struct Event {
+    raw: CUevent,
+    context: Arc<Context>,
+}
+
+// SAFETY: Events may be used from any thread in which their context is current.
+unsafe impl Send for Event {}
+
+impl Event {
+    /// Makes an event that keeps the time.
+    pub fn new(context: &Arc<Context>) -> Result<Event, CudaError> {
+        context.bind()?;
+        let mut raw = std::ptr::null_mut();
+        let flags = sys::CUevent_flags::CU_EVENT_DEFAULT as u32;
+        // SAFETY: Writes one handle, destroyed in `drop`.
+        check("cuEventCreate", unsafe { sys::cuEventCreate(&mut raw, flags) })?;
+        Ok(Event { raw, context: Arc::clone(context) })
+    }
+
+    /// Seconds from `self` to `later`; both are recorded and have happened.
+    pub fn seconds_until(&self, later: &Event) -> Result<f64, CudaError> {
+        let mut milliseconds = 0f32;
+        // SAFETY: Both handles are live; events that have not happened give an error code.
+        let result = unsafe { sys::cuEventElapsedTime_v2(&mut milliseconds, self.raw, later.raw) };
+        check("cuEventElapsedTime", result)?;
+        Ok(f64::from(milliseconds) * 1e-3)
+    }
+}
+
+impl Drop for Event {
+    fn drop(&mut self) {
+        if self.context.bind().is_ok() {
+            // SAFETY: The handle came from `cuEventCreate` and is destroyed once.
+            let _ = unsafe { sys::cuEventDestroy_v2(self.raw) };
+        }
+    }
+}
