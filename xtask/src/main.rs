@@ -1,11 +1,15 @@
 //! Project tasks, run as `cargo xtask TASK`.
 
+mod test;
+mod tidy;
 mod tools;
 
 use std::process::ExitCode;
 
 const USAGE: &str = "\
 usage: cargo xtask TASK
+  test             everything that must pass: tools, formatting, lints, tests
+  tidy             what holds for the whole tree: crate edges, module docs, no stubs
   tools            fetch ptxas, cuobjdump and nvdisasm into tools/bin (needs python3 with pip)
   tools --check    say which of them are there; fails when one is missing";
 
@@ -13,6 +17,8 @@ fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match args.as_slice() {
+        ["test"] => test::run(),
+        ["tidy"] => tidy(),
         ["tools"] => tools::fetch(),
         ["tools", "--check"] => tools::check(),
         _ => {
@@ -27,4 +33,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn tidy() -> anyhow::Result<()> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let findings = tidy::findings(&root)?;
+    findings.iter().for_each(|finding| println!("{finding}"));
+    anyhow::ensure!(findings.is_empty(), "{} findings", findings.len());
+    Ok(())
 }
