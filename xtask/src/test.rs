@@ -10,7 +10,10 @@ pub fn run() -> Result<()> {
     let ci = std::env::var_os("CI").is_some();
     prepare("ptxas and its companions", crate::tools::fetch(), ci)?;
     step("formatting", Command::new("cargo").args(["fmt", "--all", "--check"]))?;
-    step("lints", Command::new("cargo").args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]))?;
+    step(
+        "lints",
+        Command::new("cargo").args(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"]),
+    )?;
     let nextest = Command::new("cargo").args(["nextest", "--version"]).output().is_ok_and(|out| out.status.success());
     let mut tests = Command::new("cargo");
     if nextest {

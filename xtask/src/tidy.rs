@@ -30,7 +30,8 @@ const FORBIDDEN: &[(&str, &str)] = &[
 ];
 
 /// PTX mnemonics that only `crates/ptx` may spell in code.
-const OPCODES: &[&str] = &["ld.global", "st.global", "ld.shared", "st.shared", "mma.sync.aligned", "cp.async.c", "fma.rn.", "setp."];
+const OPCODES: &[&str] =
+    &["ld.global", "st.global", "ld.shared", "st.shared", "mma.sync.aligned", "cp.async.c", "fma.rn.", "setp."];
 
 /// Every finding.
 pub fn findings(root: &Path) -> Result<Vec<String>> {
@@ -48,12 +49,16 @@ fn check_file(path: &Path, text: &str) -> Vec<String> {
     let shown = path.display();
     let generated = text.starts_with("// @generated");
     if !text.starts_with("//!") && !generated {
-        found.push(format!("{shown}: the file does not open with `//!`: what it is, what goes in and out, what must hold"));
+        found.push(format!(
+            "{shown}: the file does not open with `//!`: what it is, what goes in and out, what must hold"
+        ));
     }
     if path.ends_with("xtask/src/tidy.rs") || generated {
         return found;
     }
-    let in_ptx = path.starts_with("crates/ptx") || path.starts_with("tests") || path.components().any(|c| c.as_os_str() == "tests" || c.as_os_str() == "examples");
+    let in_ptx = path.starts_with("crates/ptx")
+        || path.starts_with("tests")
+        || path.components().any(|c| c.as_os_str() == "tests" || c.as_os_str() == "examples");
     for (number, line) in text.lines().enumerate() {
         for (words, why) in FORBIDDEN {
             if line.contains(words) {
@@ -149,6 +154,9 @@ mod tests {
         let bad = "fn main() {\n    todo!()\n    let x = \"ld.global.f32\";\n}\n";
         assert_eq!(check_file(Path::new("crates/ir/src/x.rs"), bad).len(), 3);
         assert!(check_file(Path::new("crates/ir/src/x.rs"), "//! Fine.\n").is_empty());
-        assert_eq!(dependencies("[dependencies]\ngable-ir.workspace = true\n[dev-dependencies]\ngable-ptx = 1\n").len(), 1);
+        assert_eq!(
+            dependencies("[dependencies]\ngable-ir.workspace = true\n[dev-dependencies]\ngable-ptx = 1\n").len(),
+            1
+        );
     }
 }

@@ -37,6 +37,22 @@ impl fmt::Display for Unit {
     }
 }
 
+impl std::str::FromStr for Unit {
+    type Err = String;
+
+    /// Reads what [`fmt::Display`] prints.
+    fn from_str(text: &str) -> Result<Unit, String> {
+        let parts: Vec<&str> = text.split('.').collect();
+        match parts[..] {
+            ["contraction", input, acc] => Ok(Unit::Contraction { input: input.parse()?, acc: acc.parse()? }),
+            ["float", dtype] => Ok(Unit::Float(dtype.parse()?)),
+            ["special"] => Ok(Unit::Special),
+            ["integer"] => Ok(Unit::Integer),
+            _ => Err(format!("unknown arithmetic unit `{text}`")),
+        }
+    }
+}
+
 /// Arithmetic and compulsory traffic of an op or a group of ops.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Cost {
