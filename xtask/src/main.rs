@@ -1,5 +1,6 @@
 //! Project tasks, run as `cargo xtask TASK`.
 
+mod docs;
 mod test;
 mod tidy;
 mod tools;
@@ -10,6 +11,7 @@ const USAGE: &str = "\
 usage: cargo xtask TASK
   test             everything that must pass: tools, formatting, lints, tests
   tidy             what holds for the whole tree: crate edges, module docs, no stubs
+  docs             write the pages that are generated from tables
   tools            fetch ptxas, cuobjdump and nvdisasm into tools/bin (needs python3 with pip)
   tools --check    say which of them are there; fails when one is missing";
 
@@ -18,6 +20,7 @@ fn main() -> ExitCode {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let result = match args.as_slice() {
         ["test"] => test::run(),
+        ["docs"] => docs::write(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..")),
         ["tidy"] => tidy(),
         ["tools"] => tools::fetch(),
         ["tools", "--check"] => tools::check(),

@@ -33,6 +33,12 @@ const FORBIDDEN: &[(&str, &str)] = &[
 const OPCODES: &[&str] =
     &["ld.global", "st.global", "ld.shared", "st.shared", "mma.sync.aligned", "cp.async.c", "fma.rn.", "setp."];
 
+/// Where unsafe code may stand, and why.
+const UNSAFE: &[(&str, &str)] = &[
+    ("crates/runtime", "the CUDA driver's functions"),
+    ("crates/tensor/src/mapped_file.rs", "memory-mapped files, which model files and artifacts share"),
+];
+
 /// Every finding.
 pub fn findings(root: &Path) -> Result<Vec<String>> {
     let mut found = crate_edges(root)?;
@@ -71,8 +77,11 @@ fn check_file(path: &Path, text: &str) -> Vec<String> {
                 found.push(format!("{shown}:{}: spells the opcode `{opcode}`, which only crates/ptx does", number + 1));
             }
         }
-        if code.contains("unsafe {") && !path.starts_with("crates/runtime") && !text.contains("#![expect(unsafe_code") {
-            found.push(format!("{shown}:{}: unsafe code outside crates/runtime", number + 1));
+        if code.contains("unsafe {") && !UNSAFE.iter().any(|(place, _)| path.starts_with(place)) {
+            found.push(format!(
+                "{shown}:{}: unsafe code in a file that the table in xtask/src/tidy.rs does not name",
+                number + 1
+            ));
         }
     }
     found
