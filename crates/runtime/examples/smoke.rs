@@ -174,7 +174,9 @@ fn smoke() -> Result<usize, RuntimeError> {
         println!("{device:#?}");
     }
     for execution in [Execution::Graph, Execution::Stepwise] {
-        let mut session = Session::open_with(&artifact, DeviceKind::Cuda(0), SessionOptions { execution })?;
+        let progress = |progress| println!("{progress:?}");
+        let options = SessionOptions { execution, progress: Some(&progress) };
+        let mut session = Session::open_with(&artifact, DeviceKind::Cuda(0), options)?;
         for run in 0..2 {
             let outputs = session.run(&inputs)?;
             check(&format!("{execution:?} run {run}: total"), outputs[0].1.to_vec::<f32>() == total);

@@ -17,5 +17,5 @@ pub mod trace;
 
 pub use device::{Capability, DeviceInfo, DeviceKind};
 pub use error::{CudaError, RuntimeError};
-pub use session::{Execution, Session, SessionOptions};
+pub use session::{Execution, LoadedKernel, Progress, Session, SessionOptions, Stage};
 pub use timing::{Profile, ProfileOptions, StepTiming, Timing};

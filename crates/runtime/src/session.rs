@@ -39,10 +39,40 @@ pub enum Execution {
 }
 
 /// What can be chosen when a session opens.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SessionOptions {
+#[derive(Clone, Copy, Default)]
+pub struct SessionOptions<'a> {
     /// How a CUDA device runs the plan.
     pub execution: Execution,
+    /// Told how far the opening is; may be called from several threads.
+    pub progress: Option<&'a (dyn Fn(Progress) + Sync)>,
+}
+
+/// How far the opening of a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// What is being done.
+    pub stage: Stage,
+    /// How much of it is done: kernels or bytes.
+    pub done: u64,
+    /// How much there is.
+    pub total: u64,
+}
+
+/// The parts of opening that can take long.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Loading kernels, which the driver may have to assemble; counted in kernels.
+    Kernels,
+    /// Uploading weights; counted in bytes.
+    Weights,
+}
+
+impl SessionOptions<'_> {
+    pub(crate) fn report(&self, stage: Stage, done: u64, total: u64) {
+        if let Some(progress) = self.progress {
+            progress(Progress { stage, done, total });
+        }
+    }
 }
 
 /// A kernel as the driver has loaded it.
@@ -76,14 +106,18 @@ impl Session {
     }
 
     /// As [`Session::open`], with choices.
-    pub fn open_with(artifact: &Artifact, kind: DeviceKind, options: SessionOptions) -> Result<Session, RuntimeError> {
+    pub fn open_with(
+        artifact: &Artifact,
+        kind: DeviceKind,
+        options: SessionOptions<'_>,
+    ) -> Result<Session, RuntimeError> {
         // Artifacts built in memory have not passed through a reader's check yet.
         artifact.check()?;
         let device: Box<dyn Device> = match kind {
             DeviceKind::Cpu => Box::new(Cpu::open(artifact)?),
-            DeviceKind::Cuda(ordinal) => Box::new(cuda::Cuda::open(artifact, ordinal, options.execution)?),
+            DeviceKind::Cuda(ordinal) => Box::new(cuda::Cuda::open(artifact, ordinal, options)?),
             DeviceKind::Auto => match cuda::find_device(artifact) {
-                Ok(ordinal) => Box::new(cuda::Cuda::open(artifact, ordinal, options.execution)?),
+                Ok(ordinal) => Box::new(cuda::Cuda::open(artifact, ordinal, options)?),
                 Err(reason) => {
                     tracing::info!("device `auto` is the cpu: {reason}");
                     Box::new(Cpu::open(artifact)?)

@@ -15,7 +15,7 @@ mod stream;
 
 use crate::device::DeviceInfo;
 use crate::error::RuntimeError;
-use crate::session::{Device, Execution, LoadedKernel};
+use crate::session::{Device, Execution, LoadedKernel, SessionOptions};
 use crate::target::choose_plan;
 use crate::timing::{Profile, ProfileOptions};
 use crate::trace::TraceStep;
@@ -56,12 +56,12 @@ pub(crate) struct Cuda {
 
 impl Cuda {
     /// Places the artifact's plan for device `ordinal` on it.
-    pub fn open(artifact: &Artifact, ordinal: usize, execution: Execution) -> Result<Cuda, RuntimeError> {
+    pub fn open(artifact: &Artifact, ordinal: usize, options: SessionOptions<'_>) -> Result<Cuda, RuntimeError> {
         let context = Context::retain(ordinal)?;
         let plan = choose_plan(artifact, &context.info.name, context.cuda().capability)?;
         let stream = Stream::new(&context)?;
-        let loaded = LoadedPlan::load(&context, &stream, artifact, plan)?;
-        let graph = match execution {
+        let loaded = LoadedPlan::load(&context, &stream, artifact, plan, options)?;
+        let graph = match options.execution {
             Execution::Graph => Some(stream.capture(|| loaded.submit_all(&stream))?),
             Execution::Stepwise => None,
         };

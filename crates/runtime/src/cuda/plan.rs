@@ -5,13 +5,16 @@ use super::memory::DeviceBuffer;
 use super::module::Function;
 use super::stream::{Geometry, Stream};
 use crate::error::{CudaError, RuntimeError};
+use crate::session::{SessionOptions, Stage};
 use crate::trace::Memory;
 use cudarc::driver::sys::CUdeviceptr;
 use gable_artifact::{Action, Arg, Artifact, BufferRef, Launch, Signature, Space, TargetPlan};
 use gable_tensor::Tensor;
 use gable_tensor::tensor::byte_count;
 use rayon::prelude::*;
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A plan whose buffers are allocated, weights uploaded and kernels loaded.
 pub struct LoadedPlan {
@@ -48,19 +51,11 @@ impl LoadedPlan {
         stream: &Stream,
         artifact: &Artifact,
         plan: &TargetPlan,
+        options: SessionOptions<'_>,
     ) -> Result<LoadedPlan, RuntimeError> {
-        let functions: Vec<Result<Function, CudaError>> =
-            plan.kernels.par_iter().map(|kernel| Function::load(context, kernel)).collect();
-        // Collected in the plan's order, so the first error is the same one every time.
-        let functions = functions.into_iter().collect::<Result<Vec<_>, _>>()?;
+        let functions = load_functions(context, plan, options)?;
         let buffers = Buffers::new(context, artifact, plan)?;
-        for (weight, buffer) in artifact.weights.iter().zip(&buffers.weights) {
-            if let Some(buffer) = buffer {
-                stream
-                    .upload(buffer, &weight.data)
-                    .map_err(|error| error.during(|| format!("uploading `{}`", weight.key)))?;
-            }
-        }
+        upload_weights(stream, artifact, &buffers, options)?;
         let steps = plan
             .steps
             .iter()
@@ -142,6 +137,46 @@ impl LoadedPlan {
     }
 }
 
+/// Kernels are independent, and assembling one takes the driver a while.
+fn load_functions(
+    context: &Arc<Context>,
+    plan: &TargetPlan,
+    options: SessionOptions<'_>,
+) -> Result<Vec<Function>, CudaError> {
+    let total = plan.kernels.len() as u64;
+    let done = AtomicU64::new(0);
+    options.report(Stage::Kernels, 0, total);
+    let load = |kernel| {
+        let function = Function::load(context, kernel);
+        options.report(Stage::Kernels, done.fetch_add(1, Ordering::Relaxed) + 1, total);
+        function
+    };
+    let functions: Vec<Result<Function, CudaError>> = plan.kernels.par_iter().map(load).collect();
+    // Looked at in the plan's order, so the first error is the same one every time.
+    functions.into_iter().collect()
+}
+
+fn upload_weights(
+    stream: &Stream,
+    artifact: &Artifact,
+    buffers: &Buffers,
+    options: SessionOptions<'_>,
+) -> Result<(), CudaError> {
+    let total = buffers.weights.iter().flatten().map(|buffer| buffer.bytes() as u64).sum();
+    let mut done = 0;
+    options.report(Stage::Weights, done, total);
+    for (weight, buffer) in artifact.weights.iter().zip(&buffers.weights) {
+        let Some(buffer) = buffer else { continue };
+        stream.upload(buffer, &weight.data).map_err(|mut error| {
+            error.during = format!("{} of weight `{}`", error.during, weight.key);
+            error
+        })?;
+        done += buffer.bytes() as u64;
+        options.report(Stage::Weights, done, total);
+    }
+    Ok(())
+}
+
 struct PlanMemory<'a> {
     buffers: &'a Buffers,
     stream: &'a Stream,
@@ -155,10 +190,7 @@ impl Memory for PlanMemory<'_> {
 
 impl Buffers {
     fn new(context: &Arc<Context>, artifact: &Artifact, plan: &TargetPlan) -> Result<Buffers, RuntimeError> {
-        let used = |index: usize| {
-            let space = Space::Weight(index);
-            plan.steps.iter().any(|step| step.reads().iter().any(|range| range.space == space))
-        };
+        let read: BTreeSet<Space> = plan.steps.iter().flat_map(|step| step.reads()).map(|range| range.space).collect();
         let whole = |signatures: &[Signature], kind: &str| -> Result<Vec<DeviceBuffer>, RuntimeError> {
             let allocate = |signature: &Signature| {
                 let bytes =
@@ -169,7 +201,7 @@ impl Buffers {
         };
         let weight = |(index, weight): (usize, &gable_artifact::Weight)| {
             let buffer = || DeviceBuffer::new(context, weight.data.len(), || format!("weight `{}`", weight.key));
-            used(index).then(buffer).transpose()
+            read.contains(&Space::Weight(index)).then(buffer).transpose()
         };
         Ok(Buffers {
             inputs: whole(&artifact.inputs, "input")?,
