@@ -114,7 +114,7 @@ impl KernelBuilder {
         }
         for (index, (class, reg)) in classes.into_iter().zip(&dst).enumerate() {
             if reg.class != class {
-                let (found, expected) = (reg.to_string(), format!("a {class} register"));
+                let (found, expected) = (reg.to_string(), format!("{class} register"));
                 return Err(EmitError::Operand { form: form.name, index, found, expected });
             }
         }

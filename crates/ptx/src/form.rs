@@ -99,16 +99,16 @@ pub struct Floor {
 impl fmt::Display for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Slot::Value(class) => write!(f, "a {class} register or constant"),
-            Slot::Reg(class) => write!(f, "a {class} register"),
+            Slot::Value(class) => write!(f, "{class} register or constant"),
+            Slot::Reg(class) => write!(f, "{class} register"),
             Slot::Vector(class, count) => write!(f, "{count} {class} values in braces"),
             Slot::RegVector(class, count) => write!(f, "{count} {class} registers in braces"),
-            Slot::Constant(low, high) => write!(f, "a constant from {low} to {high}"),
+            Slot::Constant(low, high) => write!(f, "constant from {low} to {high}"),
             Slot::OneOf(allowed) => write!(f, "one of the constants {allowed:?}"),
-            Slot::Address(space) => write!(f, "an address in {space} memory"),
-            Slot::Param(ty) => write!(f, "a parameter of type {ty}"),
-            Slot::Symbol(space) => write!(f, "an array in {space} memory"),
-            Slot::Label => f.write_str("a label"),
+            Slot::Address(space) => write!(f, "address in {space} memory"),
+            Slot::Param(ty) => write!(f, "parameter of type {ty}"),
+            Slot::Symbol(space) => write!(f, "array in {space} memory"),
+            Slot::Label => f.write_str("label"),
         }
     }
 }

@@ -11,15 +11,19 @@ mod dynamic;
 mod flow;
 mod form;
 mod inst;
+mod lex;
 pub mod meaning;
 mod module;
 mod operand;
+mod parse;
 pub mod ptxas;
+mod reaching;
 mod register;
 mod scalar;
 pub mod slot;
 mod table;
 mod target;
+mod verify;
 
 pub use builder::{Assign, KernelBuilder, LocalArray, SharedArray};
 pub use dynamic::EmitError;
@@ -29,8 +33,10 @@ pub use module::{Array, DYNAMIC_SHARED, Kernel, Module, Param};
 pub use operand::{
     Address, AddressSpace, Base, Global, Label, Local, Offset, Operand, Place, Shared, Src, Symbol, Value,
 };
+pub use parse::{ParseError, parse};
 pub use register::{B16, B32, B64, Class, ClassError, F32, F64, Pred, R, Reg, RegisterClass};
 pub use scalar::{ScalarType, Space};
 pub use target::{
     Family, Feature, MAX_THREADS_PER_CTA, PtxVersion, STATIC_SHARED_BYTES, Target, TargetRow, UnknownTarget,
 };
+pub use verify::{Fault, Faults, verify};

@@ -89,7 +89,7 @@ fn a_wrong_class_at_run_time_is_an_error_and_writes_nothing() {
     let mut k = KernelBuilder::new("k", Target::Sm90a);
     let word = k.mov_b32(1);
     let error = k.binary(Binary::Add, ScalarType::F32, word, 1.0f32).unwrap_err();
-    assert_eq!(error.to_string(), "`add_f32`: operand 0 is `%r0`, expected a f32 register or constant");
+    assert_eq!(error.to_string(), "`add_f32`: operand 0 is `%r0`, expected f32 register or constant");
     let error = k.unary(Unary::SinApprox, ScalarType::S64, 1i64).unwrap_err();
     assert_eq!(error.to_string(), "no instruction of the table computes Unary(SinApprox, S64)");
     let back: Result<R<gable_ptx::F32>, _> = Reg::from(word).typed();

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use gable_ptx::ptxas::{Ptxas, PtxasError};
 use gable_ptx::{
-    B16, B32, B64, Class, Effect, F32, F64, Floor, KernelBuilder, Opcode, Operand, PtxVersion, R, Reg, RegisterClass,
-    ScalarType, Slot, Space, Symbol, Target, Value,
+    B16, B32, B64, Class, Effect, F32, F64, Floor, Kernel, KernelBuilder, Module, Opcode, Operand, PtxVersion, R, Reg,
+    RegisterClass, ScalarType, Slot, Space, Symbol, Target, Value, verify,
 };
 
 /// The assembler, or a visible skip; in CI its absence is a failure.
@@ -129,7 +129,7 @@ impl Inputs {
 }
 
 /// One kernel that holds each row once, and once more for each other kind of operand; a comment before each row names it.
-fn kernel_text(name: &str, rows: &[Opcode]) -> String {
+fn probe_kernel(name: &str, rows: &[Opcode]) -> Kernel {
     let mut k = KernelBuilder::new(name, Target::Sm90a);
     let mut inputs = Inputs::new(&mut k);
     let skip: R<gable_ptx::Pred> = inputs.registers[&Class::Pred].typed().expect("it is the predicate");
@@ -163,13 +163,17 @@ fn kernel_text(name: &str, rows: &[Opcode]) -> String {
         }
     }
     k.exit();
-    k.finish().to_string()
+    k.finish()
 }
 
-/// A module of many small kernels: register allocation costs more than linearly.
+/// Many small kernels: register allocation costs more than linearly.
+fn probe_kernels(rows: &[Opcode]) -> Vec<Kernel> {
+    rows.chunks(24).enumerate().map(|(i, rows)| probe_kernel(&format!("probe_{i}"), rows)).collect()
+}
+
+/// A module for a target that need not be one of ours.
 fn module_text(version: PtxVersion, target: &str, rows: &[Opcode]) -> String {
-    let kernels: Vec<String> =
-        rows.chunks(24).enumerate().map(|(i, rows)| kernel_text(&format!("probe_{i}"), rows)).collect();
+    let kernels: Vec<String> = probe_kernels(rows).iter().map(Kernel::to_string).collect();
     format!(".version {version}\n.target {target}\n.address_size 64\n\n{}", kernels.join("\n"))
 }
 
@@ -255,7 +259,9 @@ fn every_row_that_a_target_has_assembles_for_it() {
             }
         }
         for (version, rows) in by_version {
-            let refused = refused_rows(&ptxas, &module_text(version, target.name(), &rows), target.name());
+            let module = Module { version, target, dynamic_shared_align: None, kernels: probe_kernels(&rows) };
+            assert_eq!(verify(&module), Ok(()));
+            let refused = refused_rows(&ptxas, &module.to_string(), target.name());
             assert!(refused.is_empty(), "{target} .version {version}: {refused:#?}");
         }
     }
@@ -278,7 +284,10 @@ fn no_row_assembles_one_step_below_its_floor() {
             for &target in Target::ALL.iter().filter(|target| !target.has(feature)) {
                 let version = floor.ptx.max(target.row().lowest_ptx);
                 assert!(floor.fault(version, target).is_some(), "{floor:?} allows {target}");
-                let refused = refused_rows(&ptxas, &module_text(version, target.name(), &rows), target.name());
+                let module = Module { version, target, dynamic_shared_align: None, kernels: probe_kernels(&rows) };
+                let faults = verify(&module).expect_err("every row is a fault").0;
+                assert!(faults.len() >= rows.len(), "{faults:?}");
+                let refused = refused_rows(&ptxas, &module.to_string(), target.name());
                 assert_eq!(refused.len(), rows.len(), "{target} .version {version}");
                 n_refused += refused.len();
             }
@@ -303,4 +312,16 @@ fn steps_below(floor: Floor) -> Vec<(String, u32, PtxVersion)> {
         steps.push((format!("sm_{}", floor.sm), floor.sm, version));
     }
     steps
+}
+
+#[test]
+fn no_two_rows_share_a_name_or_a_meaning() {
+    let (mut names, mut meanings) = (BTreeMap::new(), BTreeMap::new());
+    for row in Opcode::all() {
+        let form = row.form();
+        assert_eq!(names.insert(form.name, form.spelling), None, "{}", form.name);
+        assert_eq!(meanings.insert(form.meaning, form.name), None, "{:?}", form.meaning);
+        assert_eq!(Opcode::of(form.meaning), Some(row));
+    }
+    assert!(names.len() > 500, "the table has {} rows", names.len());
 }
