@@ -1,1 +1,8 @@
-//! Model files (ONNX, safetensors) to graph and weights.
+//! Model files (ONNX, safetensors, `.gir`) to graph and weights. All file parsing is here.
+
+mod error;
+pub mod hf;
+mod signature;
+
+pub use error::{CaptureError, NodeError, NodePlace};
+pub use signature::{Port, Signature};

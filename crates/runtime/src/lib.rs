@@ -10,7 +10,6 @@ pub mod cpu;
 pub mod cuda;
 pub mod device;
 pub mod error;
-mod host_memory;
 pub mod session;
 pub mod target;
 pub mod timing;
