@@ -124,6 +124,16 @@ pub enum RuntimeError {
     /// The artifact's graph cannot be evaluated.
     #[error("the artifact's graph: {0}")]
     Graph(String),
+    /// A value of the graph is larger than the host's memory.
+    #[error("value {value} needs {needed_bytes} bytes, this machine has {memory_bytes} bytes of memory")]
+    HostMemory {
+        /// The value, with its operator and type.
+        value: String,
+        /// Bytes that it needs.
+        needed_bytes: u64,
+        /// Bytes that the machine has.
+        memory_bytes: u64,
+    },
     /// The device cannot do what was asked of it.
     #[error("device `{device}` {what}")]
     Unsupported {

@@ -10,6 +10,7 @@ pub mod cpu;
 pub mod cuda;
 pub mod device;
 pub mod error;
+mod host_memory;
 pub mod session;
 pub mod target;
 pub mod timing;

@@ -83,6 +83,14 @@ fn a_graph_that_contradicts_the_artifact_is_refused() {
     assert!(renamed.contains("has input `y` of type f32[2], the artifact declares `z` of f32 [2]"), "{renamed}");
     let fewer = opening_fails(|artifact| artifact.outputs.truncate(1));
     assert_eq!(fewer, "the artifact's graph: has 2 outputs, the artifact declares 1");
+    let huge = opening_fails(|artifact| {
+        artifact.graph = "graph @huge() { %0 = iota {axis=0, dtype=f32, shape=[1000000000000000]} : \
+                          f32[1000000000000000] return y = %0 }"
+            .into();
+        artifact.inputs.clear();
+        artifact.outputs = vec![Signature { name: "y".into(), dtype: DType::F32, shape: vec![1_000_000_000_000_000] }];
+    });
+    assert!(huge.contains("needs 4000000000000000 bytes, this machine has"), "{huge}");
     let short = opening_fails(|artifact| artifact.weights[0].data.truncate(4));
     assert!(short.contains("weight `w`: holds 4 bytes, its shape needs 8"), "{short}");
 }

@@ -2,6 +2,7 @@
 
 use crate::device::DeviceInfo;
 use crate::error::RuntimeError;
+use crate::host_memory::check_values_fit;
 use crate::session::{Device, LoadedKernel};
 use crate::timing::{Profile, ProfileOptions, Timing};
 use crate::trace::TraceStep;
@@ -34,6 +35,7 @@ impl Cpu {
             return Err(RuntimeError::Graph(faults.join("; ")));
         }
         check_signatures(artifact, &module)?;
+        check_values_fit(&module.graph)?;
         Ok(Cpu { info: DeviceInfo::cpu(), module, inputs: artifact.inputs.clone() })
     }
 }
