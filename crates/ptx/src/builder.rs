@@ -69,7 +69,7 @@ impl KernelBuilder {
         self.target
     }
 
-    /// The kernel as it stands. A body must end in `exit`, `ret` or a branch.
+    /// The kernel as it stands.
     pub fn finish(self) -> Kernel {
         self.kernel
     }

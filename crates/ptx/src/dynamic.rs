@@ -235,6 +235,12 @@ impl KernelBuilder {
         self.emit(row, vec![Operand::Address(address.into())])
     }
 
+    /// Loads into given registers, which keep their values where a guard does not hold.
+    pub fn load_into(&mut self, access: Access, dst: &[Reg], address: impl Into<Place>) -> Result<(), EmitError> {
+        let row = row_of(|ty| Meaning::Load(Access { ty, ..access }), access.ty)?;
+        self.emit_into(row, dst.to_vec(), vec![Operand::Address(address.into())])
+    }
+
     /// Stores `access.count` consecutive elements, as many as there are `values`.
     pub fn store(&mut self, access: Access, address: impl Into<Place>, values: &[Value]) -> Result<(), EmitError> {
         let row = row_of(|ty| Meaning::Store(Access { ty, ..access }), access.ty)?;

@@ -8,7 +8,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use crate::register::{B16, B32, B64, Class, F32, F64, R, Reg, RegisterClass};
+use crate::register::{B16, B32, B64, Class, F32, F64, Pred, R, Reg, RegisterClass};
 use crate::scalar::Space;
 
 /// A register or a constant.
@@ -86,6 +86,11 @@ impl From<f64> for Value {
         Value::F64(value.to_bits())
     }
 }
+impl From<bool> for Value {
+    fn from(value: bool) -> Self {
+        Value::Int(i64::from(value))
+    }
+}
 impl From<i32> for Value {
     fn from(value: i32) -> Self {
         Value::Int(i64::from(value))
@@ -146,6 +151,7 @@ macro_rules! constants {
 }
 // An integer literal without a suffix is an i32, so i32 converts into every integer class.
 constants! {
+    Pred: bool;
     B16: i32 | u32;
     B32: i32 | u32;
     B64: i32 | u32 | i64 | u64;

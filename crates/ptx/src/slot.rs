@@ -54,6 +54,17 @@ impl Source for Pred {
     }
 }
 
+/// A predicate register, or `true` or `false`.
+pub struct PredOrConstant;
+
+impl Source for PredOrConstant {
+    type Arg = Src<Pred>;
+    const SLOT: Slot = Slot::Value(Class::Pred);
+    fn operand(arg: Src<Pred>) -> Operand {
+        Operand::Value(arg.into())
+    }
+}
+
 impl<C: RegisterClass> Destination for C {
     type Regs = R<C>;
     const SLOT: Option<DstSlot> = Some(DstSlot::Reg(C::CLASS));

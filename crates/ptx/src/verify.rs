@@ -11,7 +11,7 @@ use crate::form::Slot;
 use crate::inst::{Inst, Statement};
 use crate::meaning::Meaning;
 use crate::module::{Array, DYNAMIC_SHARED, Kernel, Module, Param};
-use crate::operand::{Base, Operand, Place, Symbol};
+use crate::operand::{Base, Label, Operand, Place, Symbol};
 use crate::parse::is_name;
 use crate::reaching::reads_of_nothing;
 use crate::register::Class;
@@ -67,17 +67,24 @@ pub fn verify(module: &Module) -> Result<(), Faults> {
 struct Checker<'m> {
     module: &'m Module,
     kernel: Option<&'m Kernel>,
-    statement: Option<(usize, String)>,
+    /// The place in the body that faults belong to now.
+    statement: Option<usize>,
     faults: Vec<Fault>,
 }
 
 impl<'m> Checker<'m> {
     fn fault(&mut self, message: impl Into<String>) {
-        self.faults.push(Fault {
-            kernel: self.kernel.map(|kernel| kernel.name.clone()),
-            statement: self.statement.clone(),
-            message: message.into(),
+        let statement = self.kernel.zip(self.statement).map(|(kernel, index)| {
+            let text = match &kernel.body[index] {
+                Statement::Inst(inst) => inst.to_string(),
+                Statement::Label(label) => format!("{label}:"),
+                Statement::Comment(text) => format!("// {text}"),
+                Statement::NoUnroll => ".pragma \"nounroll\";".to_owned(),
+            };
+            (index, text)
         });
+        let kernel = self.kernel.map(|kernel| kernel.name.clone());
+        self.faults.push(Fault { kernel, statement, message: message.into() });
     }
 
     fn module(&mut self) {
@@ -106,48 +113,43 @@ impl<'m> Checker<'m> {
         self.params(&kernel.params);
         self.memory(kernel);
 
-        let mut labels = BTreeSet::new();
+        let labels = self.labels(kernel);
         for (index, statement) in kernel.body.iter().enumerate() {
-            self.statement = match statement {
-                Statement::Inst(inst) => Some((index, inst.to_string())),
-                Statement::Label(label) => Some((index, format!("{label}:"))),
-                Statement::Comment(_) | Statement::NoUnroll => None,
-            };
+            self.statement = Some(index);
             match statement {
-                Statement::Label(label) => {
-                    self.name("a label", &label.0);
-                    if !labels.insert(label) {
-                        self.fault("the label stands twice");
-                    }
-                }
+                Statement::Inst(inst) => self.inst(kernel, inst, &labels),
                 Statement::Comment(text) if text.contains(['\n', '\r']) => {
                     self.fault("a comment spans lines: its second line would be an instruction");
                 }
-                Statement::Comment(_) | Statement::NoUnroll | Statement::Inst(_) => {}
-            }
-            self.statement = None;
-        }
-        for (index, statement) in kernel.body.iter().enumerate() {
-            if let Statement::Inst(inst) = statement {
-                self.statement = Some((index, inst.to_string()));
-                self.inst(kernel, inst);
-                for operand in &inst.src {
-                    if let Operand::Label(label) = operand
-                        && !labels.contains(label)
-                    {
-                        self.fault(format!("label `{label}` stands nowhere"));
-                    }
-                }
-                self.statement = None;
+                Statement::Comment(_) | Statement::NoUnroll | Statement::Label(_) => {}
             }
         }
         for (index, reg) in reads_of_nothing(&kernel.body) {
-            if let Statement::Inst(inst) = &kernel.body[index] {
-                self.statement = Some((index, inst.to_string()));
-                self.fault(format!("`{reg}` is read where nothing has written it"));
-                self.statement = None;
+            self.statement = Some(index);
+            self.fault(format!("`{reg}` is read where nothing has written it"));
+        }
+        self.statement = None;
+    }
+
+    /// Every label of the body. Labels share their names with arrays and parameters.
+    fn labels(&mut self, kernel: &'m Kernel) -> BTreeSet<&'m Label> {
+        let arrays = kernel.shared.iter().chain(&kernel.local).map(|array| &array.name);
+        let names: BTreeSet<&str> =
+            kernel.params.iter().map(|param| &param.name).chain(arrays).map(|name| &*name.0).collect();
+        let mut labels = BTreeSet::new();
+        for (index, statement) in kernel.body.iter().enumerate() {
+            let Statement::Label(label) = statement else { continue };
+            self.statement = Some(index);
+            self.name("a label", &label.0);
+            if names.contains(&*label.0) {
+                self.fault("an array or a parameter has the label's name");
+            }
+            if !labels.insert(label) {
+                self.fault("the label stands twice");
             }
         }
+        self.statement = None;
+        labels
     }
 
     fn launch_bounds(&mut self, kernel: &Kernel) {
@@ -225,7 +227,7 @@ impl<'m> Checker<'m> {
         }
     }
 
-    fn inst(&mut self, kernel: &'m Kernel, inst: &Inst) {
+    fn inst(&mut self, kernel: &'m Kernel, inst: &Inst, labels: &BTreeSet<&Label>) {
         let form = inst.op.form();
         if let Some(message) = form.floor.fault(self.module.version, self.module.target) {
             self.fault(message);
@@ -256,6 +258,11 @@ impl<'m> Checker<'m> {
                 self.fault(format!("operand `{operand}`: expected {expected}"));
             } else {
                 self.names_in(kernel, *slot, operand, form.meaning);
+            }
+            if let Operand::Label(label) = operand
+                && !labels.contains(label)
+            {
+                self.fault(format!("label `{label}` stands nowhere"));
             }
         }
     }

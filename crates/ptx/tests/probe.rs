@@ -88,7 +88,7 @@ impl Inputs {
             Slot::Value(class) => match class {
                 Class::F32 => vec![Operand::from(1.5f32)],
                 Class::F64 => vec![Operand::from(1.5f64)],
-                Class::Pred => vec![],
+                Class::Pred => vec![Operand::from(true), Operand::from(false)],
                 _ => vec![Operand::from(3), Operand::from(-1)],
             },
             Slot::Vector(class, count) => self

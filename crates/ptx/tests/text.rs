@@ -16,7 +16,7 @@ fn reg(class: Class, entropy: u64) -> Reg {
 
 /// A register or a constant of `class`, chosen by `entropy`.
 fn value(class: Class, entropy: u64) -> Value {
-    if entropy.is_multiple_of(3) || class == Class::Pred {
+    if entropy.is_multiple_of(3) {
         return Value::Reg(reg(class, entropy / 3));
     }
     match class {
@@ -24,7 +24,8 @@ fn value(class: Class, entropy: u64) -> Value {
         Class::F64 => Value::F64(entropy.rotate_left(13)),
         Class::B64 => Value::Int(entropy.rotate_left(29).cast_signed()),
         Class::B32 => Value::Int(i64::from((entropy >> 11) as i32)),
-        Class::B16 | Class::Pred => Value::Int(i64::from((entropy >> 11) as i16)),
+        Class::Pred => Value::from(entropy.is_multiple_of(2)),
+        Class::B16 => Value::Int(i64::from((entropy >> 11) as i16)),
     }
 }
 

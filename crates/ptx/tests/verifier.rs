@@ -161,6 +161,7 @@ fn labels_stand_once_and_exist() {
         faults_in("HERE: bra THERE; HERE: bra HERE;"),
         ["statement 8 `HERE:`: the label stands twice", "statement 7 `bra THERE;`: label `THERE` stands nowhere"]
     );
+    assert_eq!(faults_in("tile:"), ["statement 6 `tile:`: an array or a parameter has the label's name"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::columns::*;
 use crate::meaning::SpecialRegister::*;
 use crate::scalar::Space;
-use crate::slot::{LocalSymbol, SharedSymbol};
+use crate::slot::{LocalSymbol, PredOrConstant, SharedSymbol};
 
 super::forms! {
     { "data-movement-and-conversion-instructions-mov", Alu, Pure, BASE }
@@ -12,7 +12,7 @@ super::forms! {
     mov_b64(B64 <- a: B64) = "mov.b64" => Move(B64);
     mov_f32(F32 <- a: F32) = "mov.f32" => Move(F32);
     mov_f64(F64 <- a: F64) = "mov.f64" => Move(F64);
-    mov_pred(Pred <- a: Pred) = "mov.pred" => Move(Pred);
+    mov_pred(Pred <- a: PredOrConstant) = "mov.pred" => Move(Pred);
     b32_of_f32(B32 <- a: RegF32) = "mov.b32" => Bits { to: B32, from: F32 };
     f32_of_b32(F32 <- a: RegB32) = "mov.b32" => Bits { to: F32, from: B32 };
     b64_of_f64(B64 <- a: RegF64) = "mov.b64" => Bits { to: B64, from: F64 };
