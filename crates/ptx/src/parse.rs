@@ -287,7 +287,7 @@ impl<'t> Parser<'t> {
                 self.take();
                 return Ok(Raw::Operand(Operand::Symbol(Symbol(Arc::from(word)))));
             }
-            if Opcode::all().any(|row| row.form().fixed == Some(word)) {
+            if register_of(word).is_none() && Opcode::all().any(|row| row.form().fixed == Some(word)) {
                 self.take();
                 return Ok(Raw::Special(word));
             }

@@ -3,13 +3,17 @@
 //! In: a body. Out: places and registers. A write under a guard counts as a write, and one path with a write is enough,
 //! so what is reported is certainly undefined. Code that no path reaches is not looked at.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::inst::{Inst, Statement};
 use crate::meaning::Meaning;
-use crate::module::{registers, sources};
+use crate::module::sources;
 use crate::operand::{Label, Operand};
 use crate::register::Reg;
+
+/// Words of 64 registers that may be kept for all blocks together, 128 MiB. Beyond that, which no kernel of sense comes
+/// near, only registers that nothing at all writes are found.
+const MAX_WORDS: usize = 1 << 24;
 
 /// Statements in a row that run one after the other.
 struct Block {
@@ -17,50 +21,86 @@ struct Block {
     successors: Vec<usize>,
 }
 
+/// The registers of one instruction, numbered densely.
+struct Accesses {
+    statement: usize,
+    reads: Vec<usize>,
+    writes: Vec<usize>,
+}
+
 /// The reads without a write before them: index of the statement and the register.
 pub(crate) fn reads_of_nothing(body: &[Statement]) -> Vec<(usize, Reg)> {
-    let all: BTreeSet<Reg> = insts(body, 0..body.len()).flat_map(|(_, inst)| registers(inst)).collect();
-    let numbers: BTreeMap<Reg, usize> = all.into_iter().enumerate().map(|(i, reg)| (reg, i)).collect();
-    let blocks = blocks(body);
+    // Numbers count the registers that occur, since the text of a register may hold any number.
+    let mut numbers: HashMap<Reg, usize> = HashMap::new();
+    let mut registers: Vec<Reg> = Vec::new();
+    let mut number = |reg: Reg| {
+        *numbers.entry(reg).or_insert_with(|| {
+            registers.push(reg);
+            registers.len() - 1
+        })
+    };
+    let blocks: Vec<(Vec<Accesses>, Vec<usize>)> = blocks(body)
+        .into_iter()
+        .map(|Block { statements, successors }| {
+            let accesses = insts(body, statements).map(|(statement, inst)| {
+                let guard = inst.guard.map(|guard| guard.pred);
+                let reads: BTreeSet<Reg> = sources(inst).into_iter().chain(guard).collect();
+                Accesses {
+                    statement,
+                    reads: reads.into_iter().map(&mut number).collect(),
+                    writes: inst.dst.iter().copied().map(&mut number).collect(),
+                }
+            });
+            (accesses.collect(), successors)
+        })
+        .collect();
+
+    let n_words = registers.len().div_ceil(64);
+    if blocks.len().saturating_mul(n_words) > MAX_WORDS {
+        let written: BTreeSet<usize> =
+            blocks.iter().flat_map(|(accesses, _)| accesses).flat_map(|inst| inst.writes.iter().copied()).collect();
+        let accesses = blocks.iter().flat_map(|(accesses, _)| accesses);
+        let reads = accesses.flat_map(|inst| inst.reads.iter().map(|&register| (inst.statement, register)));
+        let undefined = reads.filter(|(_, register)| !written.contains(register));
+        return undefined.map(|(statement, register)| (statement, registers[register])).collect();
+    }
 
     // written[b]: registers that some path to the start of block b writes; none while no path is known.
-    let n_words = numbers.len().div_ceil(64);
     let mut written: Vec<Option<Vec<u64>>> = vec![None; blocks.len()];
-    let mut pending = Vec::new();
     if let Some(entry) = written.first_mut() {
         *entry = Some(vec![0; n_words]);
-        pending.push(0);
     }
-    while let Some(index) = pending.pop() {
-        let mut at_end = written[index].clone().expect("only reached blocks are pending");
-        for (_, inst) in insts(body, blocks[index].statements.clone()) {
-            for reg in &inst.dst {
-                set(&mut at_end, numbers[reg]);
-            }
-        }
-        for &successor in &blocks[index].successors {
-            let known = &mut written[successor];
-            let before = known.clone();
-            match known {
-                None => *known = Some(at_end.clone()),
-                Some(known) => known.iter_mut().zip(&at_end).for_each(|(known, word)| *known |= word),
-            }
-            if *known != before {
-                pending.push(successor);
+    // Blocks stand nearly in the order in which they run: a few rounds suffice.
+    let mut changed = true;
+    while changed {
+        changed = false;
+        for (index, (accesses, successors)) in blocks.iter().enumerate() {
+            let Some(mut at_end) = written[index].clone() else { continue };
+            accesses.iter().flat_map(|inst| &inst.writes).for_each(|&register| set(&mut at_end, register));
+            for &successor in successors {
+                match &mut written[successor] {
+                    known @ None => {
+                        *known = Some(at_end.clone());
+                        changed = true;
+                    }
+                    Some(known) => {
+                        for (known, word) in known.iter_mut().zip(&at_end) {
+                            changed |= *known | word != *known;
+                            *known |= word;
+                        }
+                    }
+                }
             }
         }
     }
 
     let mut found = Vec::new();
-    for (block, written) in blocks.iter().zip(written) {
+    for ((accesses, _), written) in blocks.iter().zip(written) {
         let Some(mut written) = written else { continue };
-        for (index, inst) in insts(body, block.statements.clone()) {
-            let guard = inst.guard.map(|guard| guard.pred);
-            let reads: BTreeSet<Reg> = sources(inst).into_iter().chain(guard).collect();
-            found.extend(reads.into_iter().filter(|reg| !is_set(&written, numbers[reg])).map(|reg| (index, reg)));
-            for reg in &inst.dst {
-                set(&mut written, numbers[reg]);
-            }
+        for inst in accesses {
+            let undefined = inst.reads.iter().filter(|&&register| !is_set(&written, register));
+            found.extend(undefined.map(|&register| (inst.statement, registers[register])));
+            inst.writes.iter().for_each(|&register| set(&mut written, register));
         }
     }
     found

@@ -265,3 +265,16 @@ fn counts_say_which_instructions_a_module_has() {
     let counts = parse(text).unwrap().instruction_counts();
     assert_eq!(counts.into_iter().collect::<Vec<_>>(), [("bar_sync", 2), ("bar_sync_count", 1), ("exit", 1)]);
 }
+
+#[test]
+fn a_body_of_senseless_size_is_checked_in_bounded_memory() {
+    let n = 40_000;
+    let mut text = format!(".version 8.0 .target sm_90a .address_size 64 .entry k() {{ .reg .b32 %r<{}>;", n + 2);
+    for i in 0..n {
+        text += &format!("L{i}: mov.b32 %r{i}, 1;\n");
+    }
+    text += &format!("add.u32 %r{n}, %r0, %r{};}}", n + 1);
+    let faults = faults(&parse(&text).unwrap());
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(faults[0].ends_with("`%r40001` is read where nothing has written it"), "{faults:?}");
+}
