@@ -1,6 +1,8 @@
 //! Project tasks, run as `cargo xtask TASK`.
 
 mod docs;
+mod models;
+mod pip;
 mod test;
 mod tidy;
 mod tools;
@@ -12,6 +14,7 @@ usage: cargo xtask TASK
   test             everything that must pass: tools, formatting, lints, tests
   tidy             what holds for the whole tree: crate edges, module docs, no stubs
   docs             write the pages that are generated from tables
+  models           fetch model weights that tests use into tools/models (needs python3 with pip)
   tools            fetch ptxas, cuobjdump and nvdisasm into tools/bin (needs python3 with pip)
   tools --check    say which of them are there; fails when one is missing";
 
@@ -22,6 +25,7 @@ fn main() -> ExitCode {
         ["test"] => test::run(),
         ["docs"] => docs::write(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..")),
         ["tidy"] => tidy(),
+        ["models"] => models::fetch(),
         ["tools"] => tools::fetch(),
         ["tools", "--check"] => tools::check(),
         _ => {

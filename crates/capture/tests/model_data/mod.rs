@@ -11,6 +11,12 @@ pub fn folder(name: &str) -> Option<PathBuf> {
     present(collection.join(name), "set GABLE_MODELS to the model collection")
 }
 
+/// The folder of a model that `cargo xtask models` fetches.
+pub fn fetched(name: &str) -> Option<PathBuf> {
+    let models = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/models");
+    present(models.join(name), "run `cargo xtask models`")
+}
+
 /// `path`, if it is there; else the test is skipped, visibly, and on CI it fails.
 pub fn present(path: PathBuf, remedy: &str) -> Option<PathBuf> {
     if path.exists() {
