@@ -219,7 +219,7 @@ fn attention(b: &mut Builder, op: &Attention, args: &[NodeId]) -> Built {
         }
         scores = b.select(visible, scores, hidden)?;
     }
-    let weights = softmax(b, 3, scores)?;
+    let weights = b.add(Softmax { axis: 3 }, &[scores])?;
     let weights = b.cast(weights, dtype)?;
     b.add(Matmul { acc: wide, out: dtype }, &[weights, v])
 }

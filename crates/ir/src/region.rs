@@ -3,10 +3,33 @@
 //! A region does not change the graph, so fusion cannot change what is computed or rounded where. Leaves stay outside
 //! regions, except constants and coordinates that a kernel writes into its code. Regions do not overlap; a cheap value
 //! that two regions need is duplicated in the graph before.
+//!
+//! # The contract
+//!
+//! This is what fusion promises and code generation relies on; [`anatomy`] checks it and says what each value's role is.
+//!
+//! A region holds at least one value that is not a leaf. Beside its anchor it holds maps, movement, constants and
+//! coordinates only. A value is *after* the anchor when it depends on it, else *before*. Values before the anchor may
+//! be any such expression; a kernel evaluates them backward, from the element it needs to the elements it loads.
+//!
+//! - `map`: no anchor. All outputs have the same number of elements.
+//! - `contraction`, `convolution`, `window`, `reduction`: exactly one `matmul`, `conv`, `reduce_window`, or `reduce` or
+//!   `arg_reduce`. After it come maps, reshapes and transposes only, so each element of the anchor's result goes to one
+//!   place of each output; operands that meet again have come the same way. Every output is the anchor or after it.
+//! - `row`: one or more anchors over rows of one length of at most [`MAX_ROW`], along the last axis: `softmax`,
+//!   `log_softmax`, `layer_norm`, `rms_norm`, and `reduce` over the last axis alone. Element `(row, column)` of a *full*
+//!   value is at row-major position `row * length + column`, whatever its shape; a *per-row* value has one element for
+//!   each row. After an anchor come maps and reshapes, and broadcasts of a per-row `[..., 1]` to a full `[..., length]`.
+//!   Outputs are after an anchor, or full values before one that reach an anchor through maps and reshapes.
+//! - `ordered`: one `scan`, `argsort` or `scatter_nd`, alone.
 
 use crate::attr::attr_enum;
 use crate::graph::{Graph, NodeId};
-use std::collections::BTreeSet;
+use crate::op::{Group, Op};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The longest row that a `row` region may work on, in elements.
+pub const MAX_ROW: i64 = 65536;
 
 attr_enum! {
     /// What decides the shape of a region's kernel: its anchor.
@@ -71,4 +94,191 @@ pub fn outputs(graph: &Graph, nodes: &[NodeId]) -> Vec<NodeId> {
     let order = graph.order_within(nodes).unwrap_or_else(|| nodes.to_vec());
     let leaves = |id: NodeId| graph.is_output(id) || graph.users(id).iter().any(|user| !inside.contains(user));
     order.into_iter().filter(|&id| leaves(id)).collect()
+}
+
+/// What a value is to its region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Does not depend on an anchor.
+    Before,
+    /// An anchor.
+    Anchor,
+    /// Depends on an anchor.
+    After,
+}
+
+/// A region, taken apart by the contract.
+#[derive(Clone, Debug, Default)]
+pub struct Anatomy {
+    /// Anchors, in canonical order; none in a `map` region.
+    pub anchors: Vec<NodeId>,
+    /// The role of every value of the region.
+    pub roles: BTreeMap<NodeId, Role>,
+    /// Row regions: values that have one element per row.
+    pub per_row: BTreeSet<NodeId>,
+    /// Row regions: values that have all elements of every row.
+    pub full: BTreeSet<NodeId>,
+    /// Row regions: the rows' length.
+    pub row_length: i64,
+}
+
+impl Anatomy {
+    /// Whether the value depends on an anchor, or is one.
+    pub fn follows(&self, id: NodeId) -> bool {
+        matches!(self.roles.get(&id), Some(Role::Anchor | Role::After))
+    }
+}
+
+/// Whether `op` on a value of this graph can anchor a region of `kind`.
+pub fn can_anchor(graph: &Graph, id: NodeId, kind: RegionKind) -> bool {
+    match (kind, graph.op(id)) {
+        (RegionKind::Contraction, Op::Matmul(_))
+        | (RegionKind::Convolution, Op::Conv(_))
+        | (RegionKind::Window, Op::ReduceWindow(_))
+        | (RegionKind::Reduction, Op::Reduce(_) | Op::ArgReduce(_)) => true,
+        (RegionKind::Ordered, op) => op.is(Group::Ordered),
+        (RegionKind::Row, _) => row_anchor_length(graph, id).is_some_and(|length| (1..=MAX_ROW).contains(&length)),
+        _ => false,
+    }
+}
+
+/// The length of the rows that a row anchor works on; `None` for other ops and for unbound lengths.
+pub fn row_anchor_length(graph: &Graph, id: NodeId) -> Option<i64> {
+    let x = graph.ty(*graph.operands(id).first()?);
+    let last = x.rank().checked_sub(1)?;
+    let along_last = match graph.op(id) {
+        Op::Softmax(op) => op.axis == last,
+        Op::LogSoftmax(op) => op.axis == last,
+        Op::LayerNorm(_) | Op::RmsNorm(_) => true,
+        Op::Reduce(op) => op.axes == [last],
+        _ => false,
+    };
+    x.shape[last].value().filter(|_| along_last)
+}
+
+/// Takes a region apart, or says how it breaks the contract.
+pub fn anatomy(graph: &Graph, region: &Region) -> Result<Anatomy, String> {
+    anatomy_giving(graph, region, &outputs(graph, &region.nodes))
+}
+
+/// As [`anatomy`], for a region that is to give these outputs and no others.
+pub fn anatomy_giving(graph: &Graph, region: &Region, outputs: &[NodeId]) -> Result<Anatomy, String> {
+    let order = graph.order_within(&region.nodes).ok_or("its values depend on themselves")?;
+    let named = |id: NodeId| format!("%{} (`{}`)", id.index(), graph.op(id).name());
+    let mut found = Anatomy::default();
+    for &id in &order {
+        let op = graph.op(id);
+        let role = if can_anchor(graph, id, region.kind) {
+            found.anchors.push(id);
+            Role::Anchor
+        } else if op.is(Group::Map) || op.is(Group::Movement) || matches!(op, Op::Const(_) | Op::Iota(_)) {
+            let after = graph.operands(id).iter().any(|&operand| found.follows(operand));
+            if after { Role::After } else { Role::Before }
+        } else {
+            return Err(format!("{} does not belong in a `{}` region", named(id), region.kind.name()));
+        };
+        found.roles.insert(id, role);
+    }
+    if order.iter().all(|&id| graph.op(id).is(Group::Leaf)) {
+        return Err("it computes nothing".into());
+    }
+    match region.kind {
+        RegionKind::Map => {
+            let counts: BTreeSet<_> = outputs.iter().map(|&id| graph.ty(id).len()).collect();
+            if counts.len() > 1 {
+                return Err("its outputs differ in their number of elements".into());
+            }
+        }
+        RegionKind::Row => check_rows(graph, &order, outputs, &mut found)?,
+        RegionKind::Ordered if order.len() != 1 => return Err("an ordered op stands alone".into()),
+        _ => {
+            if found.anchors.len() != 1 {
+                return Err(format!("it has {} anchors, expected 1", found.anchors.len()));
+            }
+            check_after(graph, &order, &found)?;
+            if let Some(&id) = outputs.iter().find(|id| !found.follows(**id)) {
+                return Err(format!("output {} does not depend on the anchor", named(id)));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// After a single anchor: maps, reshapes and transposes, and one way from the anchor to each value.
+fn check_after(graph: &Graph, order: &[NodeId], found: &Anatomy) -> Result<(), String> {
+    let mut ways: BTreeMap<NodeId, Vec<&Op>> = found.anchors.iter().map(|&id| (id, Vec::new())).collect();
+    for &id in order.iter().filter(|id| found.roles[id] == Role::After) {
+        let op = graph.op(id);
+        let before: Vec<&Vec<&Op>> = graph.operands(id).iter().filter_map(|operand| ways.get(operand)).collect();
+        if before.windows(2).any(|pair| pair[0] != pair[1]) {
+            return Err(format!("%{} (`{}`) joins values that lie differently", id.index(), op.name()));
+        }
+        let mut way = before[0].clone();
+        match op {
+            Op::Reshape(_) | Op::Transpose(_) => way.push(op),
+            _ if op.is(Group::Map) => {}
+            _ => return Err(format!("%{} (`{}`) comes after the anchor", id.index(), op.name())),
+        }
+        ways.insert(id, way);
+    }
+    Ok(())
+}
+
+fn check_rows(graph: &Graph, order: &[NodeId], outputs: &[NodeId], found: &mut Anatomy) -> Result<(), String> {
+    let named = |id: NodeId| format!("%{} (`{}`)", id.index(), graph.op(id).name());
+    let first = *found.anchors.first().ok_or("it has no anchor")?;
+    let row_space = |id: NodeId| (row_anchor_length(graph, id), graph.ty(graph.operand(id, 0)).len());
+    let (length, elements) = row_space(first);
+    found.row_length = length.ok_or("its rows have no known length")?;
+    if let Some(&other) = found.anchors.iter().find(|&&id| row_space(id) != (length, elements.clone())) {
+        return Err(format!("{} and {} work on different rows", named(first), named(other)));
+    }
+    for &id in order.iter().filter(|&&id| found.roles[&id] != Role::Before) {
+        let op = graph.op(id);
+        let operands = graph.operands(id);
+        let per_row = operands.iter().any(|operand| found.per_row.contains(operand));
+        let full = operands.iter().any(|operand| found.full.contains(operand));
+        let fits = match op {
+            _ if found.roles[&id] == Role::Anchor => {
+                !per_row && operands[1..].iter().all(|&operand| !found.follows(operand))
+            }
+            Op::Reshape(_) => true,
+            Op::Broadcast(_) => per_row && widens_rows(graph, operands[0], id, found.row_length),
+            _ => op.is(Group::Map) && !(per_row && full),
+        };
+        if !fits {
+            return Err(format!("{} does not keep to the rows", named(id)));
+        }
+        let gives_per_row = matches!(op, Op::Reduce(_)) || (per_row && !matches!(op, Op::Broadcast(_)));
+        if gives_per_row {
+            found.per_row.insert(id)
+        } else {
+            found.full.insert(id)
+        };
+    }
+    // Full values before an anchor: what reaches its rows through maps and reshapes alone.
+    for &id in order.iter().rev() {
+        let op = graph.op(id);
+        let carries = found.roles[&id] == Role::Anchor
+            || (found.full.contains(&id) && (op.is(Group::Map) || matches!(op, Op::Reshape(_))));
+        if carries {
+            let n_rows_operands = if found.roles[&id] == Role::Anchor { 1 } else { usize::MAX };
+            for operand in graph.operands(id).into_iter().take(n_rows_operands) {
+                if found.roles.get(&operand) == Some(&Role::Before) {
+                    found.full.insert(operand);
+                }
+            }
+        }
+    }
+    match outputs.iter().find(|id| !found.full.contains(id) && !found.per_row.contains(id)) {
+        Some(&id) => Err(format!("output {} does not lie along the rows", named(id))),
+        None => Ok(()),
+    }
+}
+
+/// Whether `to` repeats each row's one element of `from` along the last axis, to `length`.
+fn widens_rows(graph: &Graph, from: NodeId, to: NodeId, length: i64) -> bool {
+    let (from, to) = (&graph.ty(from).shape, &graph.ty(to).shape);
+    let (Some((one, leading)), Some((last, rest))) = (from.split_last(), to.split_last()) else { return false };
+    one.value() == Some(1) && last.value() == Some(length) && leading == rest
 }
