@@ -1,0 +1,80 @@
+//! The passes, and the order in which they run.
+
+use crate::context::Context;
+use crate::error::PassError;
+use crate::{bind_dims, fusion, legalize, merge};
+use gable_ir::Module;
+
+/// A pass: one row of [`PASSES`].
+#[derive(Debug)]
+pub struct Pass {
+    /// Its name on the command line, in dumps and in messages.
+    pub name: &'static str,
+    /// What it does, in one sentence.
+    pub doc: &'static str,
+    /// The pass itself.
+    pub run: fn(&mut Module, &mut Context) -> Result<(), PassError>,
+    /// Passes that must have run before, wherever this one stands, and why.
+    pub after: &'static [(&'static str, &'static str)],
+}
+
+/// Every pass.
+pub const PASSES: &[Pass] = &[
+    Pass {
+        name: "bind-dims",
+        doc: "Replaces named dimensions by their values and infers every type anew.",
+        run: bind_dims::run,
+        after: &[],
+    },
+    Pass {
+        name: "cse",
+        doc: "Makes one value of values that are the same op of the same operands.",
+        run: merge::common_subexpressions,
+        after: &[("bind-dims", "equal sizes may have had different names")],
+    },
+    Pass { name: "dce", doc: "Removes values and weights that no output needs.", run: merge::dead_values, after: &[] },
+    Pass {
+        name: "legalize",
+        doc: "Decomposes the composite ops that no kernel has an anchor for.",
+        run: legalize::run,
+        after: &[("bind-dims", "decompositions depend on token counts and on row lengths")],
+    },
+    Pass {
+        name: "fusion",
+        doc: "Puts every value into one region: what one kernel computes together.",
+        run: fusion::run,
+        after: &[("legalize", "every op must have a region kind"), ("dce", "a dead user would keep a value in memory")],
+    },
+];
+
+/// The order in which a model is optimised. A pass may stand in it more than once.
+pub const PIPELINE: &[&str] = &["bind-dims", "cse", "dce", "legalize", "cse", "dce", "fusion"];
+
+/// The pass of that name.
+pub fn find(name: &str) -> Option<&'static Pass> {
+    PASSES.iter().find(|pass| pass.name == name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_pipeline_keeps_every_stated_order() {
+        for (position, name) in PIPELINE.iter().enumerate() {
+            let pass = find(name).unwrap_or_else(|| panic!("the pipeline names `{name}`, which is not in the table"));
+            for (before, why) in pass.after {
+                assert!(find(before).is_some(), "`{name}` comes after `{before}`, which is not in the table");
+                assert!(PIPELINE[..position].contains(before), "`{name}` must come after `{before}`: {why}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_pass_has_one_row_and_runs() {
+        for (position, pass) in PASSES.iter().enumerate() {
+            assert!(PASSES[..position].iter().all(|other| other.name != pass.name), "`{}` is there twice", pass.name);
+            assert!(PIPELINE.contains(&pass.name), "`{}` is not in the pipeline", pass.name);
+        }
+    }
+}
