@@ -74,6 +74,8 @@ pub enum Meaning {
         mode: Shuffle,
         /// Whether a predicate says that the lane was in range.
         in_range: bool,
+        /// Of what type.
+        ty: ScalarType,
     },
     /// A predicate over the warp.
     Vote(Vote),

@@ -267,15 +267,31 @@ impl Source for Jump {
     }
 }
 
+/// The argument for an operand that must be a constant; whether it is one of those allowed is the verifier's question.
+#[derive(Clone, Copy, Debug)]
+pub struct Constant(i64);
+
+// An integer literal without a suffix is an i32.
+impl From<i32> for Constant {
+    fn from(value: i32) -> Self {
+        Constant(i64::from(value))
+    }
+}
+impl From<u32> for Constant {
+    fn from(value: u32) -> Self {
+        Constant(i64::from(value))
+    }
+}
+
 macro_rules! constant_slots {
     ($($(#[$doc:meta])* $Marker:ident = $slot:expr;)*) => { $(
         $(#[$doc])*
         pub struct $Marker;
         impl Source for $Marker {
-            type Arg = u32;
+            type Arg = Constant;
             const SLOT: Slot = $slot;
-            fn operand(arg: u32) -> Operand {
-                Operand::Value(Value::from(arg))
+            fn operand(arg: Constant) -> Operand {
+                Operand::Value(Value::Int(arg.0))
             }
         }
     )* };

@@ -29,9 +29,7 @@ fn row_sums() -> Module {
 
     k.comment("Halves of the warp are added until each lane has the sum.");
     for distance in [16, 8, 4, 2, 1] {
-        let bits = k.b32_of_f32(sum);
-        let other = k.shfl_bfly_b32(bits, distance, 31, -1);
-        let other = k.f32_of_b32(other);
+        let other = k.shfl_bfly_f32(sum, distance, 31, -1);
         k.set(sum).add_f32(sum, other);
     }
     let scratch = k.shared_array("scratch", 16, 16);
@@ -105,4 +103,15 @@ fn a_guard_inside_a_guard_needs_both() {
     k.exit();
     let text = k.finish().to_string();
     assert!(text.contains("not.pred %p2, %p1;\n    and.pred %p3, %p0, %p2;\n    @%p3 trap;\n    exit;"), "{text}");
+}
+
+#[test]
+fn targets_have_names_and_run_on_their_chips() {
+    for &target in Target::ALL {
+        assert_eq!(target.name().parse(), Ok(target));
+        assert!(target.runs_on(target.row().sm / 10, target.row().sm % 10));
+    }
+    assert_eq!("sm_90".parse::<Target>().unwrap_err().found, "sm_90");
+    assert!(!Target::Sm120a.runs_on(12, 1) && Target::Sm120f.runs_on(12, 1) && !Target::Sm120f.runs_on(10, 0));
+    assert!(Target::Sm100f.runs_on(10, 3) && !Target::Sm103a.runs_on(10, 0) && !Target::Sm100f.runs_on(9, 0));
 }

@@ -315,6 +315,30 @@ fn steps_below(floor: Floor) -> Vec<(String, u32, PtxVersion)> {
 }
 
 #[test]
+fn an_assembly_gives_machine_code_and_resources_or_the_assemblers_words() {
+    let Some(ptxas) = ptxas() else { return };
+    assert!(ptxas.version().expect("it runs").contains('.'));
+    let mut k = KernelBuilder::new("k", Target::Sm90a);
+    let x = k.param_pointer("x");
+    let tile = k.shared_array("tile", 256, 16);
+    let value = k.ld_global_f32(x);
+    k.st_shared_f32(&tile, value);
+    k.bar_sync(0);
+    k.exit();
+    let mut module = Module::new(Target::Sm90a, vec![k.finish()]);
+    let assembled = ptxas.assemble(&module.to_string(), Target::Sm90a).expect("it assembles");
+    assert!(assembled.cubin.starts_with(b"\x7fELF"));
+    let [resources] = assembled.kernels.as_slice() else { panic!("{:?}", assembled.kernels) };
+    assert_eq!((resources.name.as_str(), resources.static_shared_bytes, resources.barriers), ("k", 256, 1));
+    assert_eq!((resources.spill_store_bytes, resources.spill_load_bytes, resources.stack_bytes), (0, 0, 0));
+    assert!((1..=32).contains(&resources.registers), "{resources:?}");
+
+    module.version = PtxVersion::new(7, 8);
+    let error = ptxas.assemble(&module.to_string(), Target::Sm90a).unwrap_err().to_string();
+    assert!(error.starts_with("`ptxas` for sm_90a failed:\nptxas module.ptx, line 2; "), "{error}");
+}
+
+#[test]
 fn no_two_rows_share_a_name_or_a_meaning() {
     let (mut names, mut meanings) = (BTreeMap::new(), BTreeMap::new());
     for row in Opcode::all() {

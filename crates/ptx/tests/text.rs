@@ -233,11 +233,10 @@ fn errors_name_line_and_column() {
         "8:1: operands of `neg.f32` do not match: expected f32 register, f32 register or constant"
     );
     assert_eq!(
-        error_in("shfl.sync.down.b32 %r0, %r1;"),
-        "8:1: operands of `shfl.sync.down.b32` do not match: expected b32 register, b32 register, \
-         b32 register or constant, b32 register or constant, b32 register or constant, \
-         or b32 and predicate register joined by `|`, b32 register, b32 register or constant, \
-         b32 register or constant, b32 register or constant"
+        error_in("cp.async.ca.shared.global [%r0];"),
+        "8:1: operands of `cp.async.ca.shared.global` do not match: \
+         expected address in shared memory, address in global memory, one of the constants [4, 8, 16], \
+         or address in shared memory, address in global memory, one of the constants [4, 8, 16], b32 register"
     );
     assert_eq!(error_in("bra 1;"), "8:1: operands of `bra` do not match: expected label");
     assert_eq!(error_in("ld.shared.b32 %r0, [%r1+%r2];"), "8:25: expected an offset in bytes");

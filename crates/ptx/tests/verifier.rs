@@ -41,8 +41,8 @@ fn a_whole_kernel_has_no_faults() {
     let base = k.address_of_shared(&rest);
     let value = k.ld_global_v4_f32(x.at(16));
     k.st_shared_v4_f32(tile.at(240), value);
-    k.cp_async_cg(base, x, 16u32);
-    k.bar_sync(0u32);
+    k.cp_async_cg(base, x, 16);
+    k.bar_sync(0);
     k.exit();
     assert_eq!(faults(&Module::new(Target::Sm120f, vec![k.finish()])), [""; 0]);
 }

@@ -3,23 +3,26 @@
 //! The last operand of a shuffle, `bounds`, packs the segment: 0x1F for the whole warp, 0 for `up`.
 
 use super::columns::*;
-use crate::meaning::{Shuffle as From, Vote as Of, WarpReduce as By};
+use crate::meaning::{Meaning, Shuffle as From, Vote as Of, WarpReduce as By};
+use crate::scalar::ScalarType;
 use crate::slot::B32AndPred;
+
+const fn shuffle(mode: From, in_range: bool, ty: ScalarType) -> Meaning {
+    Shuffle { mode, in_range, ty }
+}
 
 super::forms! {
     { "data-movement-and-conversion-instructions-shfl-sync", LoadStore, WarpSync, BASE }
-    shfl_bfly_b32(B32 <- a: RegB32, b: B32, bounds: B32, mask: B32) = "shfl.sync.bfly.b32"
-        => Shuffle { mode: From::Butterfly, in_range: false };
-    shfl_down_b32(B32 <- a: RegB32, b: B32, bounds: B32, mask: B32) = "shfl.sync.down.b32"
-        => Shuffle { mode: From::Down, in_range: false };
-    shfl_up_b32(B32 <- a: RegB32, b: B32, bounds: B32, mask: B32) = "shfl.sync.up.b32"
-        => Shuffle { mode: From::Up, in_range: false };
-    shfl_idx_b32(B32 <- a: RegB32, b: B32, bounds: B32, mask: B32) = "shfl.sync.idx.b32"
-        => Shuffle { mode: From::Index, in_range: false };
-    shfl_down_pred_b32(B32AndPred <- a: RegB32, b: B32, bounds: B32, mask: B32) = "shfl.sync.down.b32"
-        => Shuffle { mode: From::Down, in_range: true };
-    shfl_up_pred_b32(B32AndPred <- a: RegB32, b: B32, bounds: B32, mask: B32) = "shfl.sync.up.b32"
-        => Shuffle { mode: From::Up, in_range: true };
+    shfl_bfly_b32(B32 <- a: RegB32, b: B32, bounds: B32, mask: B32) = "shfl.sync.bfly.b32" => shuffle(From::Butterfly, false, B32);
+    shfl_bfly_f32(F32 <- a: RegF32, b: B32, bounds: B32, mask: B32) = "shfl.sync.bfly.b32" => shuffle(From::Butterfly, false, F32);
+    shfl_down_b32(B32 <- a: RegB32, b: B32, bounds: B32, mask: B32) = "shfl.sync.down.b32" => shuffle(From::Down, false, B32);
+    shfl_down_f32(F32 <- a: RegF32, b: B32, bounds: B32, mask: B32) = "shfl.sync.down.b32" => shuffle(From::Down, false, F32);
+    shfl_up_b32(B32 <- a: RegB32, b: B32, bounds: B32, mask: B32) = "shfl.sync.up.b32" => shuffle(From::Up, false, B32);
+    shfl_up_f32(F32 <- a: RegF32, b: B32, bounds: B32, mask: B32) = "shfl.sync.up.b32" => shuffle(From::Up, false, F32);
+    shfl_idx_b32(B32 <- a: RegB32, b: B32, bounds: B32, mask: B32) = "shfl.sync.idx.b32" => shuffle(From::Index, false, B32);
+    shfl_idx_f32(F32 <- a: RegF32, b: B32, bounds: B32, mask: B32) = "shfl.sync.idx.b32" => shuffle(From::Index, false, F32);
+    shfl_down_pred_b32(B32AndPred <- a: RegB32, b: B32, bounds: B32, mask: B32) = "shfl.sync.down.b32" => shuffle(From::Down, true, B32);
+    shfl_up_pred_b32(B32AndPred <- a: RegB32, b: B32, bounds: B32, mask: B32) = "shfl.sync.up.b32" => shuffle(From::Up, true, B32);
 
     { "parallel-synchronization-and-communication-instructions-vote-sync", Alu, WarpSync, BASE }
     vote_all(Pred <- a: Pred, mask: B32) = "vote.sync.all.pred" => Vote(Of::All);
