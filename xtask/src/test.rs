@@ -10,6 +10,8 @@ pub fn run() -> Result<()> {
     let ci = std::env::var_os("CI").is_some();
     prepare("ptxas and its companions", crate::tools::fetch(), ci)?;
     prepare("model weights", crate::models::fetch(), ci)?;
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    prepare("the ONNX conformance cases", crate::onnx_cases::fetch(&root), ci)?;
     step("formatting", Command::new("cargo").args(["fmt", "--all", "--check"]))?;
     step(
         "lints",

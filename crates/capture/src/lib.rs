@@ -2,6 +2,7 @@
 
 mod error;
 pub mod hf;
+pub mod onnx;
 mod signature;
 
 pub use error::{CaptureError, NodeError, NodePlace};

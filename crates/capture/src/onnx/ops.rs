@@ -1,0 +1,13 @@
+//! Lowerings by family. Each is a function of the builder and the node; `super::table` says which operator uses which.
+
+pub(crate) mod conv;
+pub(crate) mod elementwise;
+pub(crate) mod index;
+pub(crate) mod linear;
+pub(crate) mod norm;
+pub(crate) mod pool;
+pub(crate) mod recurrent;
+pub(crate) mod reduce;
+pub(crate) mod resize;
+pub(crate) mod shape;
+pub(crate) mod window;
