@@ -1,1 +1,3 @@
 //! Fused regions to PTX kernels: layouts, schedules, tile library.
+
+pub mod index;
