@@ -198,8 +198,10 @@ impl Indices {
             let fine = Sum { constant: fine_constant, terms: fine };
             let range = self.range_of(&fine);
             if range.low >= 0 && range.high < g {
-                let coarse =
-                    Sum { constant: coarse_constant, terms: coarse.into_iter().map(|(atom, k)| (atom, k / g)).collect() };
+                let coarse = Sum {
+                    constant: coarse_constant,
+                    terms: coarse.into_iter().map(|(atom, k)| (atom, k / g)).collect(),
+                };
                 let coarse = self.rejoined(coarse);
                 let fine = self.rejoined(fine);
                 let (quotient, remainder) = self.divide(coarse, divisor / g);
@@ -252,7 +254,8 @@ impl Indices {
             let quotient = &self.sums[quotient.0 as usize].value;
             let ([(quotient_atom, 1)], 0) = (quotient.terms.as_slice(), quotient.constant) else { continue };
             let quotient_atom = *quotient_atom;
-            let both = sum.terms.iter().any(|&(other, by)| other == quotient_atom && Some(by) == k.checked_mul(divisor));
+            let both =
+                sum.terms.iter().any(|&(other, by)| other == quotient_atom && Some(by) == k.checked_mul(divisor));
             if both {
                 let others = sum.terms.iter().copied().filter(|&(other, _)| other != atom && other != quotient_atom);
                 let others = Sum { constant: sum.constant, terms: others.collect() };
@@ -472,7 +475,8 @@ mod tests {
                     let (rq, rr) = indices.divide(r, second);
                     let joined = indices.scale_add(q, divisor, r);
                     assert_eq!(joined, sum, "({a} x + {b} y + lane + {constant}) / {divisor}");
-                    for (xv, yv, l) in (0..=10).flat_map(|x| (0..=3).flat_map(move |y| (0..4).map(move |l| (x, y, l)))) {
+                    for (xv, yv, l) in (0..=10).flat_map(|x| (0..=3).flat_map(move |y| (0..4).map(move |l| (x, y, l))))
+                    {
                         let plain = a * xv + b * yv + l + constant;
                         let check = |id: IndexId, expected: i64| {
                             assert_eq!(value(&indices, id, &[xv, yv], l), expected);

@@ -103,7 +103,8 @@ impl Program {
             let operands = graph.operands(id).iter().map(|operand| position[operand]).collect();
             values.push(Value { op, operands, ty: concrete });
         }
-        let here = |list: Vec<(NodeId, NodeId)>| list.into_iter().map(|(id, outside)| (position[&id], outside)).collect();
+        let here =
+            |list: Vec<(NodeId, NodeId)>| list.into_iter().map(|(id, outside)| (position[&id], outside)).collect();
         Ok(Program { name, values, inputs: here(inputs), outputs: here(outputs) })
     }
 
