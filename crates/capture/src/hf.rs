@@ -23,9 +23,10 @@ mod sliding;
 use crate::error::CaptureError;
 use crate::signature::Signature;
 use architecture::{ARCHITECTURES, Architecture};
+use bytes::Bytes;
 use checkpoint::Checkpoint;
 use config::Config;
-use gable_ir::Module;
+use gable_ir::{Module, Weights};
 use gable_tensor::{Bindings, mapped_file};
 use network::Network;
 use std::path::{Path, PathBuf};
@@ -37,6 +38,8 @@ pub use network::{BuildError, TensorFault};
 #[derive(Debug)]
 pub struct HfModel {
     folder: PathBuf,
+    /// The text of `config.json`.
+    pub(crate) config: Bytes,
     architecture: &'static str,
     signature: Signature,
     longest_sequence: Option<usize>,
@@ -77,6 +80,7 @@ impl HfModel {
         let module = network.finish(architecture.unused).map_err(refused)?;
         let signature = Signature::of(&module.graph);
         Ok(HfModel {
+            config: text,
             folder: folder.to_path_buf(),
             architecture: architecture.name,
             signature,
@@ -98,6 +102,11 @@ impl HfModel {
     /// Inputs and outputs.
     pub fn signature(&self) -> &Signature {
         &self.signature
+    }
+
+    /// The weights that the graph uses.
+    pub fn weights(&self) -> &Weights {
+        &self.module.weights
     }
 
     /// The graph and its weights, with the dimensions that `bindings` name (`batch`, `seq`) replaced; the others stay

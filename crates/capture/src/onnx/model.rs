@@ -24,6 +24,8 @@ const OLDEST_OPSET: i64 = 7;
 #[derive(Debug)]
 pub struct OnnxModel {
     path: PathBuf,
+    /// The file's bytes, mapped.
+    pub(crate) file: Bytes,
     pub(crate) proto: ModelProto,
     pub(crate) initializers: BTreeMap<String, Tensor>,
     opsets: BTreeMap<String, i64>,
@@ -46,7 +48,7 @@ impl OnnxModel {
             place: place.to_string(),
             problem,
         };
-        let proto = ModelProto::decode(bytes)
+        let proto = ModelProto::decode(bytes.clone())
             .map_err(|e| malformed("the file", format!("is not an ONNX model, or is cut: {e}")))?;
         let Some(graph) = &proto.graph else {
             return Err(malformed("the file", "has no graph, expected an ONNX model".into()));
@@ -70,7 +72,7 @@ impl OnnxModel {
             .collect::<Result<_, _>>()?;
         let outputs = graph.output.iter().map(|output| output.name().to_string()).collect();
         let signature = Signature { inputs, outputs };
-        Ok(OnnxModel { path: path.to_path_buf(), initializers, opsets, signature, proto })
+        Ok(OnnxModel { path: path.to_path_buf(), file: bytes, initializers, opsets, signature, proto })
     }
 
     /// The file.
