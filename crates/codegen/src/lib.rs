@@ -1,6 +1,7 @@
 //! Fused regions to PTX kernels: layouts, schedules, tile library.
 
 pub mod arithmetic;
+pub mod contraction;
 pub mod element;
 pub mod engine;
 pub mod error;

@@ -1,0 +1,104 @@
+//! Which part of the result a CTA computes, and small arithmetic on indices that several kernels need.
+//!
+//! CTAs are numbered in one dimension: batch entry, then groups of tiles. Within a group of `group` tiles along m, the
+//! tiles of one column come one after the other, so that CTAs that run together share rows of A and columns of B in L2.
+
+use super::problem::{ContractionError, Problem};
+use super::schedule::WARP;
+use super::surround::{Place, Surround};
+use gable_ptx::{B32, KernelBuilder, R, Reg};
+
+/// A CTA's place.
+pub(super) struct Cta {
+    /// Thread in the CTA.
+    pub thread: R<B32>,
+    /// Lane in the warp.
+    pub lane: R<B32>,
+    /// Warp in the CTA.
+    pub warp: R<B32>,
+    /// Batch coordinates.
+    pub batch: Vec<R<B32>>,
+    /// First row of the tile.
+    pub row: R<B32>,
+    /// First column of the tile.
+    pub column: R<B32>,
+}
+
+/// Digits of `index` in a mixed radix, slowest first. The index is below the product of the sizes.
+pub(super) fn digits(k: &mut KernelBuilder, index: R<B32>, sizes: &[usize]) -> Vec<R<B32>> {
+    let mut rest = index;
+    let mut found = Vec::with_capacity(sizes.len());
+    for (position, &size) in sizes.iter().enumerate().rev() {
+        if size == 1 {
+            found.push(k.mov_b32(0));
+        } else if sizes[..position].iter().all(|&slower| slower == 1) {
+            found.push(rest);
+        } else {
+            let quotient = k.div_u32(rest, size as u32);
+            let below = k.mul_lo_u32(quotient, size as u32);
+            found.push(k.sub_u32(rest, below));
+            rest = quotient;
+        }
+    }
+    found.reverse();
+    found
+}
+
+/// Finds the CTA's place for tiles of `extent` rows and columns.
+pub(super) fn place(k: &mut KernelBuilder, problem: &Problem, extent: (u32, u32), group: u32) -> Cta {
+    let thread = k.tid_x();
+    let lane = k.and_b32(thread, WARP - 1);
+    let warp = k.shr_u32(thread, WARP.trailing_zeros());
+    let tiles_m = problem.m.div_ceil(extent.0 as usize) as u32;
+    let tiles_n = problem.n.div_ceil(extent.1 as usize) as u32;
+    let number = k.ctaid_x();
+    let (entry, tile) = if problem.batches() == 1 {
+        (k.mov_b32(0), number)
+    } else {
+        let split = digits(k, number, &[problem.batches(), (tiles_m * tiles_n) as usize]);
+        (split[0], split[1])
+    };
+    let batch = digits(k, entry, &problem.batch);
+    let (tile_m, tile_n) = if tiles_n == 1 {
+        (tile, k.mov_b32(0))
+    } else if tiles_m <= group {
+        let split = digits(k, tile, &[tiles_n as usize, tiles_m as usize]);
+        (split[1], split[0])
+    } else {
+        let split = digits(k, tile, &[tiles_m.div_ceil(group) as usize, (group * tiles_n) as usize]);
+        let first = k.mul_lo_u32(split[0], group);
+        let left = k.sub_u32(tiles_m, first);
+        let height = k.min_u32(left, group);
+        let tile_n = k.div_u32(split[1], height);
+        let below = k.mul_lo_u32(tile_n, height);
+        let within = k.sub_u32(split[1], below);
+        (k.add_u32(first, within), tile_n)
+    };
+    let row = k.mul_lo_u32(tile_m, extent.0);
+    let column = k.mul_lo_u32(tile_n, extent.1);
+    Cta { thread, lane, warp, batch, row, column }
+}
+
+/// Hands sums at `(row, column)` to the region, where they lie inside the result; `extent` is the CTA's tile.
+pub(super) fn store_inside(
+    k: &mut KernelBuilder,
+    problem: &Problem,
+    extent: (u32, u32),
+    cta: &Cta,
+    (row, column): (R<B32>, R<B32>),
+    sums: &[Reg],
+    surround: &mut dyn Surround,
+) -> Result<(), ContractionError> {
+    let mut conditions = Vec::new();
+    if !problem.m.is_multiple_of(extent.0 as usize) {
+        conditions.push(k.setp_lt_u32(row, problem.m as u32));
+    }
+    if !problem.n.is_multiple_of(extent.1 as usize) {
+        conditions.push(k.setp_lt_u32(column, problem.n as u32));
+    }
+    let place = Place { batch: &cta.batch, row, column };
+    match conditions.into_iter().reduce(|a, b| k.and_pred(a, b)) {
+        None => surround.store(k, place, sums),
+        Some(inside) => k.if_(inside, |k| surround.store(k, place, sums)),
+    }
+}

@@ -1,0 +1,42 @@
+//! Contractions: matrix products, batched products and convolutions as tiled kernels.
+//!
+//! - [`problem`]: one description for all of them, whatever instruction computes it.
+//! - [`schedule`]: how it is cut into tiles, as data, with the rule that chooses.
+//! - [`surround`]: what the kernels ask of the region around the sums.
+//! - One module per instruction class writes the main loop: [`mma_sync`] and [`fma`]. Beside them the loops for `wgmma`
+//!   and `tcgen05` will stand; they share problem, surround and schedule, and bring tiles their own way.
+//! - `gather` brings operands from memory or from the region, `tile` lays them out in shared memory, `values` packs and
+//!   converts, `cta` says which tile a CTA computes.
+
+mod cta;
+mod fma;
+mod gather;
+mod mma_sync;
+pub mod problem;
+pub mod schedule;
+mod skinny;
+pub mod surround;
+mod tile;
+mod values;
+
+use gable_ptx::KernelBuilder;
+use problem::{ContractionError, Problem};
+use schedule::Schedule;
+use surround::Surround;
+
+/// Writes the body of a kernel that computes `problem` by `schedule`. The launch has `schedule.ctas(problem)` CTAs of
+/// `schedule.threads()` threads in x and `schedule.shared_bytes(problem)` bytes of dynamic shared memory.
+pub fn emit(
+    k: &mut KernelBuilder,
+    problem: &Problem,
+    schedule: &Schedule,
+    surround: &mut dyn Surround,
+) -> Result<(), ContractionError> {
+    problem.check()?;
+    schedule.validate(problem, k.target())?;
+    match schedule {
+        Schedule::MmaSync(schedule) => mma_sync::emit(k, problem, schedule, surround),
+        Schedule::Fma(schedule) => fma::emit(k, problem, schedule, surround),
+        Schedule::Skinny(schedule) => skinny::emit(k, problem, schedule, surround),
+    }
+}

@@ -1,0 +1,320 @@
+//! One description of every contraction: `out[batch, m, n] = sum over k of a[batch, m, k] * b[batch, k, n]`.
+//!
+//! A matrix product, a batched one, and a convolution (its columns of the image never written) are all this. An operand
+//! is either memory, addressed by two mixed-radix indices (its outer index, `m` of A or `n` of B, and `k`), or an
+//! expression that the region computes on the way. What surrounds the sums (bias, activation, where results go) is not
+//! here: see `surround`.
+
+use gable_tensor::DType;
+use std::fmt;
+
+/// The two factors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Side {
+    /// The left factor: rows of the result.
+    A,
+    /// The right factor: columns of the result.
+    B,
+}
+
+/// Along which of its two indices an operand's neighbouring elements lie next to each other in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Major {
+    /// Along the summed index.
+    K,
+    /// Along the index that stays: `m` for A, `n` for B.
+    Outer,
+}
+
+/// One digit of a mixed-radix index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Digit {
+    /// How many values it takes.
+    pub size: usize,
+    /// Elements in memory between one value and the next.
+    pub stride: i64,
+    /// The window axis that it moves along, and by how much.
+    pub window: Option<(usize, i64)>,
+}
+
+impl Digit {
+    /// A digit without a window.
+    pub fn plain(size: usize, stride: i64) -> Digit {
+        Digit { size, stride, window: None }
+    }
+}
+
+/// An axis of an image with padding: an element lies in memory where `0 <= sum of steps - low < size`, else it is zero.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    /// Padding before the first element.
+    pub low: i64,
+    /// Elements of the axis.
+    pub size: usize,
+}
+
+/// Where an operand's elements lie: at `offset + batch strides + digits of the outer index + digits of k`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Element type in memory; where it is not the problem's, elements are converted on the way.
+    pub stored: DType,
+    /// Alignment of the memory's start in bytes, a power of two.
+    pub alignment: usize,
+    /// Elements between the memory's start and the element of all indices 0. Negative where padding comes first.
+    pub offset: i64,
+    /// Stride of each batch dimension; 0 repeats.
+    pub batch: Vec<i64>,
+    /// The outer index, slowest digit first.
+    pub outer: Vec<Digit>,
+    /// The summed index, slowest digit first.
+    pub k: Vec<Digit>,
+    /// Padded axes, which digits name by position.
+    pub windows: Vec<Window>,
+}
+
+/// How an operand comes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operand {
+    /// From memory.
+    Memory(Memory),
+    /// Computed by the region, `lanes` elements at a time along `major`; `lanes` divides the extent there.
+    Expression {
+        /// Along which index neighbours are computed together.
+        major: Major,
+        /// How many.
+        lanes: usize,
+    },
+}
+
+/// A contraction with every size known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Sizes of the batch dimensions, slowest first; none for one product.
+    pub batch: Vec<usize>,
+    /// Rows of the result.
+    pub m: usize,
+    /// Columns of the result.
+    pub n: usize,
+    /// Products per element of the result.
+    pub k: usize,
+    /// Type of the factors.
+    pub element: DType,
+    /// Type that sums are rounded to before anything else is done with them.
+    pub out: DType,
+    /// The left factor.
+    pub a: Operand,
+    /// The right factor.
+    pub b: Operand,
+    /// Along which index results are handed on together (`K` reads as `n` here), and at most how many.
+    pub store: Store,
+}
+
+/// Neighbouring values of k that a thread of the kernel for few rows takes at once where B lies along n.
+pub(super) const SKINNY_K: u32 = 4;
+
+/// How results leave: neighbours along one index of the result together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// Whether neighbours lie along `m` instead of `n`.
+    pub along_m: bool,
+    /// At most how many together; a power of two that divides the extent.
+    pub lanes: usize,
+}
+
+/// A contraction that no kernel here can do, or a schedule that does not fit it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ContractionError {
+    /// A size of zero, or one that 32-bit indices cannot reach.
+    #[error("contraction {problem}: {what} is {found}, expected {expected}")]
+    Size {
+        /// The problem in one line.
+        problem: String,
+        /// Which size.
+        what: &'static str,
+        /// Its value.
+        found: String,
+        /// What would do.
+        expected: String,
+    },
+    /// No kernel multiplies this type.
+    #[error("contraction of `{0}`: no kernel multiplies this type")]
+    Type(DType),
+    /// A schedule asks for more than the target has, or does not fit the problem.
+    #[error("schedule {schedule}: {what} is {found}, expected {expected}")]
+    Schedule {
+        /// The schedule in one line.
+        schedule: String,
+        /// Which resource or property.
+        what: &'static str,
+        /// What it would take.
+        found: u64,
+        /// What there is.
+        expected: String,
+    },
+    /// The instruction table lacks something; a fault of ours.
+    #[error(transparent)]
+    Emit(#[from] gable_ptx::EmitError),
+    /// The region around the sums could not be written.
+    #[error("{0}")]
+    Surround(String),
+}
+
+impl Memory {
+    /// A matrix: element (outer, k) at `outer * outer_stride + k * k_stride`.
+    pub fn matrix(stored: DType, outer: (usize, i64), k: (usize, i64)) -> Memory {
+        Memory {
+            stored,
+            alignment: 256,
+            offset: 0,
+            batch: Vec::new(),
+            outer: vec![Digit::plain(outer.0, outer.1)],
+            k: vec![Digit::plain(k.0, k.1)],
+            windows: Vec::new(),
+        }
+    }
+
+    /// The same repeated over batch dimensions.
+    pub fn batched(mut self, strides: impl Into<Vec<i64>>) -> Memory {
+        self.batch = strides.into();
+        self
+    }
+
+    /// The direction of neighbours, and the largest power of two of them that always lie together in memory, whole
+    /// inside or outside it, at an address aligned to them; at most 16 bytes of `stored`.
+    pub fn vector(&self) -> (Major, usize) {
+        let along = |digits: &[Digit]| digits.last().is_none_or(|d| d.stride == 1 && d.window.is_none());
+        let major = if along(&self.k) || !along(&self.outer) { Major::K } else { Major::Outer };
+        let (inner, other) = match major {
+            Major::K => (&self.k, &self.outer),
+            Major::Outer => (&self.outer, &self.k),
+        };
+        let Some((last, rest)) = inner.split_last() else { return (major, 1) };
+        if last.stride != 1 || last.window.is_some() {
+            return (major, 1);
+        }
+        let bytes = self.stored.bytes();
+        let mut lanes = 16 / bytes.clamp(1, 16);
+        let steps = [self.offset, last.size as i64];
+        // A digit with one value never moves.
+        let moving = rest.iter().chain(other).filter(|d| d.size > 1);
+        let strides = moving.map(|d| d.stride).chain(self.batch.iter().copied());
+        let together = |lanes: usize| {
+            let n = lanes as i64;
+            self.alignment.is_multiple_of(lanes * bytes)
+                && steps.iter().copied().chain(strides.clone()).all(|stride| stride % n == 0)
+        };
+        while lanes > 1 && !together(lanes) {
+            lanes /= 2;
+        }
+        (major, lanes)
+    }
+
+    /// Whether both indices are one digit without a window: a strided matrix, whose addresses move by constants.
+    pub fn is_matrix(&self) -> bool {
+        self.windows.is_empty() && self.outer.len() <= 1 && self.k.len() <= 1
+    }
+
+    /// Smallest and largest element offset within one batch entry.
+    fn reach(&self) -> (i64, i64) {
+        let mut reach = (self.offset, self.offset);
+        for digit in self.outer.iter().chain(&self.k) {
+            let far = digit.stride.saturating_mul(digit.size.saturating_sub(1) as i64);
+            let end = if far < 0 { &mut reach.0 } else { &mut reach.1 };
+            *end = end.saturating_add(far);
+        }
+        reach
+    }
+}
+
+impl Operand {
+    /// The direction of neighbours and how many come together.
+    pub fn vector(&self) -> (Major, usize) {
+        match self {
+            Operand::Memory(memory) => memory.vector(),
+            Operand::Expression { major, lanes } => (*major, *lanes),
+        }
+    }
+}
+
+impl Problem {
+    /// Products of one batch entry after another: the number of entries.
+    pub fn batches(&self) -> usize {
+        self.batch.iter().product()
+    }
+
+    /// The operand of a side.
+    pub fn operand(&self, side: Side) -> &Operand {
+        match side {
+            Side::A => &self.a,
+            Side::B => &self.b,
+        }
+    }
+
+    /// Extent of a side's outer index.
+    pub fn outer(&self, side: Side) -> usize {
+        match side {
+            Side::A => self.m,
+            Side::B => self.n,
+        }
+    }
+
+    /// Checks what every kernel relies on: no empty dimension, indices and offsets within 31 bits, indices as long as
+    /// the sizes say.
+    pub fn check(&self) -> Result<(), ContractionError> {
+        let size = |what, found: String, expected: String| {
+            Err(ContractionError::Size { problem: self.to_string(), what, found, expected })
+        };
+        let limit = 1usize << 30;
+        for (what, value) in [("m", self.m), ("n", self.n), ("k", self.k), ("batch", self.batches())] {
+            if value == 0 || value > limit {
+                return size(what, value.to_string(), format!("1 to {limit}"));
+            }
+        }
+        for side in [Side::A, Side::B] {
+            let Operand::Memory(memory) = self.operand(side) else { continue };
+            let digits = |digits: &[Digit]| digits.iter().map(|d| d.size).product::<usize>();
+            if digits(&memory.outer) != self.outer(side) {
+                return size("outer index", digits(&memory.outer).to_string(), self.outer(side).to_string());
+            }
+            if digits(&memory.k) != self.k {
+                return size("k index", digits(&memory.k).to_string(), self.k.to_string());
+            }
+            if memory.batch.len() != self.batch.len() {
+                let expected = self.batch.len().to_string();
+                return size("number of batch strides", memory.batch.len().to_string(), expected);
+            }
+            let (low, high) = memory.reach();
+            if low < i64::from(i32::MIN / 2) || high > i64::from(i32::MAX / 2) {
+                return size("reach of an operand", format!("{low}..{high}"), "less than 2^30 elements".into());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Major {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Major::K => "k-major",
+            Major::Outer => "outer-major",
+        })
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let batch: String = self.batch.iter().map(|n| format!("{n}x")).collect();
+        write!(f, "{batch}{}x{}x{} {} to {}", self.m, self.n, self.k, self.element, self.out)?;
+        for side in [Side::A, Side::B] {
+            let operand = self.operand(side);
+            let (major, lanes) = operand.vector();
+            let kind = match operand {
+                Operand::Memory(memory) if memory.is_matrix() => format!("matrix of {}", memory.stored),
+                Operand::Memory(memory) => format!("image of {}", memory.stored),
+                Operand::Expression { .. } => "expression".to_string(),
+            };
+            write!(f, ", {side:?} {kind} {major} by {lanes}")?;
+        }
+        Ok(())
+    }
+}

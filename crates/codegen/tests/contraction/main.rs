@@ -1,0 +1,275 @@
+//! The contraction kernels' main loops: run on the CPU against the plain sum, assembled for every target, chosen by rule.
+
+mod interpreter;
+mod plain;
+
+use gable_codegen::contraction;
+use gable_codegen::contraction::problem::{Digit, Major, Memory, Operand, Problem, Store, Window};
+use gable_codegen::contraction::schedule::{self, FmaSchedule, MmaSyncSchedule, Schedule, Tile};
+use gable_ptx::meaning::Meaning;
+use gable_ptx::ptxas::Ptxas;
+use gable_ptx::{Kernel, KernelBuilder, Module, Target};
+use gable_tensor::{DType, Scalar};
+use plain::{Plain, elements, fill, product, reference};
+use std::collections::BTreeMap;
+
+fn kernel(problem: &Problem, schedule: &Schedule, behind: &[Option<Memory>; 2], target: Target) -> Kernel {
+    let mut k = KernelBuilder::new("contraction", target);
+    let mut plain = Plain::new(&mut k, problem, behind.clone());
+    contraction::emit(&mut k, problem, schedule, &mut plain).unwrap_or_else(|e| panic!("{problem}: {e}"));
+    k.finish()
+}
+
+/// Runs the kernel and demands the exact result.
+fn check(problem: &Problem, schedule: &Schedule, behind: [Option<Memory>; 2]) {
+    let kernel = kernel(problem, schedule, &behind, Target::Sm120a);
+    let memory_of = |operand: &Operand, behind: &Option<Memory>| match operand {
+        Operand::Memory(memory) => memory.clone(),
+        Operand::Expression { .. } => behind.clone().expect("an expression has memory behind it"),
+    };
+    let memories = [memory_of(&problem.a, &behind[0]), memory_of(&problem.b, &behind[1])];
+    let data: Vec<Vec<u8>> = memories
+        .iter()
+        .zip(1..)
+        .map(|(memory, seed)| fill(memory.stored, elements(memory, &problem.batch), seed))
+        .collect();
+    let factor = [&problem.a, &problem.b].iter().filter(|o| matches!(o, Operand::Expression { .. })).count();
+    let expected = reference(problem, [&memories[0], &memories[1]], [&data[0], &data[1]], 2f64.powi(factor as i32));
+    let width = problem.out.bytes();
+    let mut memory =
+        interpreter::Memory { buffers: vec![data[0].clone(), data[1].clone(), vec![0xff; expected.len() * width]] };
+    let ctas = schedule.ctas(problem) as u32;
+    interpreter::run(&kernel, ctas, schedule.threads(), schedule.shared_bytes(problem) as usize, &mut memory);
+    let found: Vec<f64> = memory.buffers[2].chunks(width).map(|b| Scalar::load(problem.out, b).as_f64()).collect();
+    let wrong = found.iter().zip(&expected).filter(|(f, e)| f != e).count();
+    let first = found.iter().zip(&expected).position(|(f, e)| f != e);
+    assert_eq!(
+        first,
+        None,
+        "{problem}\n{schedule}\n{wrong} of {} wrong, first {:?} for {:?}",
+        found.len(),
+        first.map(|i| found[i]),
+        first.map(|i| expected[i])
+    );
+}
+
+fn mma(m: u32, n: u32, k: u32, warps: (u32, u32), stages: u32) -> Schedule {
+    Schedule::MmaSync(MmaSyncSchedule { tile: Tile { m, n, k }, warps, stages, group: 2 })
+}
+
+fn fma(m: u32, n: u32, k: u32, thread: (u32, u32)) -> Schedule {
+    Schedule::Fma(FmaSchedule { tile: Tile { m, n, k }, thread, group: 2 })
+}
+
+fn memory(operand: &Operand) -> Memory {
+    match operand {
+        Operand::Memory(memory) => memory.clone(),
+        Operand::Expression { .. } => unreachable!("the test's operand is memory"),
+    }
+}
+
+#[test]
+fn mma_sync_multiplies_every_majorness() {
+    for transposed in [[false, false], [false, true], [true, false], [true, true]] {
+        let problem = product(DType::BF16, (64, 64, 64), transposed);
+        check(&problem, &mma(32, 32, 32, (2, 2), 2), [None, None]);
+        check(&problem, &mma(32, 64, 64, (1, 2), 3), [None, None]);
+    }
+}
+
+#[test]
+fn mma_sync_is_right_at_edges() {
+    for (m, n, k) in [(1, 1, 1), (7, 17, 63), (65, 63, 17), (72, 40, 88), (33, 136, 40)] {
+        for transposed in [[false, false], [true, true]] {
+            let problem = product(DType::F16, (m, n, k), transposed);
+            check(&problem, &mma(32, 64, 32, (2, 2), 3), [None, None]);
+        }
+    }
+}
+
+#[test]
+fn mma_sync_takes_expressions_conversions_and_batches() {
+    let shape = (40, 48, 72);
+    // f32 in memory, converted on the way.
+    let mut converted = product(DType::BF16, shape, [false, false]);
+    let narrow = |m: &Operand| match m {
+        Operand::Memory(memory) => Memory { stored: DType::F32, ..memory.clone() },
+        Operand::Expression { .. } => unreachable!("a product of memory"),
+    };
+    converted.a = Operand::Memory(narrow(&converted.a));
+    converted.b = Operand::Memory(narrow(&converted.b));
+    check(&converted, &mma(32, 64, 32, (2, 2), 3), [None, None]);
+    // Computed by the region.
+    let mut computed = converted.clone();
+    let behind = [Some(narrow(&converted.a)), Some(narrow(&converted.b))];
+    computed.a = Operand::Expression { major: Major::K, lanes: 4 };
+    computed.b = Operand::Expression { major: Major::Outer, lanes: 4 };
+    check(&computed, &mma(32, 64, 32, (2, 2), 3), behind.clone());
+    computed.b = Operand::Expression { major: Major::K, lanes: 1 };
+    check(&computed, &mma(32, 32, 64, (1, 2), 2), behind);
+    // Two batch dimensions, B repeated over the first.
+    let mut batched = product(DType::BF16, shape, [false, true]);
+    batched.batch = vec![2, 3];
+    let size = |n: i64| n * shape.2 as i64;
+    batched.a = Operand::Memory(memory(&batched.a).batched([3 * size(40), size(40)]));
+    batched.b = Operand::Memory(memory(&batched.b).batched([0, size(48)]));
+    check(&batched, &mma(32, 32, 32, (2, 2), 4), [None, None]);
+}
+
+#[test]
+fn results_may_leave_along_m() {
+    for out in [DType::F32, DType::BF16] {
+        let mut problem = product(DType::BF16, (48, 40, 32), [false, false]);
+        problem.out = out;
+        problem.store = Store { along_m: true, lanes: 8 };
+        check(&problem, &mma(32, 64, 32, (2, 2), 2), [None, None]);
+        problem.element = DType::F32;
+        problem.a = Operand::Memory(Memory { stored: DType::F32, ..memory(&problem.a) });
+        problem.b = Operand::Memory(Memory { stored: DType::F32, ..memory(&problem.b) });
+        check(&problem, &fma(32, 32, 16, (4, 4)), [None, None]);
+    }
+}
+
+#[test]
+fn tf32_multiplies_in_k_order() {
+    for (m, n, k) in [(40, 40, 40), (17, 33, 7)] {
+        let problem = product(DType::Tf32, (m, n, k), [false, true]);
+        check(&problem, &mma(32, 32, 32, (2, 2), 3), [None, None]);
+    }
+}
+
+#[test]
+fn fma_multiplies_every_type_and_majorness_at_edges() {
+    for (m, n, k) in [(64, 64, 16), (1, 1, 1), (63, 65, 17), (17, 40, 7)] {
+        for transposed in [[false, false], [false, true], [true, false], [true, true]] {
+            let problem = product(DType::F32, (m, n, k), transposed);
+            check(&problem, &fma(64, 64, 16, (8, 4)), [None, None]);
+            check(&problem, &fma(32, 64, 8, (8, 8)), [None, None]);
+        }
+    }
+    for dtype in [DType::I8, DType::U8, DType::I16, DType::I32, DType::F16] {
+        check(&product(dtype, (33, 40, 18), [false, true]), &fma(32, 32, 16, (4, 4)), [None, None]);
+    }
+    for dtype in [DType::F64, DType::I64] {
+        let problem = product(dtype, (33, 40, 18), [true, false]);
+        check(&problem, &fma(32, 32, 8, (4, 4)), [None, None]);
+    }
+}
+
+#[test]
+fn few_rows_are_summed_along_k_and_along_n() {
+    for dtype in [DType::F32, DType::BF16] {
+        for transposed in [[false, true], [false, false], [true, false], [true, true]] {
+            for (m, n, k) in [(1, 40, 512), (3, 50, 96), (8, 9, 70), (2, 300, 33)] {
+                let problem = product(dtype, (m, n, k), transposed);
+                let schedule = schedule::choose(&problem, Target::Sm90a).expect("a schedule");
+                assert!(matches!(schedule, Schedule::Skinny(_)), "{problem}: {schedule}");
+                check(&problem, &schedule, [None, None]);
+            }
+        }
+    }
+}
+
+/// A two-dimensional convolution: image `[2, 9, 10, channels]` or channels first, filters `[filters, 3, 2, channels]`.
+fn convolution(dtype: DType, channels: usize, channels_last: bool, element: DType) -> Problem {
+    let (n, h, w, filters) = (2usize, 9usize, 10usize, 12usize);
+    let (kh, kw, stride, dilation, low) = (3usize, 2usize, (2usize, 1usize), (1i64, 2i64), (1i64, 1i64));
+    let (oh, ow) = ((h + 2 - kh) / stride.0 + 1, (w + 2 - 3) / stride.1 + 1);
+    let c = channels as i64;
+    let (sn, sh, sw, sc) = if channels_last {
+        ((h * w * channels) as i64, w as i64 * c, c, 1)
+    } else {
+        ((h * w * channels) as i64, w as i64, 1, (h * w) as i64)
+    };
+    let along = |size, axis, step: i64, stride: i64| Digit { size, stride: step * stride, window: Some((axis, step)) };
+    let taps = [along(kh, 0, dilation.0, sh), along(kw, 1, dilation.1, sw)];
+    let channel = Digit::plain(channels, sc);
+    let digits = if channels_last { vec![taps[0], taps[1], channel] } else { vec![channel, taps[0], taps[1]] };
+    let k = kh * kw * channels;
+    let image = Memory {
+        stored: dtype,
+        alignment: 256,
+        offset: -low.0 * sh - low.1 * sw,
+        batch: Vec::new(),
+        outer: vec![Digit::plain(n, sn), along(oh, 0, stride.0 as i64, sh), along(ow, 1, stride.1 as i64, sw)],
+        k: digits,
+        windows: vec![Window { low: low.0, size: h }, Window { low: low.1, size: w }],
+    };
+    Problem {
+        batch: Vec::new(),
+        m: n * oh * ow,
+        n: filters,
+        k,
+        element,
+        out: DType::F32,
+        a: Operand::Memory(image),
+        b: Operand::Memory(Memory::matrix(dtype, (filters, k as i64), (k, 1))),
+        store: Store { along_m: false, lanes: 4 },
+    }
+}
+
+#[test]
+fn convolutions_are_gathered_from_the_image() {
+    for channels_last in [true, false] {
+        for channels in [1, 3, 8, 16] {
+            let problem = convolution(DType::BF16, channels, channels_last, DType::BF16);
+            check(&problem, &mma(32, 32, 32, (2, 2), 3), [None, None]);
+            let problem = convolution(DType::F32, channels, channels_last, DType::F32);
+            check(&problem, &fma(32, 32, 16, (4, 4)), [None, None]);
+        }
+        check(&convolution(DType::F32, 8, channels_last, DType::BF16), &mma(32, 32, 64, (2, 2), 2), [None, None]);
+    }
+}
+
+/// Sizes, types and directions that meet every candidate schedule and every way of bringing operands.
+fn sweep() -> Vec<Problem> {
+    let mut problems = Vec::new();
+    for (m, n, k) in [
+        (4096, 4096, 4096),
+        (128, 384, 384),
+        (4095, 4097, 1003),
+        (17, 500, 768),
+        (1, 4096, 4096),
+        (64, 64, 20000),
+        (300, 20, 64),
+    ] {
+        for dtype in [DType::BF16, DType::F32, DType::F64, DType::I8] {
+            problems.push(product(dtype, (m, n, k), [false, false]));
+            problems.push(product(dtype, (m, n, k), [true, true]));
+        }
+    }
+    for channels in [3, 32] {
+        problems.push(convolution(DType::BF16, channels, true, DType::BF16));
+        problems.push(convolution(DType::F32, channels, false, DType::F32));
+    }
+    problems.push(product(DType::Tf32, (512, 512, 512), [false, true]));
+    problems
+}
+
+#[test]
+fn every_chosen_kernel_assembles_without_spills_in_its_class() {
+    let Ok(ptxas) = Ptxas::find() else {
+        assert!(std::env::var_os("CI").is_none(), "CI has ptxas");
+        eprintln!("SKIPPED: no ptxas");
+        return;
+    };
+    let mut modules: BTreeMap<(Target, String), Kernel> = BTreeMap::new();
+    for &target in Target::ALL {
+        for problem in sweep() {
+            let schedule = schedule::choose(&problem, target).unwrap_or_else(|e| panic!("{problem}: {e}"));
+            let kernel = kernel(&problem, &schedule, &[None, None], target);
+            let class = kernel.insts().any(|inst| matches!(inst.op.form().meaning, Meaning::MatrixMultiply(_)));
+            assert_eq!(class, schedule.class() == "mma.sync", "{problem}: {schedule}");
+            modules.insert((target, format!("{problem}: {schedule}")), kernel);
+        }
+    }
+    for ((target, what), kernel) in modules {
+        let module = Module::new(target, vec![kernel]);
+        let assembled = ptxas.assemble(&module.to_string(), target).unwrap_or_else(|e| panic!("{what}: {e}"));
+        let resources = &assembled.kernels[0];
+        assert_eq!(resources.stack_bytes, 0, "{target} {what}: {resources:?}");
+        if target == Target::Sm90a {
+            println!("{} registers: {what}", resources.registers);
+        }
+    }
+}
