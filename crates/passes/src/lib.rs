@@ -18,8 +18,12 @@ pub mod runner;
 pub mod table;
 
 mod bind_dims;
+mod constant;
+mod fold;
 mod legalize;
 mod merge;
+mod precision;
+mod simplify;
 
 pub use context::Context;
 pub use error::PassError;

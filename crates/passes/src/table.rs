@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::error::PassError;
-use crate::{bind_dims, fusion, legalize, merge};
+use crate::{bind_dims, fold, fusion, legalize, merge, precision, simplify};
 use gable_ir::Module;
 
 /// A pass: one row of [`PASSES`].
@@ -27,6 +27,18 @@ pub const PASSES: &[Pass] = &[
         after: &[],
     },
     Pass {
+        name: "fold",
+        doc: "Computes what depends on constants and weights alone.",
+        run: fold::run,
+        after: &[("bind-dims", "sizes decide what is worth storing")],
+    },
+    Pass {
+        name: "simplify",
+        doc: "Rewrites that give the same bits with fewer or cheaper ops.",
+        run: simplify::run,
+        after: &[("fold", "rules look for constants, which shape arithmetic hides")],
+    },
+    Pass {
         name: "cse",
         doc: "Makes one value of values that are the same op of the same operands.",
         run: merge::common_subexpressions,
@@ -40,6 +52,12 @@ pub const PASSES: &[Pass] = &[
         after: &[("bind-dims", "decompositions depend on token counts and on row lengths")],
     },
     Pass {
+        name: "precision",
+        doc: "Casts the factors of contractions to the precision asked for. Alone it may change what is rounded.",
+        run: precision::run,
+        after: &[("legalize", "attention shows its contractions only then")],
+    },
+    Pass {
         name: "fusion",
         doc: "Puts every value into one region: what one kernel computes together.",
         run: fusion::run,
@@ -48,7 +66,23 @@ pub const PASSES: &[Pass] = &[
 ];
 
 /// The order in which a model is optimised. A pass may stand in it more than once.
-pub const PIPELINE: &[&str] = &["bind-dims", "cse", "dce", "legalize", "cse", "dce", "fusion"];
+pub const PIPELINE: &[&str] = &[
+    "bind-dims",
+    // Down to what the model means.
+    "fold",
+    "simplify",
+    "fold",
+    "cse",
+    "dce",
+    // Down to what kernels can do.
+    "legalize",
+    "precision",
+    "fold",
+    "simplify",
+    "cse",
+    "dce",
+    "fusion",
+];
 
 /// The pass of that name.
 pub fn find(name: &str) -> Option<&'static Pass> {

@@ -1,0 +1,130 @@
+//! Computes what depends on constants and weights alone, by each op's own `eval`.
+//!
+//! In: known sizes. Out: the same values, fewer ops. Nothing grows: a result replaces its op when it has at most
+//! [`SMALL_BYTES`] or is no larger than what it was computed from. Broadcasts stay (kernels repeat an element for
+//! free), and so do grids computed from coordinates (kernels count for free).
+
+use crate::context::Context;
+use crate::error::PassError;
+use gable_ir::build::MAX_INLINE_ELEMENTS;
+use gable_ir::{Builder, ConcreteType, Graph, Group, Module, NodeId, Op, OpError, cost};
+use gable_tensor::{Tensor, tensor};
+use std::collections::BTreeMap;
+
+/// Results up to this size are kept whatever they were computed from.
+const SMALL_BYTES: usize = 64 << 10;
+
+/// Work on one op that compilation may spend, in operations of the reference evaluator (some 20 ns each). Converting
+/// or permuting a weight takes one for each element and is not limited.
+const MAX_WORK: f64 = 3e7;
+
+/// See the table.
+pub fn run(module: &mut Module, context: &mut Context) -> Result<(), PassError> {
+    let mut b = Builder::over(std::mem::take(module));
+    let result = fold(&mut b, context).map_err(|source| PassError::Built { pass: "fold", source });
+    *module = b.finish();
+    module.graph.remove_dead();
+    result
+}
+
+/// What is known of a constant value without looking at its elements.
+#[derive(Clone, Copy)]
+struct Known {
+    /// Bytes that are stored for it: a broadcast stores its operand's.
+    stored_bytes: usize,
+    /// Whether it is made of coordinates and scalars alone.
+    counted: bool,
+}
+
+fn fold(b: &mut Builder, context: &mut Context) -> Result<(), OpError> {
+    let mut known: BTreeMap<NodeId, Known> = BTreeMap::new();
+    for id in b.graph.order() {
+        let Some(fact) = fact(&b.graph, id, &known) else { continue };
+        known.insert(id, fact);
+        let is_result = !b.graph.op(id).is(Group::Leaf) && worth_storing(&b.graph, id, &known) && context.step();
+        if !is_result {
+            continue;
+        }
+        // An op that refuses its operands' values (an index of an empty axis) is left to say so when it runs.
+        let Ok(value) = evaluate(b, id, &mut BTreeMap::new()) else { continue };
+        b.set_origin(b.graph.node(id).origin.clone());
+        let new = store(b, id, value)?;
+        b.graph.replace_uses(id, new);
+        known.insert(new, Known { stored_bytes: b.ty(new).concrete().map_or(0, |ty| ty.bytes()), counted: false });
+    }
+    Ok(())
+}
+
+fn fact(graph: &Graph, id: NodeId, known: &BTreeMap<NodeId, Known>) -> Option<Known> {
+    let bytes = graph.ty(id).concrete()?.bytes();
+    match graph.op(id) {
+        Op::Input(_) => None,
+        Op::Iota(_) => Some(Known { stored_bytes: 0, counted: true }),
+        Op::Const(_) | Op::Weight(_) => Some(Known { stored_bytes: bytes, counted: false }),
+        op => {
+            let operands = graph.operands(id);
+            let facts: Vec<Known> =
+                operands.iter().map(|operand| known.get(operand).copied()).collect::<Option<_>>()?;
+            let stored: usize = facts.iter().map(|fact| fact.stored_bytes).sum();
+            let repeats = matches!(op, Op::Broadcast(_)) && bytes > stored;
+            let scalar_bytes = 8;
+            let counted = facts.iter().any(|fact| fact.counted)
+                && facts.iter().all(|fact| fact.counted || fact.stored_bytes <= scalar_bytes);
+            Some(Known { stored_bytes: if repeats { stored } else { bytes }, counted })
+        }
+    }
+}
+
+fn worth_storing(graph: &Graph, id: NodeId, known: &BTreeMap<NodeId, Known>) -> bool {
+    let Some(ty) = graph.ty(id).concrete() else { return false };
+    let op = graph.op(id);
+    let operands: usize = graph.operands(id).iter().map(|operand| known[operand].stored_bytes).sum();
+    if matches!(op, Op::Broadcast(_)) {
+        return false;
+    }
+    if known[&id].counted && (op.is(Group::Map) || op.is(Group::Movement)) && ty.len() > MAX_INLINE_ELEMENTS {
+        return false;
+    }
+    let moves_once = op.is(Group::Movement) || op.is(Group::Map);
+    let work = cost::of_node(graph, id).map_or(f64::INFINITY, |cost| cost.total_flops());
+    (ty.bytes() <= SMALL_BYTES || ty.bytes() <= operands) && (moves_once || work <= MAX_WORK)
+}
+
+/// The value, computed from leaves; what is not stored is computed for this once, each value once.
+fn evaluate(b: &Builder, id: NodeId, seen: &mut BTreeMap<NodeId, Tensor>) -> Result<Tensor, OpError> {
+    if let Some(value) = seen.get(&id) {
+        return Ok(value.clone());
+    }
+    let graph = &b.graph;
+    let ty = graph.ty(id).concrete().ok_or_else(|| OpError::new("its size is not known"))?;
+    let value = match graph.op(id) {
+        Op::Weight(weight) => {
+            let found = b.weights.get(&weight.key).filter(|tensor| ConcreteType::of(tensor) == ty);
+            found.cloned().ok_or_else(|| OpError(format!("weight `{}` is not in the store", weight.key)))?
+        }
+        op => {
+            tensor::byte_count(ty.dtype, &ty.shape).map_err(|e| OpError(e.to_string()))?;
+            let operands = graph.operands(id);
+            let args: Vec<Tensor> =
+                operands.iter().map(|&operand| evaluate(b, operand, seen)).collect::<Result<_, _>>()?;
+            op.def().eval(&args.iter().collect::<Vec<_>>(), &ty)?
+        }
+    };
+    seen.insert(id, value.clone());
+    Ok(value)
+}
+
+/// A leaf with this value. A weight that one op turned into another keeps its name, with the op's added.
+fn store(b: &mut Builder, id: NodeId, value: Tensor) -> Result<NodeId, OpError> {
+    let operands = b.graph.operands(id);
+    if let [only] = operands[..]
+        && let Op::Weight(weight) = b.graph.op(only)
+        && value.len() > MAX_INLINE_ELEMENTS
+    {
+        let op = b.graph.op(id);
+        let attrs: Vec<String> = op.attrs().into_iter().map(|(name, text)| format!("{name}={text}")).collect();
+        let key = format!("{}|{}({})", weight.key, op.name(), attrs.join(","));
+        return b.weight(key, value);
+    }
+    b.constant(value)
+}

@@ -1,0 +1,40 @@
+//! Places casts so that contractions multiply in the type asked for.
+//!
+//! This pass, alone, may change what is rounded: each f32 factor of a matrix product or convolution is rounded to
+//! tf32, bf16 or f16 (nearest even). Products are still summed in f32 and the result is still f32; maps, norms and
+//! softmax stay as they are. Factors of other types stay as the model has them.
+
+use crate::context::Context;
+use crate::error::PassError;
+use gable_ir::{Builder, Module, NodeId, Op, OpError};
+use gable_tensor::DType;
+
+/// See the table.
+pub fn run(module: &mut Module, context: &mut Context) -> Result<(), PassError> {
+    let Some(factor) = context.options.precision.factor() else { return Ok(()) };
+    let mut b = Builder::over(std::mem::take(module));
+    let result = place_casts(&mut b, factor, context).map_err(|source| PassError::Built { pass: "precision", source });
+    *module = b.finish();
+    module.graph.remove_dead();
+    result
+}
+
+fn place_casts(b: &mut Builder, factor: DType, context: &mut Context) -> Result<(), OpError> {
+    for id in b.graph.order() {
+        let op = b.graph.op(id).clone();
+        let sums_in_f32 = match &op {
+            Op::Matmul(op) => op.acc == DType::F32,
+            Op::Conv(op) => op.acc == DType::F32,
+            _ => false,
+        };
+        let operands = b.graph.operands(id);
+        if !sums_in_f32 || b.dtype(operands[0]) != DType::F32 || !context.step() {
+            continue;
+        }
+        b.set_origin(b.graph.node(id).origin.clone());
+        let rounded: Vec<NodeId> = operands.iter().map(|&x| b.cast(x, factor)).collect::<Result<_, _>>()?;
+        let new = b.add(op, &rounded)?;
+        b.graph.replace_uses(id, new);
+    }
+    Ok(())
+}
