@@ -8,7 +8,9 @@ use crate::onnx::control;
 use crate::onnx::lower::{Lowering, Scope};
 use crate::onnx::ops::recurrent::Cell;
 use crate::onnx::ops::reduce::Reduction;
-use crate::onnx::ops::{conv, elementwise, index, linear, norm, pool, recurrent, reduce, resize, shape};
+use crate::onnx::ops::{
+    attention, conv, elementwise, index, linear, loss, norm, pool, quant, recurrent, reduce, resize, shape,
+};
 use gable_ir::Builder;
 use gable_ir::NodeId;
 use gable_ir::attr::ReduceKind;
@@ -220,6 +222,20 @@ static TABLE: &[Row] = &[
     microsoft("SkipLayerNormalization", |b, c| norm::skip_norm(b, c, false)),
     microsoft("SkipSimplifiedLayerNormalization", |b, c| norm::skip_norm(b, c, true)),
     microsoft("Gelu", elementwise::gelu),
+    // Attention.
+    row("Attention", 23, attention::attention),
+    row("RotaryEmbedding", 23, attention::rotary_embedding),
+    // Quantization.
+    row("ConvInteger", 10, quant::conv_integer),
+    row("DequantizeLinear", 10, quant::dequantize),
+    row("DynamicQuantizeLinear", 11, quant::dynamic_quantize),
+    row("MatMulInteger", 10, quant::matmul_integer),
+    row("QLinearConv", 10, quant::qlinear_conv),
+    row("QLinearMatMul", 10, quant::qlinear_matmul),
+    row("QuantizeLinear", 10, quant::quantize),
+    // Losses.
+    row("NegativeLogLikelihoodLoss", 12, loss::negative_log_likelihood),
+    row("SoftmaxCrossEntropyLoss", 12, loss::softmax_cross_entropy),
     // Recurrent layers and control flow.
     row("GRU", 7, |b, c| recurrent::layer(b, c, Cell::Gru)),
     row("LSTM", 7, |b, c| recurrent::layer(b, c, Cell::Lstm)),

@@ -91,6 +91,10 @@ fn convert(b: &mut Builder, call: &Call, to: DType) -> Lowered {
     if eight_bits && !call.flag("saturate", true)? {
         return Err(NodeError::Unsupported(format!("`saturate` = 0 for {to}")));
     }
+    // The IR rounds powers of two to the nearest; the operator rounds them up unless told otherwise.
+    if to == DType::UE8M0 && call.text("round_mode", "up")? != "nearest" {
+        return Err(NodeError::Unsupported("`round_mode` other than `nearest` for ue8m0".into()));
+    }
     Ok(vec![b.cast(x, to)?])
 }
 

@@ -386,7 +386,12 @@ pub(crate) fn space_to_depth(b: &mut Builder, call: &Call) -> Lowered {
         return Err(bad_attr("blocksize", block, format!("one that divides {h} and {w}")));
     }
     let x = b.reshape(x, [n, c, h / block, block, w / block, block])?;
-    let x = b.transpose(x, &[0, 3, 5, 1, 2, 4])?;
+    let perm = match call.text("mode", "DCR")?.as_str() {
+        "DCR" => [0, 3, 5, 1, 2, 4],
+        "CRD" => [0, 1, 3, 5, 2, 4],
+        other => return Err(bad_attr("mode", format!("`{other}`"), "DCR or CRD")),
+    };
+    let x = b.transpose(x, &perm)?;
     Ok(vec![b.reshape(x, [n, c * block * block, h / block, w / block])?])
 }
 
