@@ -77,6 +77,13 @@ fn stories260k_a_llama_that_writes_english() {
 }
 
 #[test]
+fn the_repository_s_own_llama() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/models/stories260k");
+    let file = |name: &str| array(&folder.join(name));
+    check(&folder, &[("input_ids", &file("once_upon_a_time_ids.npy"))], &file("once_upon_a_time_logits.npy"));
+}
+
+#[test]
 fn minilm_a_bert_with_padded_sentences() {
     let (Some(model), Some(reference)) = (fetched("all-minilm-l6-v2"), folder("hf/all-minilm-l6-v2/reference")) else {
         return;
