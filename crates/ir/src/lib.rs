@@ -5,7 +5,7 @@
 //! - [`op`]: the table (one row per op, in [`ops`]), its attributes and groups.
 //! - [`graph`]: values and their operands on petgraph, with a canonical order; [`region`]s group what fuses.
 //! - [`build`]: numpy-style broadcasting on top, for those who write graphs.
-//! - [`verify`], [`text`], [`eval`], [`cost`]: what every graph can do.
+//! - [`verify`], [`text`], [`eval`], [`cost`]: what every graph can do; [`random_graph`]: graphs to test that with.
 
 pub mod attr;
 pub mod build;
@@ -16,6 +16,7 @@ pub mod graph;
 pub mod module;
 pub mod op;
 pub mod ops;
+pub mod random_graph;
 pub mod region;
 pub mod text;
 pub mod types;
