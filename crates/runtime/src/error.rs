@@ -1,5 +1,6 @@
 //! What can go wrong between an artifact and its results.
 
+use crate::cpu::CpuError;
 use crate::device::Capability;
 use gable_tensor::DType;
 use std::fmt;
@@ -124,6 +125,9 @@ pub enum RuntimeError {
     /// The artifact's graph cannot be evaluated.
     #[error("the artifact's graph: {0}")]
     Graph(String),
+    /// The cpu cannot prepare or run the graph.
+    #[error(transparent)]
+    Cpu(#[from] CpuError),
     /// A value of the graph is larger than the host's memory.
     #[error("value {value} needs {needed_bytes} bytes, this machine has {memory_bytes} bytes of memory")]
     HostMemory {
