@@ -18,6 +18,14 @@ pub fn splat(graph: &Graph, id: NodeId) -> Option<Scalar> {
     }
 }
 
+/// As [`splat`], for floats.
+pub fn splat_float(graph: &Graph, id: NodeId) -> Option<f64> {
+    match splat(graph, id)? {
+        Scalar::F(x) => Some(x),
+        Scalar::I(_) | Scalar::B(_) => None,
+    }
+}
+
 /// Whether no element is negative or -0, NaN aside.
 pub fn is_non_negative(graph: &Graph, id: NodeId) -> bool {
     non_negative_within(graph, id, 8)

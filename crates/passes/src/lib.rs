@@ -23,6 +23,7 @@ mod fold;
 mod legalize;
 mod merge;
 mod precision;
+mod recognize;
 mod simplify;
 
 pub use context::Context;

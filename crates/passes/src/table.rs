@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::error::PassError;
-use crate::{bind_dims, fold, fusion, legalize, merge, precision, simplify};
+use crate::{bind_dims, fold, fusion, legalize, merge, precision, recognize, simplify};
 use gable_ir::Module;
 
 /// A pass: one row of [`PASSES`].
@@ -46,10 +46,22 @@ pub const PASSES: &[Pass] = &[
     },
     Pass { name: "dce", doc: "Removes values and weights that no output needs.", run: merge::dead_values, after: &[] },
     Pass {
+        name: "recognize",
+        doc: "Finds composite ops in graphs that spell them out.",
+        run: recognize::run,
+        after: &[
+            ("simplify", "each form is looked for in one spelling: constants last, squares as products"),
+            ("cse", "the same value must be one value to be seen as the same"),
+        ],
+    },
+    Pass {
         name: "legalize",
         doc: "Decomposes the composite ops that no kernel has an anchor for.",
         run: legalize::run,
-        after: &[("bind-dims", "decompositions depend on token counts and on row lengths")],
+        after: &[
+            ("bind-dims", "decompositions depend on token counts and on row lengths"),
+            ("recognize", "what is taken apart here would be found again there"),
+        ],
     },
     Pass {
         name: "precision",
@@ -74,6 +86,7 @@ pub const PIPELINE: &[&str] = &[
     "fold",
     "cse",
     "dce",
+    "recognize",
     // Down to what kernels can do.
     "legalize",
     "precision",

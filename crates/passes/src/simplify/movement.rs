@@ -32,6 +32,16 @@ pub fn reshape(b: &mut Builder, id: NodeId) -> Rewrite {
     match b.graph.op(x) {
         Op::Reshape(_) => b.reshape(b.graph.operand(x, 0), shape).map(Some),
         Op::Broadcast(_) => repeated_scalar(b, x, &shape),
+        Op::Reduce(op) if !op.keep => {
+            // Axes that come back with size 1 might as well have stayed.
+            let (op, source) = (op.clone(), b.graph.operand(x, 0));
+            let from = b.shape(source);
+            let stays = |axis: usize| if op.axes.contains(&axis) { Dim::known(1) } else { from[axis].clone() };
+            if !(0..from.len()).map(stays).eq(shape.iter().cloned()) {
+                return Ok(None);
+            }
+            b.add(Reduce { keep: true, ..op }, &[source]).map(Some)
+        }
         _ => Ok(None),
     }
 }
