@@ -9,7 +9,6 @@ use super::layers::{ACTIVATIONS, Linear};
 use super::network::{BuildError, Built, Network};
 use gable_ir::NodeId;
 use gable_ir::ops::Attention;
-use gable_tensor::DType;
 
 pub(super) const BERT: Architecture = Architecture {
     name: "BertModel",
@@ -62,21 +61,14 @@ fn embeddings(net: &mut Network, ids: NodeId, hidden: usize) -> Built {
     let config = net.config;
     let (vocab, segments) = (config.size("vocab_size")?, config.size("type_vocab_size")?);
     let positions = config.size("max_position_embeddings")?;
-    net.longest_sequence = Some(positions);
     let words = net.embedding(ids, "embeddings.word_embeddings.weight", vocab, hidden)?;
-    let segments = net.parameter("embeddings.token_type_embeddings.weight", &[segments, hidden])?;
-    let positions = net.parameter("embeddings.position_embeddings.weight", &[positions, hidden])?;
-    let (batch, seq, rows) = (net.batch.clone(), net.seq.clone(), net.shape(words));
-    net.build(|b| {
+    let segments = net.weight("embeddings.token_type_embeddings.weight", &[segments, hidden])?;
+    let sum = net.build(|b| {
         let first = b.slice_axis(segments, 0, 0i64, 1i64)?;
-        let first = b.cast(first, DType::F32)?;
-        let sum = b.plus(words, first)?;
-        let position = b.slice_axis(positions, 0, 0i64, seq.clone())?;
-        let position = b.cast(position, DType::F32)?;
-        let position = b.broadcast_to(position, &[batch, seq, hidden.into()])?;
-        let position = b.reshape(position, rows)?;
-        b.plus(sum, position)
-    })
+        b.plus(words, first)
+    })?;
+    let positions = net.position_embedding("embeddings.position_embeddings.weight", positions, hidden)?;
+    net.plus(sum, positions)
 }
 
 /// `rows` through `name.dense`, added to `x`, normalized by `name.LayerNorm`.

@@ -58,6 +58,20 @@ impl Network<'_> {
         })
     }
 
+    /// Row `i` of the table `name` of `[rows, width]` for position `i` of each sequence: one per token. Sequences may be as
+    /// long as the table.
+    pub(crate) fn position_embedding(&mut self, name: &str, rows: usize, width: usize) -> Built {
+        self.longest_sequence = Some(rows);
+        let table = self.parameter(name, &[rows, width])?;
+        let (batch, seq) = (self.batch.clone(), self.seq.clone());
+        self.build(|b| {
+            let first = b.slice_axis(table, 0, 0i64, seq.clone())?;
+            let first = b.cast(first, DType::F32)?;
+            let repeated = b.broadcast_to(first, &[batch.clone(), seq.clone(), width.into()])?;
+            b.reshape(repeated, [batch * seq, width.into()])
+        })
+    }
+
     /// `x W^T + b`.
     pub(crate) fn linear(&mut self, x: NodeId, layer: Linear) -> Built {
         let weight = self.weight(&format!("{}.weight", layer.name), &[layer.out, self.width(x)])?;
