@@ -85,6 +85,11 @@ impl OnnxModel {
         &self.signature
     }
 
+    /// The parameters that the file holds or refers to, by name.
+    pub fn initializers(&self) -> &BTreeMap<String, Tensor> {
+        &self.initializers
+    }
+
     /// Imported operator sets: domain (empty for the default one) and version.
     pub fn opsets(&self) -> &BTreeMap<String, i64> {
         &self.opsets
