@@ -9,6 +9,7 @@ mod checkpoint;
 mod config;
 mod decoder;
 mod gemma2;
+mod gpt2;
 mod json;
 mod layers;
 mod llama;

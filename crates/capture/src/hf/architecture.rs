@@ -2,7 +2,7 @@
 
 use super::config::Config;
 use super::network::{BuildError, Network};
-use super::{bert, gemma2, llama, mistral, qwen};
+use super::{bert, gemma2, gpt2, llama, mistral, qwen};
 
 /// One architecture.
 #[derive(Debug)]
@@ -21,7 +21,7 @@ pub(crate) struct Architecture {
 
 /// Every architecture, in the order in which messages list them.
 pub(crate) const ARCHITECTURES: &[Architecture] =
-    &[bert::BERT, llama::LLAMA, mistral::MISTRAL, qwen::QWEN2, qwen::QWEN3, gemma2::GEMMA2];
+    &[bert::BERT, llama::LLAMA, mistral::MISTRAL, qwen::QWEN2, qwen::QWEN3, gemma2::GEMMA2, gpt2::GPT2];
 
 impl Architecture {
     /// The architecture that a configuration names; else what it names.
