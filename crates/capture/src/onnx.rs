@@ -19,3 +19,4 @@ mod table;
 mod tensor;
 
 pub use model::{OnnxModel, load_tensor};
+pub use table::operators;

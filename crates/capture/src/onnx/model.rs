@@ -17,8 +17,8 @@ use prost::Message as _;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-/// The oldest operator set whose operators keep their later meaning; broadcasting was by attribute before.
-const OLDEST_OPSET: i64 = 7;
+/// The oldest operator set that is read: before it, operators had attributes that no exporter in use writes.
+const OLDEST_OPSET: i64 = 6;
 
 /// An ONNX model, ready to be lowered with [`OnnxModel::module`].
 #[derive(Debug)]

@@ -12,5 +12,6 @@ pub(crate) mod quant;
 pub(crate) mod recurrent;
 pub(crate) mod reduce;
 pub(crate) mod resize;
+pub(crate) mod sample;
 pub(crate) mod shape;
 pub(crate) mod window;

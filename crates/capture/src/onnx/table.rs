@@ -9,11 +9,12 @@ use crate::onnx::lower::{Lowering, Scope};
 use crate::onnx::ops::recurrent::Cell;
 use crate::onnx::ops::reduce::Reduction;
 use crate::onnx::ops::{
-    attention, conv, elementwise, index, linear, loss, norm, pool, quant, recurrent, reduce, resize, shape,
+    attention, conv, elementwise, index, linear, loss, norm, pool, quant, recurrent, reduce, resize, sample, shape,
 };
 use gable_ir::Builder;
 use gable_ir::NodeId;
 use gable_ir::attr::ReduceKind;
+use std::collections::BTreeMap;
 
 /// How a row turns a node into values.
 pub(crate) enum Lower {
@@ -59,13 +60,29 @@ pub(crate) fn find(domain: &str, name: &str, opset: i64) -> Option<&'static Row>
     rows.max_by_key(|row| row.since)
 }
 
+/// Every operator that is read: domain (empty for the default one), name, and the versions at which its meaning
+/// changes, sorted.
+pub fn operators() -> Vec<(&'static str, &'static str, Vec<i64>)> {
+    let mut versions: BTreeMap<(&str, &str), Vec<i64>> = BTreeMap::new();
+    for row in TABLE {
+        versions.entry((row.domain, row.name)).or_default().push(row.since);
+    }
+    let sorted = versions.into_iter().map(|((domain, name), mut since)| {
+        since.sort_unstable();
+        (domain, name, since)
+    });
+    sorted.collect()
+}
+
 /// Every row, by family.
 static TABLE: &[Row] = &[
     // Elementwise.
     row("Abs", 6, |b, c| elementwise::unary(b, c, Builder::abs)),
     row("Acos", 7, |b, c| elementwise::unary(b, c, Builder::acos)),
     row("Acosh", 9, |b, c| elementwise::unary(b, c, Builder::acosh)),
+    row("Add", 1, |b, c| elementwise::binary_by_attribute(b, c, Builder::plus)),
     row("Add", 7, |b, c| elementwise::binary(b, c, Builder::plus)),
+    row("And", 1, |b, c| elementwise::binary_by_attribute(b, c, Builder::and)),
     row("And", 7, |b, c| elementwise::binary(b, c, Builder::and)),
     row("Asin", 7, |b, c| elementwise::unary(b, c, Builder::asin)),
     row("Asinh", 9, |b, c| elementwise::unary(b, c, Builder::asinh)),
@@ -83,14 +100,17 @@ static TABLE: &[Row] = &[
     row("Clip", 6, elementwise::clip),
     row("Cos", 7, |b, c| elementwise::unary(b, c, Builder::cos)),
     row("Cosh", 9, |b, c| elementwise::unary(b, c, Builder::cosh)),
+    row("Div", 1, |b, c| elementwise::binary_by_attribute(b, c, Builder::div)),
     row("Div", 7, |b, c| elementwise::binary(b, c, Builder::div)),
-    row("Dropout", 7, elementwise::dropout),
+    row("Dropout", 1, elementwise::dropout),
     row("Elu", 6, elementwise::elu),
+    row("Equal", 1, |b, c| elementwise::binary_by_attribute(b, c, Builder::eq)),
     row("Equal", 7, |b, c| elementwise::binary(b, c, Builder::eq)),
     row("Erf", 9, |b, c| elementwise::unary(b, c, Builder::erf)),
     row("Exp", 6, |b, c| elementwise::unary(b, c, Builder::exp)),
     row("Floor", 6, |b, c| elementwise::unary(b, c, Builder::floor)),
     row("Gelu", 20, elementwise::gelu),
+    row("Greater", 1, |b, c| elementwise::binary_by_attribute(b, c, Builder::gt)),
     row("Greater", 7, |b, c| elementwise::binary(b, c, Builder::gt)),
     row("GreaterOrEqual", 12, |b, c| elementwise::binary(b, c, Builder::ge)),
     row("HardSigmoid", 6, elementwise::hard_sigmoid),
@@ -99,6 +119,7 @@ static TABLE: &[Row] = &[
     row("IsInf", 10, elementwise::is_inf),
     row("IsNaN", 9, |b, c| elementwise::unary(b, c, Builder::is_nan)),
     row("LeakyRelu", 6, elementwise::leaky_relu),
+    row("Less", 1, |b, c| elementwise::binary_by_attribute(b, c, Builder::lt)),
     row("Less", 7, |b, c| elementwise::binary(b, c, Builder::lt)),
     row("LessOrEqual", 12, |b, c| elementwise::binary(b, c, Builder::le)),
     row("Log", 6, |b, c| elementwise::unary(b, c, Builder::log)),
@@ -107,12 +128,14 @@ static TABLE: &[Row] = &[
     row("Min", 6, |b, c| elementwise::variadic(b, c, Builder::min)),
     row("Mish", 18, elementwise::mish),
     row("Mod", 10, elementwise::modulo),
+    row("Mul", 1, |b, c| elementwise::binary_by_attribute(b, c, Builder::mul)),
     row("Mul", 7, |b, c| elementwise::binary(b, c, Builder::mul)),
     row("Neg", 6, |b, c| elementwise::unary(b, c, Builder::neg)),
     row("Not", 1, |b, c| elementwise::unary(b, c, Builder::not)),
+    row("Or", 1, |b, c| elementwise::binary_by_attribute(b, c, Builder::or)),
     row("Or", 7, |b, c| elementwise::binary(b, c, Builder::or)),
-    row("PRelu", 7, elementwise::prelu),
-    row("Pow", 7, elementwise::pow),
+    row("PRelu", 6, elementwise::prelu),
+    row("Pow", 1, elementwise::pow),
     row("Reciprocal", 6, |b, c| elementwise::unary(b, c, Builder::recip)),
     row("Relu", 6, |b, c| elementwise::unary(b, c, Builder::relu)),
     row("Round", 11, |b, c| elementwise::unary(b, c, Builder::round)),
@@ -125,13 +148,16 @@ static TABLE: &[Row] = &[
     row("Softplus", 1, elementwise::softplus),
     row("Softsign", 1, elementwise::softsign),
     row("Sqrt", 6, |b, c| elementwise::unary(b, c, Builder::sqrt)),
+    row("Sub", 1, |b, c| elementwise::binary_by_attribute(b, c, Builder::sub)),
     row("Sub", 7, |b, c| elementwise::binary(b, c, Builder::sub)),
     row("Sum", 6, |b, c| elementwise::variadic(b, c, Builder::plus)),
+    row("SwiGLU", 28, elementwise::swiglu),
     row("Swish", 24, elementwise::swish),
     row("Tan", 7, |b, c| elementwise::unary(b, c, Builder::tan)),
     row("Tanh", 6, |b, c| elementwise::unary(b, c, Builder::tanh)),
     row("ThresholdedRelu", 10, elementwise::thresholded_relu),
     row("Where", 9, elementwise::select),
+    row("Xor", 1, |b, c| elementwise::binary_by_attribute(b, c, Builder::xor)),
     row("Xor", 7, |b, c| elementwise::binary(b, c, Builder::xor)),
     // Shapes and rearrangement.
     row("BlackmanWindow", 17, |b, c| shape::window(b, c, [0.42, 0.5, 0.08])),
@@ -193,7 +219,8 @@ static TABLE: &[Row] = &[
     row("Softmax", 1, |b, c| reduce::softmax(b, c, false)),
     row("TopK", 1, reduce::top_k),
     // Windows.
-    row("AveragePool", 7, pool::average_pool),
+    row("AveragePool", 1, pool::average_pool),
+    row("CausalConvWithState", 27, conv::causal_conv),
     row("Conv", 1, conv::conv),
     row("ConvTranspose", 1, conv::conv_transpose),
     row("GlobalAveragePool", 1, |b, c| pool::global_pool(b, c, ReduceKind::Mean)),
@@ -205,12 +232,15 @@ static TABLE: &[Row] = &[
     // Resizing.
     row("Resize", 10, resize::resize),
     row("Upsample", 7, resize::upsample),
+    row("AffineGrid", 20, sample::affine_grid),
+    row("Col2Im", 18, sample::col2im),
+    row("GridSample", 16, sample::grid_sample),
     // Matrix products.
     row("Einsum", 12, linear::einsum),
-    row("Gemm", 7, linear::gemm),
+    row("Gemm", 6, linear::gemm),
     row("MatMul", 1, linear::matmul),
     // Norms.
-    row("BatchNormalization", 7, norm::batch_norm),
+    row("BatchNormalization", 6, norm::batch_norm),
     row("GroupNormalization", 18, norm::group_norm),
     row("InstanceNormalization", 6, norm::instance_norm),
     row("LayerNormalization", 17, norm::layer_norm),

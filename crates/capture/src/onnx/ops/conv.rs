@@ -172,3 +172,40 @@ fn mirrored_filter(b: &mut Builder, filter: NodeId, groups: usize) -> Value {
     let steps = (0..flat.len()).map(|axis| if axis < 2 { 1 } else { -1 }).collect();
     Ok(b.add(Slice { starts: known(starts), ends: known(ends), steps }, &[x])?)
 }
+
+/// A convolution of each channel with its own filter over the past only; the past comes and goes as a state.
+pub(crate) fn causal_conv(b: &mut Builder, call: &Call) -> Lowered {
+    let (x, filter) = (call.input(0, "input")?, call.input(1, "weight")?);
+    let (&[batch, channels, _], &[_, _, taps]) = (&sizes(b, x)?[..], &sizes(b, filter)?[..]) else {
+        return Err(bad_input("input", b.ty(x), "[n, channels, length], with filters of rank 3"));
+    };
+    let before = taps.checked_sub(1).ok_or_else(|| bad_input("weight", b.ty(filter), "at least one tap"))?;
+    let past = match call.optional(3) {
+        Some(past) => past,
+        None => {
+            let zero = scalar(b, x, 0.0)?;
+            b.broadcast_to(zero, &[batch.into(), channels.into(), before.into()])?
+        }
+    };
+    let all = b.concat(&[past, x], 2)?;
+    let dtype = b.dtype(x);
+    let conv = Conv {
+        strides: vec![1],
+        dilations: vec![1],
+        low: vec![0],
+        high: vec![0],
+        groups: channels,
+        layout: Layout::ChannelsFirst,
+        acc: default_acc(dtype),
+        out: dtype,
+    };
+    let y = b.add(conv, &[all, filter])?;
+    let y = with_bias(b, y, call.optional(2))?;
+    let y = match call.text("activation", "none")?.as_str() {
+        "none" => y,
+        "silu" | "swish" => b.silu(y)?,
+        other => return Err(bad_attr("activation", format!("`{other}`"), "none, silu or swish")),
+    };
+    let length = sizes(b, all)?[2];
+    Ok(vec![y, b.slice_axis(all, 2, length - before, length)?])
+}

@@ -1,7 +1,8 @@
 //! Operators that compute each element by itself: arithmetic, logic, comparisons, activations, casts.
 
 use crate::error::NodeError;
-use crate::onnx::call::{Call, Lowered, Value, bad_attr, bad_input, scalar, sizes};
+use crate::onnx::call::{Call, Lowered, Value, bad_attr, bad_input, normal_axis, scalar, sizes};
+use crate::onnx::ops::conv::per_channel;
 use gable_ir::ops::{Gelu, IsInf};
 use gable_ir::{Builder, NodeId, OpError};
 use gable_tensor::{DType, Dim, Scalar};
@@ -17,6 +18,28 @@ pub(crate) fn unary(b: &mut Builder, call: &Call, op: fn(&mut Builder, NodeId) -
 /// Two operands that broadcast, one IR op.
 pub(crate) fn binary(b: &mut Builder, call: &Call, op: fn(&mut Builder, NodeId, NodeId) -> Built) -> Lowered {
     let (x, y) = (call.input(0, "A")?, call.input(1, "B")?);
+    Ok(vec![op(b, x, y)?])
+}
+
+/// As [`binary`], for versions before 7: the second operand broadcasts only with an attribute, which may say at which
+/// axis of the first it begins.
+pub(crate) fn binary_by_attribute(
+    b: &mut Builder,
+    call: &Call,
+    op: fn(&mut Builder, NodeId, NodeId) -> Built,
+) -> Lowered {
+    let (x, mut y) = (call.input(0, "A")?, call.input(1, "B")?);
+    if call.flag("broadcast", false)?
+        && let Some(axis) = call.int_opt("axis")?
+    {
+        let rank = b.rank(x);
+        let axis = normal_axis("axis", axis, rank)?;
+        let mut shape = b.shape(y);
+        let after = rank.checked_sub(axis + shape.len());
+        let after = after.ok_or_else(|| bad_attr("axis", axis, format!("an axis of {} that leaves room", b.ty(x))))?;
+        shape.extend(vec![Dim::known(1); after]);
+        y = b.reshape(y, shape)?;
+    }
     Ok(vec![op(b, x, y)?])
 }
 
@@ -120,8 +143,12 @@ pub(crate) fn leaky_relu(b: &mut Builder, call: &Call) -> Lowered {
     })
 }
 
+/// Before version 7 a vector of slopes is one per channel; later it broadcasts as all operands do.
 pub(crate) fn prelu(b: &mut Builder, call: &Call) -> Lowered {
-    let slope = call.input(1, "slope")?;
+    let mut slope = call.input(1, "slope")?;
+    if call.opset < 7 && b.rank(slope) == 1 && sizes(b, slope)? != [1] {
+        slope = per_channel(b, slope, b.rank(call.input(0, "X")?))?;
+    }
     activation(b, call, |b, x| {
         let low = b.mul(x, slope)?;
         where_positive(b, x, x, low)
@@ -236,17 +263,26 @@ pub(crate) fn gelu(b: &mut Builder, call: &Call) -> Lowered {
     activation(b, call, |b, x| Ok(b.add(Gelu { tanh }, &[x])?))
 }
 
+/// `x * sigmoid(alpha x)`.
+fn swish_of(b: &mut Builder, x: NodeId, alpha: f64) -> Value {
+    if alpha == 1.0 {
+        return Ok(b.silu(x)?);
+    }
+    let alpha = scalar(b, x, alpha)?;
+    let scaled = b.mul(x, alpha)?;
+    let gate = b.sigmoid(scaled)?;
+    Ok(b.mul(x, gate)?)
+}
+
 pub(crate) fn swish(b: &mut Builder, call: &Call) -> Lowered {
     let alpha = call.float("alpha", 1.0)?;
-    activation(b, call, |b, x| {
-        if alpha == 1.0 {
-            return Ok(b.silu(x)?);
-        }
-        let alpha = scalar(b, x, alpha)?;
-        let scaled = b.mul(x, alpha)?;
-        let gate = b.sigmoid(scaled)?;
-        Ok(b.mul(x, gate)?)
-    })
+    activation(b, call, |b, x| swish_of(b, x, alpha))
+}
+
+pub(crate) fn swiglu(b: &mut Builder, call: &Call) -> Lowered {
+    let (gate, x) = (call.input(0, "A")?, call.input(1, "B")?);
+    let gate = swish_of(b, gate, call.float("alpha", 1.0)?)?;
+    Ok(vec![b.mul(gate, x)?])
 }
 
 pub(crate) fn shrink(b: &mut Builder, call: &Call) -> Lowered {
