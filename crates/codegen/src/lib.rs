@@ -1,14 +1,32 @@
 //! Fused regions to PTX kernels: layouts, schedules, tile library.
+//!
+//! [`compile()`] turns a fused graph into the kernels and steps of one target. [`program`] makes a region a program of primitive
+//! ops, [`engine`] writes the instructions that compute its values at an index, and one module for each kind of region
+//! writes the kernel around them: [`map`], [`row`], [`reduction`], [`window`], [`ordered`]. `docs/codegen.md` tells how.
 
 pub mod arithmetic;
+pub mod class;
+mod combine;
+pub mod compile;
 pub mod contraction;
 pub mod element;
 pub mod engine;
 pub mod error;
 pub mod index;
+pub mod map;
 pub mod math;
+pub mod ordered;
 pub mod program;
+pub mod reduction;
+pub mod row;
+pub mod schedule;
+pub mod window;
+pub mod work;
 
+pub use class::Class;
+pub use compile::{Places, compile};
 pub use engine::{Engine, GuardId, Lanes, View};
 pub use error::{CodegenError, Fault};
 pub use program::{Program, ValueId};
+pub use schedule::{Hardware, Schedule};
+pub use work::{KernelLaunch, Memory, Work};

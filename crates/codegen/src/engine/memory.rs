@@ -175,6 +175,14 @@ impl Engine<'_> {
         self.store_flat(self.outputs[output], ty.dtype, flat, elements, guard)
     }
 
+    /// The element that an output holds at `coordinates` by now. There must be one lane.
+    pub fn load_output(&mut self, output: usize, coordinates: &[IndexId]) -> Result<Value, Fault> {
+        let ty = self.program.ty(self.program.outputs[output].0);
+        let flat = self.indices.flat(coordinates, &ty.shape);
+        let loaded = self.load(self.outputs[output], ty.dtype, flat, 1, GuardId::ALWAYS, 0)?;
+        Ok(loaded[0])
+    }
+
     pub(crate) fn store_flat(
         &mut self,
         buffer: Buffer,

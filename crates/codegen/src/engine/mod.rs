@@ -94,13 +94,28 @@ impl<'p> Engine<'p> {
     /// An empty kernel for `program`. Parameters are the program's inputs and then its outputs, all pointers.
     /// Inputs that share memory with an output are named in `overwritten`, by position.
     pub fn new(program: &'p Program, name: &str, target: Target, overwritten: &[usize]) -> Engine<'p> {
+        Engine::over(program, name, target, overwritten, program.outputs.len())
+    }
+
+    /// The same without the outputs: a kernel that leaves its results in scratch memory.
+    pub fn of_inputs(program: &'p Program, name: &str, target: Target) -> Engine<'p> {
+        Engine::over(program, name, target, &[], 0)
+    }
+
+    fn over(
+        program: &'p Program,
+        name: &str,
+        target: Target,
+        overwritten: &[usize],
+        n_outputs: usize,
+    ) -> Engine<'p> {
         let mut k = KernelBuilder::new(name, target);
         let inputs = program.inputs.iter().enumerate().map(|(position, &(id, _))| {
             let pointer = k.param_pointer(&format!("in{position}"));
             (id, Buffer { pointer, read_only: !overwritten.contains(&position) })
         });
         let inputs = inputs.collect();
-        let outputs = (0..program.outputs.len())
+        let outputs = (0..n_outputs)
             .map(|position| Buffer { pointer: k.param_pointer(&format!("out{position}")), read_only: false })
             .collect();
         Engine {

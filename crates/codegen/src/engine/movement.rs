@@ -6,9 +6,10 @@ use crate::element;
 use crate::error::Fault;
 use crate::index::IndexId;
 use crate::program::{Value as Node, ValueId};
-use gable_ir::{Op, ops};
+use gable_ir::{Group, Op, ops};
 use gable_ptx::{Reg, ScalarType};
 use gable_tensor::DType;
+use std::collections::BTreeMap;
 
 impl Engine<'_> {
     /// The operand's coordinates for ops that move every element by a formula; `None` for the others.
@@ -42,6 +43,59 @@ impl Engine<'_> {
             }
             _ => None,
         }
+    }
+
+    /// The coordinates of every value that follows `anchor` by maps, reshapes and transposes alone, where the anchor's
+    /// element is at `coordinates`: what a kernel that computes anchors element by element has to store.
+    pub fn followers(
+        &mut self,
+        anchor: ValueId,
+        coordinates: &[IndexId],
+    ) -> Result<BTreeMap<ValueId, Vec<IndexId>>, Fault> {
+        let program = self.program;
+        let mut found = BTreeMap::from([(anchor, coordinates.to_vec())]);
+        for (id, node) in program.values.iter().enumerate().skip(anchor + 1) {
+            let Some(from) = node.operands.iter().copied().find(|operand| found.contains_key(operand)) else {
+                continue;
+            };
+            let at = found[&from].clone();
+            let shape = &program.ty(from).shape;
+            let next = match &node.op {
+                op if op.is(Group::Map) => at,
+                Op::Reshape(_) => {
+                    let flat = self.indices.flat(&at, shape);
+                    self.indices.coordinates(flat, &node.ty.shape)
+                }
+                Op::Transpose(op) => op.perm.iter().map(|&axis| at[axis]).collect(),
+                Op::Broadcast(_) if node.ty.shape == *shape => at,
+                other => {
+                    return Err(Fault::contract(format!("`{}` comes after the anchor of its region", other.name())));
+                }
+            };
+            found.insert(id, next);
+        }
+        Ok(found)
+    }
+
+    /// Binds the anchor's element and stores every output, all of which follow the anchor.
+    pub fn store_followers(
+        &mut self,
+        anchor: ValueId,
+        coordinates: &[IndexId],
+        elements: Lanes,
+        guard: GuardId,
+    ) -> Result<(), Fault> {
+        let program = self.program;
+        self.bind(anchor, coordinates, elements);
+        let followers = self.followers(anchor, coordinates)?;
+        for (position, &(output, _)) in program.outputs.iter().enumerate() {
+            let at = followers.get(&output).ok_or_else(|| {
+                Fault::contract(format!("output {position} does not depend on the region's anchor"))
+            })?;
+            let elements = self.emit_guarded(output, at, guard)?;
+            self.store_output(position, at, &elements, guard)?;
+        }
+        Ok(())
     }
 
     pub(super) fn movement(&mut self, node: &Node, coordinates: &[IndexId], guard: GuardId) -> Result<Lanes, Fault> {

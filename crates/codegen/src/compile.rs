@@ -1,0 +1,249 @@
+//! A fused graph as kernels and steps for one target.
+//!
+//! In: a module whose graph is bound, verified and has regions, and a place in memory for every value that crosses
+//! regions. Out: a plan. Regions are compiled in parallel; kernels with the same text are kept once; the result depends
+//! on nothing but the input.
+
+use crate::class::Class;
+use crate::error::{CodegenError, Fault};
+use crate::program::Program;
+use crate::schedule::Hardware;
+use crate::work::{KernelLaunch, Memory, Work};
+use crate::{map, ordered, reduction, row, window};
+use gable_artifact::{Action, Arg, BufferRef, Kernel, Launch, Space, Step, StepCost, TargetPlan};
+use gable_ir::{Graph, NodeId, Op, Region, RegionKind, cost, region};
+use gable_ptx::Target;
+use rayon::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Buffers start at multiples of this, and vectors count on it.
+const BUFFER_ALIGNMENT: u64 = 16;
+
+/// Scratch memory starts at multiples of this.
+const SCRATCH_ALIGNMENT: u64 = 256;
+
+/// Where values lie.
+#[derive(Clone, Debug, Default)]
+pub struct Places {
+    /// Memory of every input, weight and region output.
+    pub of: BTreeMap<NodeId, BufferRef>,
+    /// Bytes of the arena that these places take; scratch memory is put after them.
+    pub arena_bytes: u64,
+}
+
+/// What one region becomes, before it is put together with the others.
+struct Compiled<'g> {
+    region: &'g Region,
+    work: Vec<Work>,
+    inputs: Vec<BufferRef>,
+    outputs: Vec<BufferRef>,
+    cost: StepCost,
+}
+
+/// Kernels and steps of all regions, in the order of their dependencies.
+pub fn compile(graph: &Graph, places: &Places, target: Target) -> Result<TargetPlan, CodegenError> {
+    let span = tracing::info_span!("codegen", target = target.name());
+    let _entered = span.enter();
+    let hardware = Hardware::of(target);
+    let regions = ordered_regions(graph);
+    let compiled: Vec<Compiled<'_>> = regions
+        .par_iter()
+        .map(|region| {
+            compile_region(graph, region, places, &hardware)
+                .map_err(|fault| CodegenError { region: region.name.clone(), target: target.name(), fault })
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(assemble(compiled, places.arena_bytes, target))
+}
+
+/// Regions as the canonical order of their values has them.
+fn ordered_regions(graph: &Graph) -> Vec<&Region> {
+    let position: BTreeMap<NodeId, usize> = graph.order().into_iter().zip(0..).collect();
+    let mut regions: Vec<&Region> = graph.regions.iter().collect();
+    regions.sort_by_key(|region| region.nodes.iter().map(|id| position[id]).min());
+    regions
+}
+
+fn compile_region<'g>(
+    graph: &'g Graph,
+    region: &'g Region,
+    places: &Places,
+    hardware: &Hardware,
+) -> Result<Compiled<'g>, Fault> {
+    let program = Program::of_region(graph, region)?;
+    let place = |&(_, id): &(usize, NodeId)| {
+        let place = places.of.get(&id).copied().ok_or_else(|| {
+            Fault::contract(format!("value {} (`{}`) has no place in memory", id.index(), graph.op(id).name()))
+        })?;
+        if place.offset % BUFFER_ALIGNMENT != 0 {
+            return Err(Fault::contract(format!("{place} does not start at a multiple of {BUFFER_ALIGNMENT} bytes")));
+        }
+        Ok(place)
+    };
+    let inputs = program.inputs.iter().map(place).collect::<Result<Vec<_>, Fault>>()?;
+    let outputs = program.outputs.iter().map(place).collect::<Result<Vec<_>, Fault>>()?;
+    let work = if is_view_in_place(graph, region, &inputs, &outputs) {
+        Vec::new()
+    } else {
+        let overwritten: Vec<usize> = (0..inputs.len())
+            .filter(|&input| outputs.iter().any(|output| output.overlaps(&inputs[input])))
+            .collect();
+        region_work(&program, region.kind, hardware, &overwritten)?
+    };
+    for launch in work.iter().filter_map(Work::launch) {
+        check_class(launch)?;
+    }
+    Ok(Compiled { region, work, inputs, outputs, cost: step_cost(graph, region) })
+}
+
+/// Kernels for one program by the kind of its region. `overwritten` are inputs that share memory with outputs.
+pub fn region_work(
+    program: &Program,
+    kind: RegionKind,
+    hardware: &Hardware,
+    overwritten: &[usize],
+) -> Result<Vec<Work>, Fault> {
+    match kind {
+        RegionKind::Map => map::work(program, hardware, overwritten),
+        RegionKind::Row => row::work(program, hardware, overwritten),
+        RegionKind::Reduction => reduction::work(program, hardware, overwritten),
+        RegionKind::Window => window::work(program, hardware, overwritten),
+        RegionKind::Ordered => ordered::work(program, hardware, overwritten),
+        RegionKind::Contraction | RegionKind::Convolution => {
+            Err(Fault::unsupported("matmul", "contractions are not lowered yet"))
+        }
+    }
+}
+
+/// Whether the region only names memory anew: reshapes whose result lies where their operand lies.
+fn is_view_in_place(graph: &Graph, region: &Region, inputs: &[BufferRef], outputs: &[BufferRef]) -> bool {
+    let only_reshapes = region.nodes.iter().all(|&id| matches!(graph.op(id), Op::Reshape(_)));
+    only_reshapes && outputs.iter().all(|output| inputs.contains(output))
+}
+
+fn check_class(launch: &KernelLaunch) -> Result<(), Fault> {
+    let found = Class::found(&launch.kernel);
+    // A stated `fma` kernel may turn out to need none, where constants decide everything; never the other way round.
+    let holds = found == launch.class || (launch.class == Class::Fma && found == Class::None);
+    if holds {
+        return Ok(());
+    }
+    Err(Fault::contract(format!(
+        "kernel `{}` states class `{}`, its instructions are of class `{found}`",
+        launch.kernel.name, launch.class
+    )))
+}
+
+fn step_cost(graph: &Graph, region: &Region) -> StepCost {
+    let order = graph.order_within(&region.nodes).unwrap_or_else(|| region.nodes.clone());
+    let ops = order.iter().map(|&id| graph.op(id).name().to_string()).collect();
+    let Some(cost) = cost::of_group(graph, &region.nodes) else { return StepCost { ops, ..StepCost::default() } };
+    StepCost {
+        flops: cost.flops.iter().map(|(unit, &flops)| (unit.to_string(), flops)).collect(),
+        bytes_read: cost.read_bytes.iter().sum::<f64>() as u64,
+        bytes_written: cost.written_bytes as u64,
+        ops,
+    }
+}
+
+/// Puts regions together: one kernel for each text, scratch memory after the arena, steps in order.
+fn assemble(compiled: Vec<Compiled<'_>>, arena_bytes: u64, target: Target) -> TargetPlan {
+    let scratch_start = arena_bytes.next_multiple_of(SCRATCH_ALIGNMENT);
+    let mut arena_end = arena_bytes;
+    let mut kernels: Vec<Kernel> = Vec::new();
+    let mut by_text: BTreeMap<(String, u32), usize> = BTreeMap::new();
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    let mut steps = Vec::new();
+    for region in compiled {
+        let n_launches = region.work.iter().filter(|work| work.launch().is_some()).count();
+        let mut n_steps = 0;
+        for work in region.work {
+            let action = match work {
+                Work::Copy { input, output } => {
+                    Action::Copy { source: region.inputs[input], target: region.outputs[output] }
+                }
+                Work::Launch(launch) => {
+                    let args: Vec<Arg> = launch
+                        .args
+                        .iter()
+                        .map(|memory| match *memory {
+                            Memory::Input(position) => Arg::Read(region.inputs[position]),
+                            Memory::Output(position) => written(&region.inputs, region.outputs[position]),
+                            Memory::Update(position) => Arg::Update(region.outputs[position]),
+                            Memory::Scratch { offset, bytes, written } => {
+                                let place = BufferRef { space: Space::Arena, offset: scratch_start + offset, bytes };
+                                arena_end = arena_end.max(place.offset + bytes);
+                                if written { Arg::Write(place) } else { Arg::Read(place) }
+                            }
+                        })
+                        .collect();
+                    let (grid, block) = (launch.grid, launch.block);
+                    let base = match n_launches {
+                        1 => region.region.name.clone(),
+                        _ => format!("{}.{n_steps}", region.region.name),
+                    };
+                    let kernel = keep(&mut kernels, &mut by_text, &mut names, base, launch, target);
+                    Action::Launch(Launch { kernel, grid, block, cluster: [1, 1, 1], args })
+                }
+            };
+            // What the region needs counts once, with its first step.
+            let cost = if n_steps == 0 { region.cost.clone() } else { StepCost::default() };
+            steps.push(Step { label: region.region.name.clone(), action, cost, predicted: None });
+            n_steps += 1;
+        }
+    }
+    TargetPlan { target: target.name().to_string(), arena_bytes: arena_end, kernels, steps }
+}
+
+/// An output that lies over an input is read as well.
+fn written(inputs: &[BufferRef], output: BufferRef) -> Arg {
+    if inputs.iter().any(|input| input.overlaps(&output)) { Arg::Update(output) } else { Arg::Write(output) }
+}
+
+fn keep(
+    kernels: &mut Vec<Kernel>,
+    by_text: &mut BTreeMap<(String, u32), usize>,
+    names: &mut BTreeSet<String>,
+    base: String,
+    launch: KernelLaunch,
+    target: Target,
+) -> usize {
+    let entry = launch.kernel.name.clone();
+    let ptx = gable_ptx::Module::new(target, vec![launch.kernel]).to_string();
+    let key = (ptx, launch.dynamic_shared_bytes);
+    if let Some(&known) = by_text.get(&key) {
+        return known;
+    }
+    let mut name = base.clone();
+    let mut number = 2;
+    while !names.insert(name.clone()) {
+        name = format!("{base}~{number}");
+        number += 1;
+    }
+    kernels.push(Kernel {
+        name,
+        entry,
+        ptx: key.0.clone(),
+        cubin: None,
+        class: launch.class.name().to_string(),
+        dynamic_shared_bytes: launch.dynamic_shared_bytes,
+        resources: None,
+    });
+    by_text.insert(key, kernels.len() - 1);
+    kernels.len() - 1
+}
+
+impl Work {
+    /// The launch, when it is one.
+    pub fn launch(&self) -> Option<&KernelLaunch> {
+        match self {
+            Work::Launch(launch) => Some(launch),
+            Work::Copy { .. } => None,
+        }
+    }
+}
+
+/// Inputs of a region, for those who place values.
+pub fn region_inputs(graph: &Graph, region: &Region) -> Vec<NodeId> {
+    region::inputs(graph, &region.nodes)
+}
