@@ -31,6 +31,9 @@ pub enum Fault {
     /// The graph does not fit its own rules; a verified and bound graph does.
     #[error("graph: {0}")]
     Graph(#[from] gable_ir::OpError),
+    /// A contraction that no kernel does, or a schedule that does not fit.
+    #[error(transparent)]
+    Contraction(#[from] crate::contraction::problem::ContractionError),
     /// An instruction that the table lacks: a bug of ours.
     #[error("instruction: {0}")]
     Emit(#[from] EmitError),

@@ -193,7 +193,7 @@ fn main_loop(
         sums.push(row);
     }
     let next_k = k.mov_b32(0);
-    for operand in operands {
+    for operand in operands.into_iter().filter(|_| rounds > 0) {
         let chunks = operand.gather.fetch(k, next_k, surround)?;
         operand.land(k, &chunks, stages, problem.element)?;
     }

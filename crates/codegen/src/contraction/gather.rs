@@ -127,8 +127,8 @@ impl Gather {
             share,
         };
         if let Operand::Memory(memory) = &gather.operand {
-            let start = surround.pointer(k, side)?;
-            let start = entry_start(k, memory, start, batch);
+            let start = surround.pointer(k, side, batch)?;
+            let start = entry_start(k, memory, start);
             gather.from = match gather.constant_steps(memory) {
                 Some((row, column)) => {
                     let row_start = k.mad_wide_u32(indices[0], outer_step(memory), start);
@@ -401,21 +401,11 @@ fn outer_step(memory: &Memory) -> u32 {
     (memory.outer.first().map_or(0, |d| d.stride) * memory.stored.bytes() as i64) as u32
 }
 
-/// The address of the batch entry's element of indices 0; for memory with padding the offset is added per element, as it
-/// may lie before the memory.
-pub(super) fn entry_start(k: &mut KernelBuilder, memory: &Memory, start: R<B64>, batch: &[R<B32>]) -> R<B64> {
+/// The address of a matrix' element of indices 0. In memory with padding it may lie before the buffer: there each
+/// element's offset begins with it.
+pub(super) fn entry_start(k: &mut KernelBuilder, memory: &Memory, start: R<B64>) -> R<B64> {
     let bytes = memory.stored.bytes() as i64;
-    let mut at = start;
-    if memory.is_matrix() && memory.offset != 0 {
-        at = k.add_s64(at, memory.offset * bytes);
-    }
-    for (&coordinate, &stride) in batch.iter().zip(&memory.batch) {
-        if stride != 0 {
-            let wide = k.mul_wide_u32(coordinate, 1);
-            at = k.mad_lo_s64(wide, stride * bytes, at);
-        }
-    }
-    at
+    if memory.is_matrix() && memory.offset != 0 { k.add_s64(start, memory.offset * bytes) } else { start }
 }
 
 /// How far a digit moves along a window axis.

@@ -2,9 +2,10 @@
 //!
 //! - [`problem`]: one description for all of them, whatever instruction computes it.
 //! - [`schedule`]: how it is cut into tiles, as data, with the rule that chooses.
-//! - [`surround`]: what the kernels ask of the region around the sums.
+//! - [`surround`]: what the kernels ask of the region around the sums; [`region`] answers with the expression engine.
 //! - One module per instruction class writes the main loop: [`mma_sync`] and [`fma`]. Beside them the loops for `wgmma`
 //!   and `tcgen05` will stand; they share problem, surround and schedule, and bring tiles their own way.
+//! - `normal` finds the problem in a region, `radix` reads strided views out of symbolic indices.
 //! - `gather` brings operands from memory or from the region, `tile` lays them out in shared memory, `values` packs and
 //!   converts, `cta` says which tile a CTA computes.
 
@@ -12,7 +13,10 @@ mod cta;
 mod fma;
 mod gather;
 mod mma_sync;
+mod normal;
 pub mod problem;
+mod radix;
+pub mod region;
 pub mod schedule;
 mod skinny;
 pub mod surround;

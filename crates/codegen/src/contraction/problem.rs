@@ -53,17 +53,16 @@ pub struct Window {
     pub size: usize,
 }
 
-/// Where an operand's elements lie: at `offset + batch strides + digits of the outer index + digits of k`.
+/// Where an operand's elements lie: in a batch entry at
+/// `offset + digits of the outer index + digits of k`. Where an entry starts is the surround's to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Memory {
     /// Element type in memory; where it is not the problem's, elements are converted on the way.
     pub stored: DType,
-    /// Alignment of the memory's start in bytes, a power of two.
+    /// Alignment in bytes of where each batch entry starts, a power of two.
     pub alignment: usize,
-    /// Elements between the memory's start and the element of all indices 0. Negative where padding comes first.
+    /// Elements between the start of a batch entry and the element of all indices 0. Negative where padding comes first.
     pub offset: i64,
-    /// Stride of each batch dimension; 0 repeats.
-    pub batch: Vec<i64>,
     /// The outer index, slowest digit first.
     pub outer: Vec<Digit>,
     /// The summed index, slowest digit first.
@@ -166,17 +165,10 @@ impl Memory {
             stored,
             alignment: 256,
             offset: 0,
-            batch: Vec::new(),
             outer: vec![Digit::plain(outer.0, outer.1)],
             k: vec![Digit::plain(k.0, k.1)],
             windows: Vec::new(),
         }
-    }
-
-    /// The same repeated over batch dimensions.
-    pub fn batched(mut self, strides: impl Into<Vec<i64>>) -> Memory {
-        self.batch = strides.into();
-        self
     }
 
     /// The direction of neighbours, and the largest power of two of them that always lie together in memory, whole
@@ -197,7 +189,7 @@ impl Memory {
         let steps = [self.offset, last.size as i64];
         // A digit with one value never moves.
         let moving = rest.iter().chain(other).filter(|d| d.size > 1);
-        let strides = moving.map(|d| d.stride).chain(self.batch.iter().copied());
+        let strides = moving.map(|d| d.stride);
         let together = |lanes: usize| {
             let n = lanes as i64;
             self.alignment.is_multiple_of(lanes * bytes)
@@ -212,6 +204,15 @@ impl Memory {
     /// Whether both indices are one digit without a window: a strided matrix, whose addresses move by constants.
     pub fn is_matrix(&self) -> bool {
         self.windows.is_empty() && self.outer.len() <= 1 && self.k.len() <= 1
+    }
+
+    /// Whether offsets within a batch entry fit the kernels' 32 bits. Rows of a matrix are reached with 64.
+    pub fn within_reach(&self) -> bool {
+        let (low, high) = self.reach();
+        let limit = if self.is_matrix() { i64::from(u32::MAX) << 16 } else { 1 << 30 };
+        let strides = self.outer.iter().chain(&self.k).map(|digit| digit.stride);
+        let short = strides.max().unwrap_or(0).saturating_mul(self.stored.bytes() as i64) <= i64::from(i32::MAX);
+        low > -(1 << 30) && high < limit && short
     }
 
     /// Smallest and largest element offset within one batch entry.
@@ -258,7 +259,7 @@ impl Problem {
         }
     }
 
-    /// Checks what every kernel relies on: no empty dimension, indices and offsets within 31 bits, indices as long as
+    /// Checks what every kernel relies on: a result with elements, indices and offsets within 31 bits, indices as long as
     /// the sizes say.
     pub fn check(&self) -> Result<(), ContractionError> {
         let size = |what, found: String, expected: String| {
@@ -266,8 +267,10 @@ impl Problem {
         };
         let limit = 1usize << 30;
         for (what, value) in [("m", self.m), ("n", self.n), ("k", self.k), ("batch", self.batches())] {
-            if value == 0 || value > limit {
-                return size(what, value.to_string(), format!("1 to {limit}"));
+            // A sum of nothing is zero; a result without elements needs no kernel.
+            let least = usize::from(what != "k");
+            if value < least || value > limit {
+                return size(what, value.to_string(), format!("{least} to {limit}"));
             }
         }
         for side in [Side::A, Side::B] {
@@ -276,15 +279,11 @@ impl Problem {
             if digits(&memory.outer) != self.outer(side) {
                 return size("outer index", digits(&memory.outer).to_string(), self.outer(side).to_string());
             }
-            if digits(&memory.k) != self.k {
+            if digits(&memory.k) != self.k && self.k > 0 {
                 return size("k index", digits(&memory.k).to_string(), self.k.to_string());
             }
-            if memory.batch.len() != self.batch.len() {
-                let expected = self.batch.len().to_string();
-                return size("number of batch strides", memory.batch.len().to_string(), expected);
-            }
-            let (low, high) = memory.reach();
-            if low < i64::from(i32::MIN / 2) || high > i64::from(i32::MAX / 2) {
+            if !memory.within_reach() {
+                let (low, high) = memory.reach();
                 return size("reach of an operand", format!("{low}..{high}"), "less than 2^30 elements".into());
             }
         }

@@ -76,6 +76,7 @@ pub const SKINNY_ROWS: usize = 8;
 /// because `ldmatrix` transposes 16-bit elements only.
 pub fn has_mma(problem: &Problem) -> bool {
     match problem.element {
+        _ if problem.k == 0 => false,
         DType::F16 | DType::BF16 => true,
         DType::Tf32 => [Side::A, Side::B].into_iter().all(|side| {
             let operand = problem.operand(side);
@@ -348,7 +349,9 @@ fn machine_of(target: Target) -> &'static Machine {
 pub fn choose(problem: &Problem, target: Target) -> Result<Schedule, ContractionError> {
     problem.check()?;
     let machine = machine_of(target);
-    if let Some(schedule) = skinny(problem, machine) {
+    if problem.k > 0
+        && let Some(schedule) = skinny(problem, machine)
+    {
         schedule.validate(problem, target)?;
         return Ok(schedule);
     }

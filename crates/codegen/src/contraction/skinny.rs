@@ -46,8 +46,8 @@ pub(super) fn emit(
         let operand = problem.operand(side).clone();
         let start = match &operand {
             Operand::Memory(memory) => {
-                let start = surround.pointer(k, side)?;
-                Some(super::gather::entry_start(k, memory, start, &cta.batch))
+                let start = surround.pointer(k, side, &cta.batch)?;
+                Some(super::gather::entry_start(k, memory, start))
             }
             Operand::Expression { .. } => None,
         };

@@ -21,8 +21,8 @@ pub struct Place<'a> {
 
 /// The region around the sums.
 pub trait Surround {
-    /// The address of an operand's memory, for an operand that is memory. Asked once, at the kernel's start.
-    fn pointer(&mut self, k: &mut KernelBuilder, side: Side) -> Result<R<B64>, ContractionError>;
+    /// Where the batch entry of these coordinates starts, for an operand that is memory. Asked once, at the kernel's start.
+    fn pointer(&mut self, k: &mut KernelBuilder, side: Side, batch: &[R<B32>]) -> Result<R<B64>, ContractionError>;
 
     /// Elements of an operand that is an expression: as many as the operand's `lanes`, along its `major`, the first at
     /// `place`. Floats narrower than 64 bits come in f32 registers, exactly; narrow integers extended to 32 bits.

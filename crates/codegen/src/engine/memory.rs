@@ -98,7 +98,10 @@ impl Engine<'_> {
             None => self.k.emit(row, address)?,
             Some(pred) => {
                 // Where the guard does not hold the elements are zero, not whatever the register held.
-                let class = ty.class();
+                let class = match row.form().dst {
+                    Some(gable_ptx::DstSlot::Reg(class) | gable_ptx::DstSlot::Vector(class, _)) => class,
+                    _ => ty.class(),
+                };
                 let mut registers = Vec::with_capacity(count as usize);
                 for _ in 0..count {
                     let register = self.k.fresh_reg(class);
@@ -308,6 +311,26 @@ impl Engine<'_> {
             op if op.is(Group::Movement) => {
                 let inner = self.moved(node, coordinates)?;
                 self.view(node.operands[0], &inner)
+            }
+            _ => None,
+        }
+    }
+
+    /// As `view`, where one conversion may stand on the way; and the element type before it.
+    pub fn converted_view(&mut self, value: ValueId, coordinates: &[IndexId]) -> Option<(View, DType)> {
+        if let Some(view) = self.view(value, coordinates) {
+            return Some((view, self.program.ty(view.input).dtype));
+        }
+        let program = self.program;
+        let node = &program.values[value];
+        match &node.op {
+            Op::Cast(_) => {
+                let view = self.view(node.operands[0], coordinates)?;
+                Some((view, program.ty(view.input).dtype))
+            }
+            op if op.is(Group::Movement) => {
+                let inner = self.moved(node, coordinates)?;
+                self.converted_view(node.operands[0], &inner)
             }
             _ => None,
         }

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 impl Engine<'_> {
     /// The operand's coordinates for ops that move every element by a formula; `None` for the others.
-    pub(super) fn moved(&mut self, node: &Node, coordinates: &[IndexId]) -> Option<Vec<IndexId>> {
+    pub(crate) fn moved(&mut self, node: &Node, coordinates: &[IndexId]) -> Option<Vec<IndexId>> {
         let shape = &self.program.ty(*node.operands.first()?).shape;
         match &node.op {
             Op::Reshape(_) => {

@@ -354,6 +354,8 @@ fn convert_value(to: ScalarType, from: ScalarType, values: &[u64]) -> u64 {
         }
         (S64, S32) => values[0] as i32 as u64,
         (U64, U32) => values[0] as u32 as u64,
+        (U32, U16) => values[0] as u16 as u64,
+        (U16, U32) => values[0] as u16 as u64,
         other => panic!("conversion {other:?}"),
     }
 }
@@ -374,6 +376,10 @@ fn compute(meaning: Meaning, v: &[u64]) -> u64 {
         Meaning::Unary(op, F32) => match op {
             Unary::Neg => bits(-float(v[0])),
             Unary::Abs => bits(float(v[0]).abs()),
+            Unary::Exp2Approx | Unary::Exp2ApproxFlush => bits(float(v[0]).exp2()),
+            Unary::Rcp | Unary::RcpApprox | Unary::RcpApproxFlush => bits(1.0 / float(v[0])),
+            Unary::RoundEven => bits(float(v[0]).round_ties_even()),
+            Unary::Floor => bits(float(v[0]).floor()),
             other => panic!("{other:?} of f32"),
         },
         Meaning::Binary(op, F32) => {
@@ -383,6 +389,9 @@ fn compute(meaning: Meaning, v: &[u64]) -> u64 {
                 Binary::Sub => a - b,
                 Binary::Mul => a * b,
                 Binary::Max | Binary::MaxNan => a.max(b),
+                Binary::Min | Binary::MinNan => a.min(b),
+                Binary::Div | Binary::DivFull | Binary::DivApprox => a / b,
+                Binary::CopySign => b.copysign(a),
                 other => panic!("{other:?} of f32"),
             })
         }
@@ -420,18 +429,23 @@ fn compute(meaning: Meaning, v: &[u64]) -> u64 {
         },
         Meaning::Compare(op, ty) => {
             let order = match ty {
+                F32 if float(v[0]).is_nan() || float(v[1]).is_nan() => {
+                    return u64::from(matches!(op, Comparison::Nan | Comparison::Ne | Comparison::NeU));
+                }
+                F32 => float(v[0]).total_cmp(&float(v[1])),
                 U32 => (v[0] as u32).cmp(&(v[1] as u32)),
                 S32 => (v[0] as i32).cmp(&(v[1] as i32)),
                 other => panic!("comparison of {other:?}"),
             };
             u64::from(match op {
-                Comparison::Eq => order.is_eq(),
-                Comparison::Ne => order.is_ne(),
-                Comparison::Lt => order.is_lt(),
-                Comparison::Le => order.is_le(),
-                Comparison::Gt => order.is_gt(),
-                Comparison::Ge => order.is_ge(),
-                other => panic!("{other:?}"),
+                Comparison::Nan => false,
+                Comparison::Num => true,
+                Comparison::Eq | Comparison::EqU => order.is_eq(),
+                Comparison::Ne | Comparison::NeU => order.is_ne(),
+                Comparison::Lt | Comparison::LtU => order.is_lt(),
+                Comparison::Le | Comparison::LeU => order.is_le(),
+                Comparison::Gt | Comparison::GtU => order.is_gt(),
+                Comparison::Ge | Comparison::GeU => order.is_ge(),
             })
         }
         other => panic!("{other:?} is not interpreted"),

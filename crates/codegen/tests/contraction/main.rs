@@ -2,6 +2,7 @@
 
 mod interpreter;
 mod plain;
+mod regions;
 
 use gable_codegen::contraction;
 use gable_codegen::contraction::problem::{Digit, Major, Memory, Operand, Problem, Store, Window};
@@ -13,16 +14,27 @@ use gable_tensor::{DType, Scalar};
 use plain::{Plain, elements, fill, product, reference};
 use std::collections::BTreeMap;
 
-fn kernel(problem: &Problem, schedule: &Schedule, behind: &[Option<Memory>; 2], target: Target) -> Kernel {
+fn kernel(
+    problem: &Problem,
+    schedule: &Schedule,
+    behind: &[Option<Memory>; 2],
+    batch: &[Vec<i64>; 2],
+    target: Target,
+) -> Kernel {
     let mut k = KernelBuilder::new("contraction", target);
-    let mut plain = Plain::new(&mut k, problem, behind.clone());
+    let mut plain = Plain::new(&mut k, problem, behind.clone(), batch.clone());
     contraction::emit(&mut k, problem, schedule, &mut plain).unwrap_or_else(|e| panic!("{problem}: {e}"));
     k.finish()
 }
 
 /// Runs the kernel and demands the exact result.
 fn check(problem: &Problem, schedule: &Schedule, behind: [Option<Memory>; 2]) {
-    let kernel = kernel(problem, schedule, &behind, Target::Sm120a);
+    check_batched(problem, schedule, behind, [Vec::new(), Vec::new()]);
+}
+
+/// The same with elements between batch entries of the factors.
+fn check_batched(problem: &Problem, schedule: &Schedule, behind: [Option<Memory>; 2], batch: [Vec<i64>; 2]) {
+    let kernel = kernel(problem, schedule, &behind, &batch, Target::Sm120a);
     let memory_of = |operand: &Operand, behind: &Option<Memory>| match operand {
         Operand::Memory(memory) => memory.clone(),
         Operand::Expression { .. } => behind.clone().expect("an expression has memory behind it"),
@@ -30,11 +42,13 @@ fn check(problem: &Problem, schedule: &Schedule, behind: [Option<Memory>; 2]) {
     let memories = [memory_of(&problem.a, &behind[0]), memory_of(&problem.b, &behind[1])];
     let data: Vec<Vec<u8>> = memories
         .iter()
+        .zip(&batch)
         .zip(1..)
-        .map(|(memory, seed)| fill(memory.stored, elements(memory, &problem.batch), seed))
+        .map(|((memory, strides), seed)| fill(memory.stored, elements(memory, &problem.batch, strides), seed))
         .collect();
     let factor = [&problem.a, &problem.b].iter().filter(|o| matches!(o, Operand::Expression { .. })).count();
-    let expected = reference(problem, [&memories[0], &memories[1]], [&data[0], &data[1]], 2f64.powi(factor as i32));
+    let expected =
+        reference(problem, [&memories[0], &memories[1]], &batch, [&data[0], &data[1]], 2f64.powi(factor as i32));
     let width = problem.out.bytes();
     let mut memory =
         interpreter::Memory { buffers: vec![data[0].clone(), data[1].clone(), vec![0xff; expected.len() * width]] };
@@ -111,9 +125,8 @@ fn mma_sync_takes_expressions_conversions_and_batches() {
     let mut batched = product(DType::BF16, shape, [false, true]);
     batched.batch = vec![2, 3];
     let size = |n: i64| n * shape.2 as i64;
-    batched.a = Operand::Memory(memory(&batched.a).batched([3 * size(40), size(40)]));
-    batched.b = Operand::Memory(memory(&batched.b).batched([0, size(48)]));
-    check(&batched, &mma(32, 32, 32, (2, 2), 4), [None, None]);
+    let strides = [vec![3 * size(40), size(40)], vec![0, size(48)]];
+    check_batched(&batched, &mma(32, 32, 32, (2, 2), 4), [None, None], strides);
 }
 
 #[test]
@@ -190,7 +203,6 @@ fn convolution(dtype: DType, channels: usize, channels_last: bool, element: DTyp
         stored: dtype,
         alignment: 256,
         offset: -low.0 * sh - low.1 * sw,
-        batch: Vec::new(),
         outer: vec![Digit::plain(n, sn), along(oh, 0, stride.0 as i64, sh), along(ow, 1, stride.1 as i64, sw)],
         k: digits,
         windows: vec![Window { low: low.0, size: h }, Window { low: low.1, size: w }],
@@ -253,23 +265,27 @@ fn every_chosen_kernel_assembles_without_spills_in_its_class() {
         eprintln!("SKIPPED: no ptxas");
         return;
     };
-    let mut modules: BTreeMap<(Target, String), Kernel> = BTreeMap::new();
-    for &target in Target::ALL {
-        for problem in sweep() {
+    // Every problem where tiles have the most shared memory and where they have the least; a share of them elsewhere.
+    let all = std::env::var_os("GABLE_EXHAUSTIVE").is_some();
+    for (position, &target) in Target::ALL.iter().enumerate() {
+        let takes =
+            |i: usize| all || matches!(target, Target::Sm90a | Target::Sm120a) || i % Target::ALL.len() == position;
+        let mut module = Module::new(target, Vec::new());
+        let mut names = BTreeMap::new();
+        for (i, problem) in sweep().into_iter().enumerate().filter(|(i, _)| takes(*i)) {
             let schedule = schedule::choose(&problem, target).unwrap_or_else(|e| panic!("{problem}: {e}"));
-            let kernel = kernel(&problem, &schedule, &[None, None], target);
-            let class = kernel.insts().any(|inst| matches!(inst.op.form().meaning, Meaning::MatrixMultiply(_)));
-            assert_eq!(class, schedule.class() == "mma.sync", "{problem}: {schedule}");
-            modules.insert((target, format!("{problem}: {schedule}")), kernel);
+            let mut kernel = kernel(&problem, &schedule, &[None, None], &[Vec::new(), Vec::new()], target);
+            let multiplies = kernel.insts().any(|inst| matches!(inst.op.form().meaning, Meaning::MatrixMultiply(_)));
+            assert_eq!(multiplies, schedule.class() == "mma.sync", "{problem}: {schedule}");
+            kernel.name = format!("contraction_{i}");
+            names.insert(kernel.name.clone(), format!("{problem}: {schedule}"));
+            module.push(kernel);
         }
-    }
-    for ((target, what), kernel) in modules {
-        let module = Module::new(target, vec![kernel]);
-        let assembled = ptxas.assemble(&module.to_string(), target).unwrap_or_else(|e| panic!("{what}: {e}"));
-        let resources = &assembled.kernels[0];
-        assert_eq!(resources.stack_bytes, 0, "{target} {what}: {resources:?}");
-        if target == Target::Sm90a {
-            println!("{} registers: {what}", resources.registers);
+        let assembled = ptxas.assemble(&module.to_string(), target).unwrap_or_else(|e| panic!("{target}: {e}"));
+        for resources in &assembled.kernels {
+            let what = &names[&resources.name];
+            assert_eq!(resources.stack_bytes, 0, "{target} {what}: {resources:?}");
+            println!("{target} {} registers: {what}", resources.registers);
         }
     }
 }

@@ -14,14 +14,21 @@ pub struct Plain {
     pub problem: Problem,
     /// What an operand that is an expression is computed from: twice the element there.
     pub behind: [Option<Memory>; 2],
+    /// Elements between batch entries of the factors.
+    pub batch_strides: [Vec<i64>; 2],
     pointers: [R<B64>; 3],
 }
 
 impl Plain {
     /// Declares the parameters.
-    pub fn new(k: &mut KernelBuilder, problem: &Problem, behind: [Option<Memory>; 2]) -> Plain {
+    pub fn new(
+        k: &mut KernelBuilder,
+        problem: &Problem,
+        behind: [Option<Memory>; 2],
+        batch_strides: [Vec<i64>; 2],
+    ) -> Plain {
         let pointers = ["a", "b", "c"].map(|name| k.param_pointer(name));
-        Plain { problem: problem.clone(), behind, pointers }
+        Plain { problem: problem.clone(), behind, batch_strides, pointers }
     }
 
     fn flat(&self, k: &mut KernelBuilder, place: Place<'_>, strides: (u32, u32), batch: &[i64]) -> R<B32> {
@@ -47,15 +54,21 @@ fn result_strides(problem: &Problem) -> ((u32, u32), Vec<i64>) {
 }
 
 impl Surround for Plain {
-    fn pointer(&mut self, _: &mut KernelBuilder, side: Side) -> Result<R<B64>, ContractionError> {
-        Ok(self.pointers[side as usize])
+    fn pointer(&mut self, k: &mut KernelBuilder, side: Side, batch: &[R<B32>]) -> Result<R<B64>, ContractionError> {
+        let Operand::Memory(memory) = self.problem.operand(side) else { unreachable!("only memory has an address") };
+        let mut at = self.pointers[side as usize];
+        for (&coordinate, &stride) in batch.iter().zip(&self.batch_strides[side as usize]) {
+            at = k.mad_wide_u32(coordinate, stride as u32 * memory.stored.bytes() as u32, at);
+        }
+        Ok(at)
     }
 
     fn load(&mut self, k: &mut KernelBuilder, side: Side, place: Place<'_>) -> Result<Vec<Reg>, ContractionError> {
         let memory = self.behind[side as usize].clone().expect("an expression has memory behind it");
         let (_, lanes) = self.problem.operand(side).vector();
         let strides = (memory.outer[0].stride as u32, memory.k[0].stride as u32);
-        let at = self.flat(k, place, strides, &memory.batch);
+        let batch = self.batch_strides[side as usize].clone();
+        let at = self.flat(k, place, strides, &batch);
         let at = k.mad_wide_u32(at, memory.stored.bytes() as u32, self.pointers[side as usize]);
         let access = Access::new(Space::Global, ScalarType::F32, lanes as u8);
         let loaded = k.load(access, at)?;
@@ -117,24 +130,23 @@ fn position(mut index: usize, digits: &[Digit], offset: &mut i64, windows: &mut 
 }
 
 /// The element at batch entry, outer index and k.
-fn element(memory: &Memory, data: &[u8], batch: &[usize], outer: usize, k: usize) -> f64 {
-    let mut offset = memory.offset;
+fn element(memory: &Memory, data: &[u8], entry: i64, outer: usize, k: usize) -> f64 {
+    let mut offset = memory.offset + entry;
     let mut windows: Vec<i64> = memory.windows.iter().map(|w| -w.low).collect();
     position(outer, &memory.outer, &mut offset, &mut windows);
     position(k, &memory.k, &mut offset, &mut windows);
     if windows.iter().zip(&memory.windows).any(|(&at, w)| at < 0 || at >= w.size as i64) {
         return 0.0;
     }
-    offset += batch.iter().zip(&memory.batch).map(|(&b, &stride)| b as i64 * stride).sum::<i64>();
     let width = memory.stored.bytes();
     Scalar::load(memory.stored, &data[offset as usize * width..][..width]).as_f64()
 }
 
 /// How many elements an operand's memory holds.
-pub fn elements(memory: &Memory, batch: &[usize]) -> usize {
+pub fn elements(memory: &Memory, batch: &[usize], strides: &[i64]) -> usize {
     if memory.windows.is_empty() {
         let digits = memory.outer.iter().chain(&memory.k).map(|d| (d.size, d.stride));
-        let batch = batch.iter().copied().zip(memory.batch.iter().copied());
+        let batch = batch.iter().copied().zip(strides.iter().copied());
         return 1 + memory.offset as usize + digits.chain(batch).map(|(n, s)| (n - 1) * s as usize).sum::<usize>();
     }
     // Images are dense: their largest stride times its axis.
@@ -143,7 +155,13 @@ pub fn elements(memory: &Memory, batch: &[usize]) -> usize {
 }
 
 /// The result in its memory order, in f64.
-pub fn reference(problem: &Problem, memories: [&Memory; 2], data: [&[u8]; 2], factor: f64) -> Vec<f64> {
+pub fn reference(
+    problem: &Problem,
+    memories: [&Memory; 2],
+    batch_of: &[Vec<i64>; 2],
+    data: [&[u8]; 2],
+    factor: f64,
+) -> Vec<f64> {
     let (strides, batch_strides) = result_strides(problem);
     let mut out = vec![f64::NAN; problem.batches() * problem.m * problem.n];
     for entry in 0..problem.batches() {
@@ -155,7 +173,8 @@ pub fn reference(problem: &Problem, memories: [&Memory; 2], data: [&[u8]; 2], fa
         }
         let base: i64 = batch.iter().zip(&batch_strides).map(|(&b, &s)| b as i64 * s).sum();
         let table = |side: usize, outer: usize| -> Vec<Vec<f64>> {
-            let row = |i| (0..problem.k).map(|k| element(memories[side], data[side], &batch, i, k)).collect();
+            let start = batch.iter().zip(&batch_of[side]).map(|(&b, &stride)| b as i64 * stride).sum();
+            let row = |i| (0..problem.k).map(|k| element(memories[side], data[side], start, i, k)).collect();
             (0..outer).map(row).collect()
         };
         let (a, b) = (table(0, problem.m), table(1, problem.n));

@@ -1,0 +1,561 @@
+//! A region's anchor as a problem: which axes are batch, m, n and k, where each operand lies, how results leave.
+//!
+//! Batch axes that one operand does not depend on join the other operand's outer index: a linear layer over
+//! `[batch, tokens, width]` is one product of `batch * tokens` rows. A convolution has its images and output positions as
+//! m, its filters as n, and taps and channels as k, in the order in which the filter has them. Groups are a batch axis.
+
+use super::problem::{Digit, Major, Memory, Operand, Problem, Side, Store, Window};
+use super::radix::{Axis, digits_of, joined, mentions, stride_along};
+use crate::engine::{Engine, View};
+use crate::error::Fault;
+use crate::index::{IndexId, Indices};
+use crate::program::ValueId;
+use gable_ir::attr::Layout;
+use gable_ir::{Group, Op, ops};
+use gable_tensor::DType;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The most neighbours handed on together.
+const MAX_LANES: usize = 8;
+
+/// Alignment of every buffer in bytes.
+const BUFFER_ALIGNMENT: usize = 16;
+
+/// Sizes of the axes that make up each index of the problem, slowest first.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Axes<T> {
+    pub batch: Vec<T>,
+    pub m: Vec<T>,
+    pub n: Vec<T>,
+    pub k: Vec<T>,
+}
+
+impl<T> Axes<T> {
+    fn map<U>(&self, mut f: impl FnMut(&T) -> U) -> Axes<U> {
+        let mut each = |list: &[T]| list.iter().map(&mut f).collect::<Vec<U>>();
+        Axes { batch: each(&self.batch), m: each(&self.m), n: each(&self.n), k: each(&self.k) }
+    }
+}
+
+/// Where a batch axis of a matrix product went.
+#[derive(Clone, Copy, Debug)]
+enum Home {
+    Batch(usize),
+    M(usize),
+    N(usize),
+}
+
+/// What the anchor is.
+#[derive(Clone, Debug)]
+enum Kind {
+    Matmul(Vec<Home>),
+    Conv(Box<ops::Conv>),
+}
+
+/// How an image's element is found: coordinates, and which of them may lie outside, with the axis' size.
+pub(super) struct Place {
+    /// One index per axis of the operand.
+    pub coordinates: Vec<IndexId>,
+    /// Axes of a padded image, with their size.
+    pub padded: Vec<(usize, usize)>,
+}
+
+/// A contraction region, taken apart.
+#[derive(Clone, Debug)]
+pub(super) struct Plan {
+    /// The anchor.
+    pub anchor: ValueId,
+    /// The problem.
+    pub problem: Problem,
+    /// Sizes of the axes.
+    pub sizes: Axes<usize>,
+    /// The value and the element behind an operand that is memory, at batch axes made for reasoning.
+    pub views: BTreeMap<Side, View>,
+    kind: Kind,
+    operands: [ValueId; 2],
+}
+
+fn shape(engine: &Engine<'_>, value: ValueId) -> Vec<usize> {
+    engine.program.ty(value).shape.clone()
+}
+
+impl Plan {
+    /// Takes the engine's program apart. Writes no instructions. `None` where the result has no element.
+    pub fn of(engine: &mut Engine<'_>) -> Result<Option<Plan>, Fault> {
+        let anchors = engine.program.find(|op| matches!(op, Op::Matmul(_) | Op::Conv(_)));
+        let &[anchor] = anchors.as_slice() else {
+            return Err(Fault::contract(format!("a contraction region has {} anchors, expected 1", anchors.len())));
+        };
+        let node = &engine.program.values[anchor];
+        let operands = [node.operands[0], node.operands[1]];
+        let element = engine.program.ty(operands[0]).dtype;
+        let out = node.ty.dtype;
+        if node.ty.is_empty() {
+            return Ok(None);
+        }
+        let (kind, sizes) = match &node.op {
+            Op::Matmul(_) => matmul_axes(engine, operands),
+            Op::Conv(op) => conv_axes(engine, op, operands),
+            other => unreachable!("`{}` is no anchor of a contraction", other.name()),
+        };
+        let total = |sizes: &[usize]| sizes.iter().product::<usize>();
+        let expression = Operand::Expression { major: Major::K, lanes: 1 };
+        let problem = Problem {
+            batch: sizes.batch.clone(),
+            m: total(&sizes.m),
+            n: total(&sizes.n),
+            k: total(&sizes.k),
+            element,
+            out,
+            a: expression.clone(),
+            b: expression,
+            store: Store { along_m: false, lanes: 1 },
+        };
+        let mut plan = Plan { anchor, problem, sizes, views: BTreeMap::new(), kind, operands };
+        for side in [Side::A, Side::B] {
+            let operand = match plan.memory(engine, side) {
+                Some((memory, view)) => {
+                    plan.views.insert(side, view);
+                    Operand::Memory(memory)
+                }
+                None => plan.expression(engine, side),
+            };
+            match side {
+                Side::A => plan.problem.a = operand,
+                Side::B => plan.problem.b = operand,
+            }
+        }
+        plan.problem.store = plan.store(engine)?;
+        Ok(Some(plan))
+    }
+
+    /// The value of an operand.
+    pub fn operand(&self, side: Side) -> ValueId {
+        self.operands[side as usize]
+    }
+
+    /// Where an operand's element lies for given axes.
+    pub fn place(&self, engine: &mut Engine<'_>, side: Side, axes: &Axes<IndexId>) -> Place {
+        let value = self.operand(side);
+        let own = if side == Side::A { &axes.m } else { &axes.n };
+        let zero = engine.indices.constant(0);
+        match &self.kind {
+            Kind::Matmul(homes) => {
+                let mut coordinates: Vec<IndexId> = homes
+                    .iter()
+                    .map(|home| match (home, side) {
+                        (Home::Batch(position), _) => axes.batch[*position],
+                        (Home::M(position), Side::A) => axes.m[*position],
+                        (Home::N(position), Side::B) => axes.n[*position],
+                        // The operand does not depend on the axis.
+                        _ => zero,
+                    })
+                    .collect();
+                let last = *own.last().expect("m and n have an axis of their own");
+                coordinates.extend(if side == Side::A { [last, axes.k[0]] } else { [axes.k[0], last] });
+                Place { coordinates, padded: Vec::new() }
+            }
+            Kind::Conv(op) => {
+                let spatial = op.strides.len();
+                let sizes = shape(engine, value);
+                let (taps, channel) = match op.layout {
+                    Layout::ChannelsLast => (&axes.k[..spatial], axes.k[spatial]),
+                    Layout::ChannelsFirst => (&axes.k[1..], axes.k[0]),
+                };
+                let group = axes.batch.first().copied().unwrap_or(zero);
+                let first_axis = first_spatial(op);
+                let mut padded = Vec::new();
+                let (leading, positions, channel) = match side {
+                    Side::A => {
+                        let mut positions = Vec::new();
+                        for i in 0..spatial {
+                            let start = engine.indices.constant(-op.low[i]);
+                            let start = engine.indices.scale_add(axes.m[1 + i], op.strides[i] as i64, start);
+                            let position = engine.indices.scale_add(taps[i], op.dilations[i] as i64, start);
+                            let reach = (self.sizes.m[1 + i].max(1) - 1) * op.strides[i]
+                                + (self.sizes.k[tap_axis(op, i)].max(1) - 1) * op.dilations[i];
+                            let inside = op.low[i] <= 0 && (reach as i64) - op.low[i] < sizes[first_axis + i] as i64;
+                            if !inside {
+                                padded.push((first_axis + i, sizes[first_axis + i]));
+                            }
+                            positions.push(position);
+                        }
+                        let per_group = self.sizes.k[if op.layout == Layout::ChannelsLast { spatial } else { 0 }];
+                        (axes.m[0], positions, engine.indices.scale_add(group, per_group as i64, channel))
+                    }
+                    Side::B => {
+                        let filter = engine.indices.scale_add(group, self.sizes.n[0] as i64, axes.n[0]);
+                        (filter, taps.to_vec(), channel)
+                    }
+                };
+                let mut coordinates = vec![leading];
+                match op.layout {
+                    Layout::ChannelsLast => coordinates.extend(positions.into_iter().chain([channel])),
+                    Layout::ChannelsFirst => coordinates.extend([channel].into_iter().chain(positions)),
+                }
+                Place { coordinates, padded }
+            }
+        }
+    }
+
+    /// The anchor's own coordinates for given axes.
+    pub fn result(&self, engine: &mut Engine<'_>, axes: &Axes<IndexId>) -> Vec<IndexId> {
+        match &self.kind {
+            Kind::Matmul(homes) => {
+                let batch = homes.iter().map(|home| match home {
+                    Home::Batch(position) => axes.batch[*position],
+                    Home::M(position) => axes.m[*position],
+                    Home::N(position) => axes.n[*position],
+                });
+                let own = [&axes.m, &axes.n].map(|axes| *axes.last().expect("m and n have an axis of their own"));
+                batch.chain(own).collect()
+            }
+            Kind::Conv(op) => {
+                let group = axes.batch.first().copied().unwrap_or_else(|| engine.indices.constant(0));
+                let channel = engine.indices.scale_add(group, self.sizes.n[0] as i64, axes.n[0]);
+                let mut coordinates = vec![axes.m[0]];
+                match op.layout {
+                    Layout::ChannelsLast => coordinates.extend(axes.m[1..].iter().copied().chain([channel])),
+                    Layout::ChannelsFirst => {
+                        coordinates.extend([channel].into_iter().chain(axes.m[1..].iter().copied()))
+                    }
+                }
+                coordinates
+            }
+        }
+    }
+
+    /// Coordinates of every output for those of the anchor: through maps unchanged, through reshapes by position,
+    /// through transposes by axis.
+    pub fn outputs(&self, engine: &mut Engine<'_>, anchor: &[IndexId]) -> Result<Vec<Vec<IndexId>>, Fault> {
+        let program = engine.program;
+        let mut ways: BTreeMap<ValueId, Vec<IndexId>> = BTreeMap::from([(self.anchor, anchor.to_vec())]);
+        for (id, node) in program.values.iter().enumerate() {
+            let Some(from) = node.operands.iter().find(|operand| ways.contains_key(operand)) else { continue };
+            let before = &ways[from];
+            let after = match &node.op {
+                op if op.is(Group::Map) => before.clone(),
+                Op::Reshape(_) => {
+                    let flat = engine.indices.flat(before, &program.ty(*from).shape);
+                    engine.indices.coordinates(flat, &node.ty.shape)
+                }
+                Op::Transpose(op) => op.perm.iter().map(|&axis| before[axis]).collect(),
+                other => {
+                    return Err(Fault::contract(format!("`{}` comes after the contraction", other.name())));
+                }
+            };
+            ways.insert(id, after);
+        }
+        let of_output = |&(id, _): &(ValueId, _)| {
+            let way = ways.get(&id).cloned();
+            way.ok_or_else(|| Fault::contract("an output does not depend on the contraction"))
+        };
+        program.outputs.iter().map(of_output).collect()
+    }
+
+    /// An operand that only moves elements of one input, converted at most: where they lie.
+    fn memory(&self, engine: &mut Engine<'_>, side: Side) -> Option<(Memory, View)> {
+        let axes = self.reasoning_axes(engine);
+        let indices = axes.map(|axis| axis.index);
+        let place = self.place(engine, side, &indices);
+        // A padded axis is looked at as an axis of its own, to which output position and tap contribute.
+        let mut coordinates = place.coordinates.clone();
+        let mut stand_ins = Vec::new();
+        for &(axis, size) in &place.padded {
+            let stand_in = Axis::new(&mut engine.indices, size);
+            coordinates[axis] = stand_in.index;
+            stand_ins.push((axis, stand_in));
+        }
+        let element = self.problem.element;
+        let (view, stored) = engine.converted_view(self.operand(side), &coordinates)?;
+        // On the way to a tensor core f32 is rounded as a cast rounds; on the way to an f32 sum a narrow float is exact.
+        let half = |dtype| matches!(dtype, DType::F16 | DType::BF16);
+        let converts = (stored == DType::F32 && (half(element) || element == DType::Tf32))
+            || (half(stored) && element == DType::F32);
+        if stored != element && !converts || super::values::scalar_type(stored).is_err() {
+            return None;
+        }
+        let own = if side == Side::A { &axes.m } else { &axes.n };
+        let all: Vec<Axis> = axes
+            .batch
+            .iter()
+            .chain(own)
+            .chain(&axes.k)
+            .copied()
+            .chain(stand_ins.iter().map(|(_, axis)| *axis))
+            .collect();
+        let (_, digits) = digits_of(&engine.indices, view.element, &all)?;
+        let mut digits = digits.into_iter();
+        let mut take = |count: usize| digits.by_ref().take(count).collect::<Vec<_>>();
+        let (batch, mut outer, mut k) = (take(axes.batch.len()), take(own.len()), take(axes.k.len()));
+        let mut windows = Vec::new();
+        let mut offset = 0;
+        if let Kind::Conv(op) = &self.kind {
+            let first_axis = first_spatial(op);
+            for ((axis, stand_in), along) in stand_ins.iter().zip(take(stand_ins.len())) {
+                let stride = match along[..] {
+                    [] => 0,
+                    [digit] => digit.stride,
+                    _ => return None,
+                };
+                let i = axis - first_axis;
+                let tap_at = tap_axis(op, i);
+                let step = |size, step: usize| Digit {
+                    size,
+                    stride: step as i64 * stride,
+                    window: Some((windows.len(), step as i64)),
+                };
+                outer[1 + i] = vec![step(self.sizes.m[1 + i], op.strides[i])];
+                k[tap_at] = vec![step(self.sizes.k[tap_at], op.dilations[i])];
+                windows.push(Window { low: op.low[i], size: stand_in.size });
+                offset -= op.low[i] * stride;
+            }
+        }
+        let bytes = stored.bytes();
+        let aligned = batch.iter().flatten().map(|digit| digit.stride).chain([start_of(&engine.indices, view.element)]);
+        let alignment = aligned.fold(BUFFER_ALIGNMENT / bytes.min(BUFFER_ALIGNMENT), |alignment, stride| {
+            1 << alignment.trailing_zeros().min(stride.trailing_zeros())
+        });
+        let memory = Memory {
+            stored,
+            alignment: alignment * bytes,
+            offset,
+            outer: joined(outer.concat()),
+            k: joined(k.concat()),
+            windows,
+        };
+        memory.within_reach().then_some((memory, view))
+    }
+
+    /// An operand that the region computes: along the index by which most of what it reads lies together.
+    fn expression(&self, engine: &mut Engine<'_>, side: Side) -> Operand {
+        let axes = self.reasoning_axes(engine);
+        let indices = axes.map(|axis| axis.index);
+        let place = self.place(engine, side, &indices);
+        let mut read = Vec::new();
+        touched(engine, self.operand(side), &place.coordinates, &mut read);
+        let own = if side == Side::A { &axes.m } else { &axes.n };
+        let together = |list: &[Axis]| count_together(engine, &read, list);
+        // Neighbours of a padded axis differ in whether they lie inside, so they come one by one.
+        let (k_padded, own_padded) = match &self.kind {
+            Kind::Conv(op) => {
+                (op.layout == Layout::ChannelsFirst && !place.padded.is_empty(), !place.padded.is_empty())
+            }
+            Kind::Matmul(_) => (false, false),
+        };
+        let by_outer = match together(&axes.k).cmp(&together(own)) {
+            std::cmp::Ordering::Less => true,
+            std::cmp::Ordering::Equal => side == Side::B,
+            std::cmp::Ordering::Greater => false,
+        };
+        let (major, list, padded) =
+            if by_outer { (Major::Outer, own, own_padded) } else { (Major::K, &axes.k, k_padded) };
+        let lanes = if padded { 1 } else { dividing(list.last().map_or(1, |axis| axis.size), 4) };
+        Operand::Expression { major, lanes }
+    }
+
+    /// The direction in which outputs lie together, and how many neighbours keep their way to the outputs simple.
+    fn store(&self, engine: &mut Engine<'_>) -> Result<Store, Fault> {
+        let axes = self.reasoning_axes(engine);
+        let indices = axes.map(|axis| axis.index);
+        let result = self.result(engine, &indices);
+        let outputs = self.outputs(engine, &result)?;
+        let mut written = Vec::new();
+        for (coordinates, &(id, _)) in outputs.iter().zip(&engine.program.outputs) {
+            written.push(engine.indices.flat(coordinates, &engine.program.ty(id).shape));
+        }
+        let along_m = count_together(engine, &written, &axes.m) > count_together(engine, &written, &axes.n);
+        let list = if along_m { &self.sizes.m } else { &self.sizes.n };
+        let mut lanes = dividing(list.last().copied().unwrap_or(1), MAX_LANES);
+        while lanes > 1 && !self.keeps_its_way(engine, along_m, lanes)? {
+            lanes /= 2;
+        }
+        Ok(Store { along_m, lanes })
+    }
+
+    /// Whether every output, followed back, asks for the anchor exactly where it is bound, with so many lanes.
+    fn keeps_its_way(&self, engine: &mut Engine<'_>, along_m: bool, lanes: usize) -> Result<bool, Fault> {
+        let lane = engine.indices.lane(lanes as u32);
+        let (total, other) = if along_m { (self.problem.m, self.problem.n) } else { (self.problem.n, self.problem.m) };
+        let vector = Axis::new(&mut engine.indices, total / lanes).index;
+        let index = engine.indices.scale_add(vector, lanes as i64, lane);
+        let other = Axis::new(&mut engine.indices, other).index;
+        let (row, column) = if along_m { (index, other) } else { (other, index) };
+        let batch: Vec<IndexId> =
+            self.sizes.batch.iter().map(|&size| Axis::new(&mut engine.indices, size).index).collect();
+        let axes = self.axes_at(engine, &batch, row, column, None);
+        let result = self.result(engine, &axes);
+        let outputs = self.outputs(engine, &result)?;
+        let program = engine.program;
+        let after: BTreeSet<ValueId> =
+            (0..program.values.len()).filter(|&id| program.ancestors(id).contains(&self.anchor)).collect();
+        for (mut coordinates, &(id, _)) in outputs.into_iter().zip(&program.outputs) {
+            let mut at = id;
+            while at != self.anchor {
+                let node = &program.values[at];
+                if node.op.is(Group::Movement) {
+                    let Some(inner) = engine.moved(node, &coordinates) else { return Ok(false) };
+                    coordinates = inner;
+                }
+                // Any operand that depends on the anchor has come the same way.
+                let Some(&from) = node.operands.iter().find(|operand| after.contains(operand)) else {
+                    return Ok(false);
+                };
+                at = from;
+            }
+            if coordinates != result {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Axes of flat indices: row is m, column is n, and k where it is wanted.
+    pub fn axes_at(
+        &self,
+        engine: &mut Engine<'_>,
+        batch: &[IndexId],
+        row: IndexId,
+        column: IndexId,
+        k: Option<IndexId>,
+    ) -> Axes<IndexId> {
+        let indices = &mut engine.indices;
+        let zero = indices.constant(0);
+        Axes {
+            batch: batch.to_vec(),
+            m: indices.coordinates(row, &self.sizes.m),
+            n: indices.coordinates(column, &self.sizes.n),
+            k: match k {
+                Some(k) => indices.coordinates(k, &self.sizes.k),
+                None => vec![zero; self.sizes.k.len()],
+            },
+        }
+    }
+
+    /// One variable per axis, without registers.
+    fn reasoning_axes(&self, engine: &mut Engine<'_>) -> Axes<Axis> {
+        self.sizes.map(|&size| Axis::new(&mut engine.indices, size))
+    }
+
+    /// The element that an operand in memory starts at in the batch entry of these coordinates, padding left out.
+    pub fn entry(&self, engine: &mut Engine<'_>, side: Side, batch: &[IndexId]) -> Option<View> {
+        let zero = engine.indices.constant(0);
+        let axes = self.axes_at(engine, batch, zero, zero, Some(zero));
+        let mut place = self.place(engine, side, &axes);
+        for &(axis, _) in &place.padded {
+            place.coordinates[axis] = zero;
+        }
+        engine.converted_view(self.operand(side), &place.coordinates).map(|(view, _)| view)
+    }
+}
+
+/// The largest power of two up to `most` that divides `size`.
+fn dividing(size: usize, most: usize) -> usize {
+    1 << size.max(1).trailing_zeros().min(most.trailing_zeros())
+}
+
+fn start_of(indices: &Indices, element: IndexId) -> i64 {
+    indices.parts(element).0
+}
+
+/// Elements of inputs and constants that a value at coordinates is computed from. False where some are found otherwise
+/// than by formula.
+fn touched(engine: &mut Engine<'_>, value: ValueId, coordinates: &[IndexId], found: &mut Vec<IndexId>) -> bool {
+    let program = engine.program;
+    let node = &program.values[value];
+    match &node.op {
+        Op::Input(_) | Op::Weight(_) | Op::Const(_) => {
+            found.push(engine.indices.flat(coordinates, &node.ty.shape));
+            true
+        }
+        Op::Iota(op) => {
+            found.push(coordinates[op.axis]);
+            true
+        }
+        op if op.is(Group::Map) => {
+            node.operands.iter().fold(true, |all, &from| touched(engine, from, coordinates, found) && all)
+        }
+        op if op.is(Group::Movement) => match engine.moved(node, coordinates) {
+            Some(inner) => touched(engine, node.operands[0], &inner, found),
+            None => false,
+        },
+        _ => false,
+    }
+}
+
+/// How many of `elements` lie next to each other along the fastest of `axes`.
+fn count_together(engine: &Engine<'_>, elements: &[IndexId], axes: &[Axis]) -> usize {
+    let Some(last) = axes.iter().rfind(|axis| axis.size > 1) else { return 0 };
+    elements.iter().filter(|&&element| stride_along(&engine.indices, element, last) == Some(1)).count()
+}
+
+/// The first spatial axis of image and filter.
+fn first_spatial(op: &ops::Conv) -> usize {
+    match op.layout {
+        Layout::ChannelsLast => 1,
+        Layout::ChannelsFirst => 2,
+    }
+}
+
+/// Which axis of k is tap axis `i`.
+fn tap_axis(op: &ops::Conv, i: usize) -> usize {
+    match op.layout {
+        Layout::ChannelsLast => i,
+        Layout::ChannelsFirst => 1 + i,
+    }
+}
+
+fn matmul_axes(engine: &mut Engine<'_>, [a, b]: [ValueId; 2]) -> (Kind, Axes<usize>) {
+    let (a_shape, b_shape) = (shape(engine, a), shape(engine, b));
+    let rank = a_shape.len();
+    let depends = |engine: &mut Engine<'_>, value: ValueId| -> Vec<bool> {
+        let axes: Vec<Axis> = shape(engine, value).iter().map(|&size| Axis::new(&mut engine.indices, size)).collect();
+        let coordinates: Vec<IndexId> = axes.iter().map(|axis| axis.index).collect();
+        let mut read = Vec::new();
+        let complete = touched(engine, value, &coordinates, &mut read);
+        let mentioned = |axis: &Axis| read.iter().any(|&index| mentions(&engine.indices, index, axis));
+        axes[..rank - 2].iter().map(|axis| !complete || mentioned(axis)).collect()
+    };
+    let (a_depends, b_depends) = (depends(engine, a), depends(engine, b));
+    let mut sizes = Axes { batch: vec![], m: vec![], n: vec![], k: vec![a_shape[rank - 1]] };
+    let mut homes = Vec::new();
+    for axis in 0..rank - 2 {
+        let list = match (a_depends[axis], b_depends[axis]) {
+            (_, false) => &mut sizes.m,
+            (false, true) => &mut sizes.n,
+            (true, true) => &mut sizes.batch,
+        };
+        let position = list.len();
+        list.push(a_shape[axis]);
+        homes.push(match (a_depends[axis], b_depends[axis]) {
+            (_, false) => Home::M(position),
+            (false, true) => Home::N(position),
+            (true, true) => Home::Batch(position),
+        });
+    }
+    sizes.m.push(a_shape[rank - 2]);
+    sizes.n.push(b_shape[rank - 1]);
+    (Kind::Matmul(homes), sizes)
+}
+
+fn conv_axes(engine: &Engine<'_>, op: &ops::Conv, [x, filter]: [ValueId; 2]) -> (Kind, Axes<usize>) {
+    let (x, filter) = (shape(engine, x), shape(engine, filter));
+    let spatial = op.strides.len();
+    let (first, channel) = match op.layout {
+        Layout::ChannelsLast => (1, spatial + 1),
+        Layout::ChannelsFirst => (2, 1),
+    };
+    let mut m = vec![x[0]];
+    for i in 0..spatial {
+        let window = (filter[first + i].max(1) - 1) * op.dilations[i] + 1;
+        let padded = x[first + i] as i64 + op.low[i] + op.high[i];
+        m.push(((padded - window as i64) / op.strides[i] as i64 + 1).max(0) as usize);
+    }
+    let taps = filter[first..first + spatial].iter().copied();
+    let k = match op.layout {
+        Layout::ChannelsLast => taps.chain([filter[channel]]).collect(),
+        Layout::ChannelsFirst => [filter[channel]].into_iter().chain(taps).collect(),
+    };
+    let batch = if op.groups > 1 { vec![op.groups] } else { Vec::new() };
+    (Kind::Conv(Box::new(op.clone())), Axes { batch, m, n: vec![filter[0] / op.groups.max(1)], k })
+}

@@ -1,0 +1,228 @@
+//! A contraction region as a kernel: the problem that its anchor is, a schedule, and the expression engine around the sums.
+
+use super::normal::{Axes, Plan};
+use super::problem::{ContractionError, Major, Operand, Problem, Side};
+use super::schedule::{self, Schedule, sum_type};
+use super::surround::{self, Surround};
+use crate::element;
+use crate::engine::{Engine, GuardId, Lanes};
+use crate::error::Fault;
+use crate::index::IndexId;
+use crate::program::Program;
+use gable_ptx::{B32, B64, Base, KernelBuilder, Pred, R, Reg, ScalarType, Target, Value};
+use gable_tensor::DType;
+
+/// A contraction's kernel and how it is launched. Its parameters are the program's inputs and then its outputs.
+#[derive(Clone, Debug)]
+pub struct ContractionKernel {
+    /// The code.
+    pub kernel: gable_ptx::Kernel,
+    /// What it computes.
+    pub problem: Problem,
+    /// How.
+    pub schedule: Schedule,
+}
+
+impl ContractionKernel {
+    /// CTAs of the launch, in x.
+    pub fn grid(&self) -> u32 {
+        // Validated with the schedule to be below 2^31.
+        self.schedule.ctas(&self.problem) as u32
+    }
+
+    /// Threads of a CTA, in x.
+    pub fn block(&self) -> u32 {
+        self.schedule.threads()
+    }
+
+    /// Dynamic shared memory in bytes.
+    pub fn shared_bytes(&self) -> u32 {
+        self.schedule.shared_bytes(&self.problem)
+    }
+}
+
+/// The kernel of a region around one matrix product or convolution; none where the result has no element.
+/// `overwritten` are positions of inputs that share memory with outputs.
+pub fn kernel(program: &Program, target: Target, overwritten: &[usize]) -> Result<Option<ContractionKernel>, Fault> {
+    kernel_by(program, target, overwritten, |problem| schedule::choose(problem, target))
+}
+
+/// The same with a schedule that is given.
+pub fn kernel_by(
+    program: &Program,
+    target: Target,
+    overwritten: &[usize],
+    choose: impl FnOnce(&Problem) -> Result<Schedule, ContractionError>,
+) -> Result<Option<ContractionKernel>, Fault> {
+    let name = if program.find(|op| matches!(op, gable_ir::Op::Conv(_))).is_empty() { "matmul" } else { "conv" };
+    let mut engine = Engine::new(program, name, target, overwritten);
+    let Some(plan) = Plan::of(&mut engine)? else { return Ok(None) };
+    let problem = plan.problem.clone();
+    let schedule = choose(&problem)?;
+    // The builder moves out of the engine, and back for each thing that the main loop asks of the region.
+    let mut k = std::mem::replace(&mut engine.k, KernelBuilder::new(name, target));
+    k.comment(format!("{problem}\n{schedule}"));
+    super::emit(&mut k, &problem, &schedule, &mut Region { engine, plan })?;
+    Ok(Some(ContractionKernel { kernel: k.finish(), problem, schedule }))
+}
+
+/// The region around the sums, written by the engine.
+struct Region<'p> {
+    engine: Engine<'p>,
+    plan: Plan,
+}
+
+impl<'p> Region<'p> {
+    /// Runs `body` with the engine writing to `k`, and forgets what it computed: the main loop's places are reached on
+    /// different ways.
+    fn write<T>(
+        &mut self,
+        k: &mut KernelBuilder,
+        body: impl FnOnce(&mut Engine<'p>, &Plan) -> Result<T, Fault>,
+    ) -> Result<T, ContractionError> {
+        std::mem::swap(&mut self.engine.k, k);
+        let plan = &self.plan;
+        let result = self.engine.scope(|engine| body(engine, plan));
+        std::mem::swap(&mut self.engine.k, k);
+        result.map_err(|fault| ContractionError::Surround(fault.to_string()))
+    }
+}
+
+/// A register as an index below `size`.
+fn index(engine: &mut Engine<'_>, register: R<B32>, size: usize) -> IndexId {
+    if size == 1 { engine.indices.constant(0) } else { engine.variable(register, 0, size as i64 - 1) }
+}
+
+/// The same for the first of `lanes` neighbours, with the lane added. `register` is a multiple of `lanes`.
+fn vector_index(engine: &mut Engine<'_>, register: R<B32>, size: usize, lanes: u32) -> IndexId {
+    let lane = engine.set_lanes(lanes);
+    if lanes == 1 {
+        return index(engine, register, size);
+    }
+    let vector = engine.k.shr_u32(register, lanes.trailing_zeros());
+    let vector = index(engine, vector, size / lanes as usize);
+    engine.indices.scale_add(vector, lanes.into(), lane)
+}
+
+fn batch_indices(engine: &mut Engine<'_>, plan: &Plan, batch: &[R<B32>]) -> Vec<IndexId> {
+    batch.iter().zip(&plan.sizes.batch).map(|(&register, &size)| index(engine, register, size)).collect()
+}
+
+impl Surround for Region<'_> {
+    fn pointer(&mut self, k: &mut KernelBuilder, side: Side, batch: &[R<B32>]) -> Result<R<B64>, ContractionError> {
+        self.write(k, |engine, plan| {
+            let batch = batch_indices(engine, plan, batch);
+            let missing = || Fault::contract("an operand in memory has no place there");
+            let view = plan.entry(engine, side, &batch).ok_or_else(missing)?;
+            let pointer = engine.input_pointer(view.input).ok_or_else(missing)?;
+            let bytes = engine.program.ty(view.input).dtype.bytes();
+            let place = engine.place(pointer, view.element, bytes)?;
+            let Base::Reg(base) = place.base else { return Err(missing()) };
+            let base: R<B64> = base.typed().map_err(|_| missing())?;
+            Ok(if place.offset == 0 { base } else { engine.k.add_s64(base, i64::from(place.offset)) })
+        })
+    }
+
+    fn load(
+        &mut self,
+        k: &mut KernelBuilder,
+        side: Side,
+        place: surround::Place<'_>,
+    ) -> Result<Vec<Reg>, ContractionError> {
+        self.write(k, |engine, plan| {
+            let problem = &plan.problem;
+            let Operand::Expression { major, lanes } = *problem.operand(side) else {
+                return Err(Fault::contract("an operand in memory is not computed"));
+            };
+            let lanes = lanes as u32;
+            let (outer_lanes, k_lanes) = if major == Major::K { (1, lanes) } else { (lanes, 1) };
+            let batch = batch_indices(engine, plan, place.batch);
+            let outer = vector_index(engine, place.row, problem.outer(side), outer_lanes);
+            let summed = vector_index(engine, place.column, problem.k, k_lanes);
+            engine.set_lanes(lanes);
+            let zero = engine.indices.constant(0);
+            let (row, column) = if side == Side::A { (outer, zero) } else { (zero, outer) };
+            let axes: Axes<IndexId> = plan.axes_at(engine, &batch, row, column, Some(summed));
+            let at = plan.place(engine, side, &axes);
+            let mut guard = GuardId::ALWAYS;
+            let mut inside: Option<R<Pred>> = None;
+            for &(axis, size) in &at.padded {
+                // What lies before the axis is, as an unsigned number, far above its end.
+                let position: R<B32> = engine
+                    .index_register(at.coordinates[axis], false)?
+                    .typed()
+                    .map_err(|_| Fault::contract("a position of an image is 32 bits"))?;
+                let within = engine.k.setp_lt_u32(position, size as u32);
+                inside = Some(match inside {
+                    None => within,
+                    Some(inside) => engine.k.and_pred(inside, within),
+                });
+            }
+            if let Some(inside) = inside {
+                guard = engine.guard_by(guard, inside);
+            }
+            let value = plan.operand(side);
+            let dtype = engine.program.ty(value).dtype;
+            let elements = engine.emit_guarded(value, &at.coordinates, guard)?;
+            let mut registers = Vec::with_capacity(lanes as usize);
+            for lane in 0..lanes {
+                let mut element = elements.at(lane);
+                if let Some(inside) = inside {
+                    // Padding is zero after what the region computes, whatever that makes of a zero.
+                    let ty = element::compute_type(dtype)?;
+                    let zero = match ty {
+                        ScalarType::F32 => Value::from(0f32),
+                        ScalarType::F64 => Value::from(0f64),
+                        _ => Value::Int(0),
+                    };
+                    element = element::select(&mut engine.k, dtype, inside, element, zero)?;
+                }
+                registers.push(engine.in_register(dtype, element)?);
+            }
+            Ok(registers)
+        })
+    }
+
+    fn store(
+        &mut self,
+        k: &mut KernelBuilder,
+        place: surround::Place<'_>,
+        sums: &[Reg],
+    ) -> Result<(), ContractionError> {
+        self.write(k, |engine, plan| {
+            let problem = &plan.problem;
+            let lanes = sums.len() as u32;
+            let (m_lanes, n_lanes) = if problem.store.along_m { (lanes, 1) } else { (1, lanes) };
+            let batch = batch_indices(engine, plan, place.batch);
+            let row = vector_index(engine, place.row, problem.m, m_lanes);
+            let column = vector_index(engine, place.column, problem.n, n_lanes);
+            engine.set_lanes(lanes);
+            let axes = plan.axes_at(engine, &batch, row, column, None);
+            let result = plan.result(engine, &axes);
+            let sum = sum_type(problem.element);
+            let mut rounded = Vec::with_capacity(sums.len());
+            for &register in sums {
+                rounded.push(round(engine, sum, problem.out, register.into())?);
+            }
+            engine.bind(plan.anchor, &result, Lanes::new(rounded));
+            for (position, coordinates) in plan.outputs(engine, &result)?.into_iter().enumerate() {
+                let (value, _) = engine.program.outputs[position];
+                let elements = engine.emit(value, &coordinates)?;
+                engine.store_output(position, &coordinates, &elements, GuardId::ALWAYS)?;
+            }
+            Ok(())
+        })
+    }
+}
+
+/// A sum in the type that the anchor gives, as elements of that type sit in registers.
+fn round(engine: &mut Engine<'_>, sum: DType, out: DType, value: Value) -> Result<Value, Fault> {
+    let (from, to) = (element::compute_type(sum)?, element::compute_type(out)?);
+    let k = &mut engine.k;
+    // One rounding only: a narrow float result of an f64 sum would be rounded twice by way of f32.
+    if from == ScalarType::F64 && to == ScalarType::F32 && out != DType::F32 {
+        return Err(Fault::unsupported("matmul", format!("products of f64 give f64 or f32, not {out}")));
+    }
+    let value = element::convert(k, to, from, value)?;
+    if to == ScalarType::F32 { element::round_f32(k, out, value) } else { element::wrap(k, out, value) }
+}
