@@ -7,9 +7,9 @@
 use crate::class::Class;
 use crate::error::{CodegenError, Fault};
 use crate::program::Program;
-use crate::schedule::Hardware;
+use crate::schedule::{Hardware, Schedule};
 use crate::work::{KernelLaunch, Memory, Work};
-use crate::{map, ordered, reduction, row, window};
+use crate::{contraction, map, ordered, reduction, row, window};
 use gable_artifact::{Action, Arg, BufferRef, Kernel, Launch, Space, Step, StepCost, TargetPlan};
 use gable_ir::{Graph, NodeId, Op, Region, RegionKind, cost, region};
 use gable_ptx::Target;
@@ -109,10 +109,29 @@ pub fn region_work(
         RegionKind::Reduction => reduction::work(program, hardware, overwritten),
         RegionKind::Window => window::work(program, hardware, overwritten),
         RegionKind::Ordered => ordered::work(program, hardware, overwritten),
-        RegionKind::Contraction | RegionKind::Convolution => {
-            Err(Fault::unsupported("matmul", "contractions are not lowered yet"))
-        }
+        RegionKind::Contraction | RegionKind::Convolution => contraction_work(program, hardware, overwritten),
     }
+}
+
+fn contraction_work(program: &Program, hardware: &Hardware, overwritten: &[usize]) -> Result<Vec<Work>, Fault> {
+    let Some(contraction) = contraction::region::kernel(program, hardware.target, overwritten)? else {
+        return Ok(Vec::new());
+    };
+    let (grid, block) = ([contraction.grid(), 1, 1], [contraction.block(), 1, 1]);
+    let dynamic_shared_bytes = contraction.shared_bytes();
+    let class = match &contraction.schedule {
+        contraction::schedule::Schedule::MmaSync(_) => Class::MmaSync,
+        contraction::schedule::Schedule::Fma(_) | contraction::schedule::Schedule::Skinny(_) => Class::Fma,
+    };
+    Ok(vec![Work::Launch(KernelLaunch {
+        schedule: Schedule::Tiles(contraction.schedule.to_string()),
+        kernel: contraction.kernel,
+        class,
+        grid,
+        block,
+        dynamic_shared_bytes,
+        args: KernelLaunch::all_buffers(program),
+    })])
 }
 
 /// Whether the region only names memory anew: reshapes whose result lies where their operand lies.
