@@ -32,9 +32,22 @@ fn place_casts(b: &mut Builder, factor: DType, context: &mut Context) -> Result<
             continue;
         }
         b.set_origin(b.graph.node(id).origin.clone());
-        let rounded: Vec<NodeId> = operands.iter().map(|&x| b.cast(x, factor)).collect::<Result<_, _>>()?;
+        let rounded: Vec<NodeId> = operands.iter().map(|&x| cast_at_source(b, x, factor)).collect::<Result<_, _>>()?;
         let new = b.add(op, &rounded)?;
         b.graph.replace_uses(id, new);
     }
     Ok(())
+}
+
+/// The value cast before it is moved: the same bits, but the cast is then next to what computes the value, which can
+/// store 16 bits, and one cast serves all views of it.
+fn cast_at_source(b: &mut Builder, x: NodeId, to: DType) -> Result<NodeId, OpError> {
+    let op = b.graph.op(x).clone();
+    match op {
+        Op::Reshape(_) | Op::Transpose(_) | Op::Broadcast(_) | Op::Slice(_) => {
+            let source = cast_at_source(b, b.graph.operand(x, 0), to)?;
+            b.add(op, &[source])
+        }
+        _ => b.cast(x, to),
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::error::PassError;
-use crate::{bind_dims, fold, fusion, legalize, merge, precision, recognize, simplify};
+use crate::{bind_dims, fold, fusion, layout, legalize, merge, precision, recognize, simplify};
 use gable_ir::Module;
 
 /// A pass: one row of [`PASSES`].
@@ -55,12 +55,19 @@ pub const PASSES: &[Pass] = &[
         ],
     },
     Pass {
+        name: "layout",
+        doc: "Puts channels last for convolutions and all that can follow them.",
+        run: layout::run,
+        after: &[("recognize", "a group norm is looked for with channels first")],
+    },
+    Pass {
         name: "legalize",
         doc: "Decomposes the composite ops that no kernel has an anchor for.",
         run: legalize::run,
         after: &[
             ("bind-dims", "decompositions depend on token counts and on row lengths"),
             ("recognize", "what is taken apart here would be found again there"),
+            ("layout", "a softmax over channels is along the last axis only then"),
         ],
     },
     Pass {
@@ -87,6 +94,7 @@ pub const PIPELINE: &[&str] = &[
     "cse",
     "dce",
     "recognize",
+    "layout",
     // Down to what kernels can do.
     "legalize",
     "precision",

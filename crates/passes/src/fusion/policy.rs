@@ -17,6 +17,9 @@ const OPS_PER_BYTE: f64 = 14.0;
 /// each of which does two operations in a multiply-add; half of that for the range reduction beside it.
 const OPS_PER_SPECIAL: f64 = 16.0;
 
+/// Operations that a GPU does in the time that one more launch takes: half a microsecond at 40 Tflop/s.
+const OPS_PER_LAUNCH: f64 = 2e7;
+
 /// How far apart rows or columns of a contraction's result are that a block computes together: what is before it is
 /// computed again for each.
 const CONTRACTION_TILE: f64 = 128.0;
@@ -73,7 +76,7 @@ pub(super) fn welcomes(partition: &Partition, group: usize, id: NodeId) -> bool 
     let Some(ty) = graph.ty(id).concrete() else { return false };
     let again = (demand.evaluations - ty.len() as f64).max(0.0);
     let saved_bytes = 2.0 * ty.bytes() as f64;
-    operations_per_element(graph, id) * again <= OPS_PER_BYTE * saved_bytes
+    operations_per_element(graph, id) * again <= OPS_PER_BYTE * saved_bytes + OPS_PER_LAUNCH
 }
 
 /// Whether a transpose takes neighbours apart.
