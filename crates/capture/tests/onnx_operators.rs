@@ -14,6 +14,7 @@ Whatever decides a shape must follow from constants and bound dimensions; the su
 An input that decides a shape is made a constant at capture (`OnnxModel::freeze`).
 Branches of `If` with a known condition are inlined, other branches are both computed and one is selected; `Loop` and `Scan`
 with known lengths are unrolled, and so are recurrent layers.
+Lists of tensors are taken apart at capture; they cannot be inputs or outputs.
 External data must lie in the model's own folder.
 The element types are f32, f64, f16, bf16, the integers of 8 to 64 bits, bool, and float8e4m3fn, float8e5m2, float8e8m0
 and float4e2m1.

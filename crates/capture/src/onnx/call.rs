@@ -26,6 +26,8 @@ pub(crate) struct Call<'a> {
     pub(crate) opset: i64,
     /// Values of the inputs; `None` for an optional input left out.
     pub(crate) inputs: Vec<Option<NodeId>>,
+    /// Inputs that are lists of tensors, by position; only for operators that take such.
+    pub(crate) sequences: BTreeMap<usize, Vec<NodeId>>,
     /// The model file, beside which tensor attributes may have external data.
     pub(crate) file: &'a Path,
 }
@@ -39,6 +41,11 @@ impl Call<'_> {
     /// The input at `index`, or `None` when it is left out.
     pub(crate) fn optional(&self, index: usize) -> Option<NodeId> {
         self.inputs.get(index).copied().flatten()
+    }
+
+    /// The list at `index`.
+    pub(crate) fn sequence(&self, index: usize, name: &'static str) -> Result<&[NodeId], NodeError> {
+        self.sequences.get(&index).map(Vec::as_slice).ok_or_else(|| bad_input(name, "a tensor or absent", "a sequence"))
     }
 
     /// Every input; none may be left out.

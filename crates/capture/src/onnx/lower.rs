@@ -9,7 +9,7 @@ use crate::onnx::control;
 use crate::onnx::external::ExternalFiles;
 use crate::onnx::model::{OnnxModel, node_label};
 use crate::onnx::proto::{AttributeProto, FunctionProto, GraphProto, NodeProto};
-use crate::onnx::table::{self, Lower};
+use crate::onnx::table::{self, Lower, Row};
 use crate::onnx::tensor;
 use gable_ir::build::MAX_INLINE_ELEMENTS;
 use gable_ir::{Builder, Module, NodeId};
@@ -56,9 +56,18 @@ impl OnnxModel {
     }
 }
 
+/// What a name stands for.
+#[derive(Clone, Debug)]
+pub(crate) enum Value {
+    /// A tensor, which is a value of the graph.
+    Tensor(NodeId),
+    /// A list of tensors. Graphs have none: its length is known at capture, and it is taken apart there.
+    Sequence(Vec<NodeId>),
+}
+
 /// Where names are looked up: the model's graph, a branch within another scope, or a function's body.
 pub(crate) struct Scope<'s> {
-    values: BTreeMap<String, NodeId>,
+    values: BTreeMap<String, Value>,
     /// The scope around a branch, whose names it sees.
     around: Option<&'s Scope<'s>>,
     /// Versions of the operator sets that the body is written in.
@@ -82,11 +91,11 @@ impl<'s> Scope<'s> {
 
     /// Names a value.
     pub(crate) fn define(&mut self, name: &str, id: NodeId) {
-        self.values.insert(name.to_string(), id);
+        self.values.insert(name.to_string(), Value::Tensor(id));
     }
 
-    fn find(&self, name: &str) -> Option<NodeId> {
-        self.values.get(name).copied().or_else(|| self.around?.find(name))
+    fn find(&self, name: &str) -> Option<&Value> {
+        self.values.get(name).or_else(|| self.around?.find(name))
     }
 }
 
@@ -119,10 +128,14 @@ impl Lowering<'_> {
         graph.output.iter().map(|output| self.value(output.name(), scope)).collect()
     }
 
-    /// The value called `name`; an initializer becomes one at its first use.
+    /// The tensor called `name`; an initializer becomes one at its first use.
     fn value(&mut self, name: &str, scope: &mut Scope) -> Result<NodeId, CaptureError> {
-        if let Some(id) = scope.find(name) {
-            return Ok(id);
+        match scope.find(name) {
+            Some(Value::Tensor(id)) => return Ok(*id),
+            Some(Value::Sequence(_)) => {
+                return Err(self.model.malformed(format!("value `{name}`"), "is a sequence, expected a tensor here"));
+            }
+            None => {}
         }
         let initializer = self.model.initializers.get(name).filter(|_| scope.sees_initializers);
         let Some(tensor) = initializer.cloned() else {
@@ -146,54 +159,80 @@ impl Lowering<'_> {
             );
             return Err(self.model.malformed(format!("node `{label}`"), problem));
         }
-        let mut inputs = Vec::with_capacity(node.input.len());
-        for name in &node.input {
-            inputs.push(if name.is_empty() { None } else { Some(self.value(name, scope)?) });
+        let function = self.model.function(node);
+        let takes_sequences = function.is_none() && self.row(node, scope).is_some_and(Row::takes_sequences);
+        let (mut inputs, mut sequences) = (Vec::with_capacity(node.input.len()), BTreeMap::new());
+        for (index, name) in node.input.iter().enumerate() {
+            inputs.push(match scope.find(name) {
+                _ if name.is_empty() => None,
+                Some(Value::Sequence(list)) if takes_sequences => {
+                    sequences.insert(index, list.clone());
+                    None
+                }
+                _ => Some(self.value(name, scope)?),
+            });
         }
-        let results = match self.model.function(node) {
+        let results = match function {
             Some(function) => self.call_function(function, node, &inputs, scope)?,
-            None => self.operator(node, &label, inputs, scope)?,
+            None => self.operator(node, &label, (inputs, sequences), scope)?,
         };
         for (index, name) in node.output.iter().enumerate().filter(|(_, name)| !name.is_empty()) {
-            let Some(&id) = results.get(index) else {
+            let Some(value) = results.get(index) else {
                 let problem = format!("its operator has no output {index} here, but `{name}` is to be it");
                 return Err(self.model.malformed(format!("node `{label}`"), problem));
             };
-            scope.define(name, id);
+            scope.values.insert(name.clone(), value.clone());
         }
         Ok(())
+    }
+
+    /// The domain that a node's operator is looked up in, and its version.
+    fn domain<'n>(node: &'n NodeProto, scope: &Scope) -> (&'n str, i64) {
+        let domain = if node.domain() == "ai.onnx" { "" } else { node.domain() };
+        (domain, scope.opsets.get(domain).copied().unwrap_or(1))
+    }
+
+    fn row(&self, node: &NodeProto, scope: &Scope) -> Option<&'static Row> {
+        let (domain, opset) = Self::domain(node, scope);
+        table::find(domain, node.op_type(), opset)
     }
 
     fn operator(
         &mut self,
         node: &NodeProto,
         label: &str,
-        inputs: Vec<Option<NodeId>>,
+        (inputs, sequences): (Vec<Option<NodeId>>, BTreeMap<usize, Vec<NodeId>>),
         scope: &Scope,
-    ) -> Result<Vec<NodeId>, CaptureError> {
-        let domain = if node.domain() == "ai.onnx" { "" } else { node.domain() };
-        let opset = scope.opsets.get(domain).copied().unwrap_or(1);
+    ) -> Result<Vec<Value>, CaptureError> {
+        let (domain, opset) = Self::domain(node, scope);
         let place = || {
             let domain = if domain.is_empty() { "ai.onnx" } else { domain }.to_string();
             let (file, node_label, op) =
                 (self.model.path().to_path_buf(), label.to_string(), node.op_type().to_string());
             Box::new(NodePlace { file, node: node_label, op, domain, opset })
         };
-        let Some(row) = table::find(domain, node.op_type(), opset) else {
+        let Some(row) = self.row(node, scope) else {
             return Err(CaptureError::UnsupportedOperator(place()));
         };
-        let call = Call { node, opset, inputs, file: self.model.path() };
+        let call = Call { node, opset, inputs, sequences, file: self.model.path() };
         self.builder.set_origin(Some(label.to_string()));
         let result = match row.lower {
-            Lower::Values(lower) => lower(&mut self.builder, &call),
+            Lower::Values(lower) => lower(&mut self.builder, &call).map(tensors),
+            Lower::Sequences(lower) => lower(&mut self.builder, &call),
             Lower::Graphs(lower) => match lower(self, &call, scope) {
-                Ok(values) => Ok(values),
+                Ok(values) => Ok(tensors(values)),
                 Err(control::Error::Node(source)) => Err(source),
                 Err(control::Error::Inside(error)) => return Err(error),
             },
         };
         let checked = result.and_then(|values| {
-            values.iter().try_for_each(|&id| sizes(&self.builder, id).map(drop))?;
+            for value in &values {
+                let ids = match value {
+                    Value::Tensor(id) => std::slice::from_ref(id),
+                    Value::Sequence(list) => list,
+                };
+                ids.iter().try_for_each(|&id| sizes(&self.builder, id).map(drop))?;
+            }
             Ok(values)
         });
         checked.map_err(|source| CaptureError::Node { place: place(), source })
@@ -206,7 +245,7 @@ impl Lowering<'_> {
         node: &NodeProto,
         inputs: &[Option<NodeId>],
         around: &Scope,
-    ) -> Result<Vec<NodeId>, CaptureError> {
+    ) -> Result<Vec<Value>, CaptureError> {
         let mut opsets = around.opsets.clone();
         for import in &function.opset_import {
             let domain = if import.domain() == "ai.onnx" { "" } else { import.domain() };
@@ -229,8 +268,12 @@ impl Lowering<'_> {
             }
             self.node(&inner, &mut scope)?;
         }
-        function.output.iter().map(|name| self.value(name, &mut scope)).collect()
+        function.output.iter().map(|name| self.value(name, &mut scope).map(Value::Tensor)).collect()
     }
+}
+
+fn tensors(ids: Vec<NodeId>) -> Vec<Value> {
+    ids.into_iter().map(Value::Tensor).collect()
 }
 
 impl OnnxModel {

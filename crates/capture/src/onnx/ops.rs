@@ -13,5 +13,6 @@ pub(crate) mod recurrent;
 pub(crate) mod reduce;
 pub(crate) mod resize;
 pub(crate) mod sample;
+pub(crate) mod sequence;
 pub(crate) mod shape;
 pub(crate) mod window;

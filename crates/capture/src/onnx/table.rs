@@ -3,13 +3,15 @@
 //!
 //! To add an operator: a function in `ops` that adds IR ops for one node, and a row here.
 
+use crate::error::NodeError;
 use crate::onnx::call::{Call, Lowered};
 use crate::onnx::control;
-use crate::onnx::lower::{Lowering, Scope};
+use crate::onnx::lower::{Lowering, Scope, Value};
 use crate::onnx::ops::recurrent::Cell;
 use crate::onnx::ops::reduce::Reduction;
 use crate::onnx::ops::{
-    attention, conv, elementwise, index, linear, loss, norm, pool, quant, recurrent, reduce, resize, sample, shape,
+    attention, conv, elementwise, index, linear, loss, norm, pool, quant, recurrent, reduce, resize, sample, sequence,
+    shape,
 };
 use gable_ir::Builder;
 use gable_ir::NodeId;
@@ -20,6 +22,8 @@ use std::collections::BTreeMap;
 pub(crate) enum Lower {
     /// From the values of its inputs.
     Values(fn(&mut Builder, &Call) -> Lowered),
+    /// From tensors and lists of tensors, to either.
+    Sequences(fn(&mut Builder, &Call) -> Result<Vec<Value>, NodeError>),
     /// From its sub-graphs too.
     Graphs(fn(&mut Lowering, &Call, &Scope) -> Result<Vec<NodeId>, control::Error>),
 }
@@ -30,6 +34,13 @@ pub(crate) struct Row {
     name: &'static str,
     since: i64,
     pub(crate) lower: Lower,
+}
+
+impl Row {
+    /// Whether inputs may be lists of tensors.
+    pub(crate) fn takes_sequences(&self) -> bool {
+        matches!(self.lower, Lower::Sequences(_))
+    }
 }
 
 type Values = fn(&mut Builder, &Call) -> Lowered;
@@ -44,6 +55,10 @@ const fn control_row(
     lower: fn(&mut Lowering, &Call, &Scope) -> Result<Vec<NodeId>, control::Error>,
 ) -> Row {
     Row { domain: "", name, since, lower: Lower::Graphs(lower) }
+}
+
+const fn sequence_row(name: &'static str, lower: fn(&mut Builder, &Call) -> Result<Vec<Value>, NodeError>) -> Row {
+    Row { domain: "", name, since: 11, lower: Lower::Sequences(lower) }
 }
 
 const fn microsoft(name: &'static str, lower: Values) -> Row {
@@ -266,6 +281,15 @@ static TABLE: &[Row] = &[
     // Losses.
     row("NegativeLogLikelihoodLoss", 12, loss::negative_log_likelihood),
     row("SoftmaxCrossEntropyLoss", 12, loss::softmax_cross_entropy),
+    // Lists of tensors.
+    sequence_row("ConcatFromSequence", sequence::concat),
+    sequence_row("SequenceAt", sequence::at),
+    sequence_row("SequenceConstruct", sequence::construct),
+    sequence_row("SequenceEmpty", sequence::empty),
+    sequence_row("SequenceErase", sequence::erase),
+    sequence_row("SequenceInsert", sequence::insert),
+    sequence_row("SequenceLength", sequence::length),
+    sequence_row("SplitToSequence", sequence::split),
     // Recurrent layers and control flow.
     row("GRU", 7, |b, c| recurrent::layer(b, c, Cell::Gru)),
     row("LSTM", 7, |b, c| recurrent::layer(b, c, Cell::Lstm)),
