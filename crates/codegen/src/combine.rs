@@ -154,10 +154,8 @@ impl Combine {
                 let mut wins = k.compare(better, ty, a[0], b[0])?;
                 let mut equal = k.compare(Comparison::Eq, ty, a[0], b[0])?;
                 if ty.is_float() {
-                    let (a_nan, b_nan) = (
-                        k.compare(Comparison::Nan, ty, a[0], a[0])?,
-                        k.compare(Comparison::Nan, ty, b[0], b[0])?,
-                    );
+                    let (a_nan, b_nan) =
+                        (k.compare(Comparison::Nan, ty, a[0], a[0])?, k.compare(Comparison::Nan, ty, b[0], b[0])?);
                     let b_number = k.not_pred(b_nan);
                     let only_a = k.and_pred(a_nan, b_number);
                     wins = k.or_pred(wins, only_a);
@@ -196,9 +194,8 @@ impl Combine {
             }
             Combine::Plain { dtype, .. } => arithmetic::round(k, *dtype, partial[0]),
             Combine::Position { .. } => {
-                let position: R<B32> = element::register(k, ScalarType::S32, partial[1])?
-                    .typed()
-                    .expect("a position is a 32-bit integer");
+                let position: R<B32> =
+                    element::register(k, ScalarType::S32, partial[1])?.typed().expect("a position is a 32-bit integer");
                 Ok(k.cvt_s64_s32(position).into())
             }
         }

@@ -49,8 +49,11 @@ pub fn compile(graph: &Graph, places: &Places, target: Target) -> Result<TargetP
     let compiled: Vec<Compiled<'_>> = regions
         .par_iter()
         .map(|region| {
-            compile_region(graph, region, places, &hardware)
-                .map_err(|fault| CodegenError { region: region.name.clone(), target: target.name(), fault })
+            compile_region(graph, region, places, &hardware).map_err(|fault| CodegenError {
+                region: region.name.clone(),
+                target: target.name(),
+                fault,
+            })
         })
         .collect::<Result<_, _>>()?;
     Ok(assemble(compiled, places.arena_bytes, target))
@@ -85,9 +88,8 @@ fn compile_region<'g>(
     let work = if is_view_in_place(graph, region, &inputs, &outputs) {
         Vec::new()
     } else {
-        let overwritten: Vec<usize> = (0..inputs.len())
-            .filter(|&input| outputs.iter().any(|output| output.overlaps(&inputs[input])))
-            .collect();
+        let overwritten: Vec<usize> =
+            (0..inputs.len()).filter(|&input| outputs.iter().any(|output| output.overlaps(&inputs[input]))).collect();
         region_work(&program, region.kind, hardware, &overwritten)?
     };
     for launch in work.iter().filter_map(Work::launch) {

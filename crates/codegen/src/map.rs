@@ -36,9 +36,10 @@ pub fn work(program: &Program, hardware: &Hardware, overwritten: &[usize]) -> Re
     let n_vectors = n / u64::from(lanes);
     let per_cta = u64::from(THREADS) * u64::from(vectors);
     let n_ctas = n_vectors.div_ceil(per_cta).max(1);
-    let grid = u32::try_from(n_ctas).ok().filter(|&ctas| ctas <= i32::MAX as u32).ok_or_else(|| {
-        Fault::unsupported("map", format!("{n} elements need more CTAs than a launch has"))
-    })?;
+    let grid = u32::try_from(n_ctas)
+        .ok()
+        .filter(|&ctas| ctas <= i32::MAX as u32)
+        .ok_or_else(|| Fault::unsupported("map", format!("{n} elements need more CTAs than a launch has")))?;
 
     let mut engine = Engine::new(program, "map", hardware.target, overwritten);
     engine.k.required_threads(THREADS, 1, 1);

@@ -128,13 +128,7 @@ impl Shape {
     }
 
     /// Stores everything that follows from the anchor's whole results, one for each lane.
-    fn store(
-        &self,
-        engine: &mut Engine<'_>,
-        result: IndexId,
-        wholes: &[Partial],
-        guard: GuardId,
-    ) -> Result<(), Fault> {
+    fn store(&self, engine: &mut Engine<'_>, result: IndexId, wholes: &[Partial], guard: GuardId) -> Result<(), Fault> {
         let count = self.combine.count(self.n_reduced());
         let mut elements = Vec::with_capacity(wholes.len());
         for whole in wholes {

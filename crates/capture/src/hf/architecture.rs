@@ -40,3 +40,16 @@ impl Architecture {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_architecture_has_a_row_in_the_docs() {
+        let page = include_str!("../../../../docs/huggingface.md");
+        for row in ARCHITECTURES {
+            assert!(page.contains(&format!("| `{}` |", row.name)), "docs/huggingface.md lacks `{}`", row.name);
+        }
+    }
+}

@@ -102,13 +102,7 @@ impl<'p> Engine<'p> {
         Engine::over(program, name, target, &[], 0)
     }
 
-    fn over(
-        program: &'p Program,
-        name: &str,
-        target: Target,
-        overwritten: &[usize],
-        n_outputs: usize,
-    ) -> Engine<'p> {
+    fn over(program: &'p Program, name: &str, target: Target, overwritten: &[usize], n_outputs: usize) -> Engine<'p> {
         let mut k = KernelBuilder::new(name, target);
         let inputs = program.inputs.iter().enumerate().map(|(position, &(id, _))| {
             let pointer = k.param_pointer(&format!("in{position}"));

@@ -89,9 +89,9 @@ impl Engine<'_> {
         self.bind(anchor, coordinates, elements);
         let followers = self.followers(anchor, coordinates)?;
         for (position, &(output, _)) in program.outputs.iter().enumerate() {
-            let at = followers.get(&output).ok_or_else(|| {
-                Fault::contract(format!("output {position} does not depend on the region's anchor"))
-            })?;
+            let at = followers
+                .get(&output)
+                .ok_or_else(|| Fault::contract(format!("output {position} does not depend on the region's anchor")))?;
             let elements = self.emit_guarded(output, at, guard)?;
             self.store_output(position, at, &elements, guard)?;
         }

@@ -41,8 +41,7 @@ pub(super) fn work(
     let flat = engine.variable(thread, 0, i64::from(n_threads) - 1);
     let mut coordinates = engine.indices.coordinates(flat, shape);
     let own_index = coordinates[op.axis];
-    let own_register: R<B32> =
-        engine.index_register(own_index, false)?.typed().expect("a narrow index is 32 bits");
+    let own_register: R<B32> = engine.index_register(own_index, false)?.typed().expect("a narrow index is 32 bits");
     let own = engine.emit(x, &coordinates)?.at(0);
     let own = ordered_value(&mut engine.k, dtype, own)?;
     let rank = engine.k.mov_b32(0);

@@ -8,8 +8,8 @@ use crate::map::stated_class;
 use crate::program::Program;
 use crate::schedule::{Hardware, Schedule};
 use crate::work::{KernelLaunch, Work};
-use gable_ptx::meaning::Access;
 use gable_ptx::Space;
+use gable_ptx::meaning::Access;
 
 /// Lanes of a warp share a result; each walks over every so many parts.
 pub(super) fn work(
