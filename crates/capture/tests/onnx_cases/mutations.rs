@@ -1,28 +1,13 @@
 //! Mutated conformance models: whatever a changed byte makes of an operator's attributes, sizes and names, capture gives
 //! a module or an error, never a panic. `GABLE_MUTATIONS` sets how many mutations each model gets.
 
-mod model_data;
-
+use crate::{cases_folder, read_index};
 use gable_capture::onnx::OnnxModel;
 use gable_tensor::Bindings;
 use gable_tensor::random::Random;
-use model_data::present;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
-
-/// Every `model.onnx` of the cases, sorted.
-fn models(cases: &Path) -> Vec<PathBuf> {
-    let index = std::fs::read_to_string(cases.join("index.tsv")).expect("the index is text");
-    let path = |line: &str| {
-        let mut fields = line.split('\t');
-        let (kind, case) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
-        cases.join(kind).join(case).join("model.onnx")
-    };
-    let mut models: Vec<PathBuf> = index.lines().map(path).collect();
-    models.sort();
-    models
-}
 
 /// Up to four bytes replaced; half of the replacements are the bytes that lengths, sizes and signs break on.
 fn mutated(file: &[u8], random: &mut Random) -> Vec<u8> {
@@ -51,22 +36,21 @@ fn capture(path: &Path, file: Vec<u8>) {
 
 #[test]
 fn mutated_cases_never_panic() {
-    let cases = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/onnx-cases");
-    let Some(cases) = present(cases, "run `cargo xtask onnx-cases`") else { return };
+    let Some(folder) = cases_folder() else { return };
     let rounds = std::env::var("GABLE_MUTATIONS").ok().and_then(|n| n.parse().ok()).unwrap_or(4);
-    let models = models(&cases);
-    let (next, panicked) = (Mutex::new(models.iter()), Mutex::new(Vec::new()));
+    let cases = read_index(&folder);
+    let (next, panicked) = (Mutex::new(cases.iter()), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..std::thread::available_parallelism().map_or(1, |n| n.get()) {
             scope.spawn(|| {
                 loop {
-                    let Some(path) = next.lock().expect("no panic under the lock").next() else { return };
-                    let sound = std::fs::read(path).expect("the case is there");
-                    let name = path.strip_prefix(&cases).expect("models are in the folder").to_string_lossy();
+                    let Some(case) = next.lock().expect("no panic under the lock").next() else { return };
+                    let path = case.folder.join("model.onnx");
+                    let sound = std::fs::read(&path).expect("the case is there");
                     for round in 0..rounds {
-                        let file = mutated(&sound, &mut Random::named(round, &name));
-                        if catch_unwind(AssertUnwindSafe(|| capture(path, file))).is_err() {
-                            panicked.lock().expect("no panic under the lock").push((path.clone(), round));
+                        let file = mutated(&sound, &mut Random::named(round, &case.name));
+                        if catch_unwind(AssertUnwindSafe(|| capture(&path, file))).is_err() {
+                            panicked.lock().expect("no panic under the lock").push((case.name.clone(), round));
                         }
                     }
                 }

@@ -4,6 +4,8 @@
 //! passes: a listed case that fails, and an unlisted one that passes, are both errors; `GABLE_BLESS=1` rewrites the list.
 //! No case may panic, and each that does not pass must say why.
 
+mod mutations;
+
 use gable_capture::onnx::{OnnxModel, load_tensor};
 use gable_capture::{CaptureError, NodeError};
 use gable_tensor::compare::compare;
