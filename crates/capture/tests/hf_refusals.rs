@@ -1,5 +1,6 @@
 //! Model folders that cannot be taken: each is refused by name, and none panics or asks for much memory.
 
+use gable_capture::Model;
 use gable_capture::hf::HfModel;
 use gable_tensor::Bindings;
 use proptest::prelude::*;
@@ -206,6 +207,46 @@ fn dimensions_take_values_that_the_model_has() {
     assert_eq!(bind("seq", 7).expect("valid").graph.symbols(), ["batch"]);
     assert!(bind("seq", -7).is_err());
     assert!(bind("sequence", 7).expect_err("unknown").to_string().contains("batch, seq"));
+}
+
+/// A one-layer GPT-2 with four positions.
+fn gpt2() -> Checkpoint {
+    let config = json!({
+        "model_type": "gpt2", "vocab_size": 3, "n_embd": 4, "n_head": 2, "n_layer": 1, "n_positions": 4, "n_inner": 6,
+    });
+    let shapes = [
+        ("wte.weight", vec![3, 4]),
+        ("wpe.weight", vec![4, 4]),
+        ("h.0.ln_1.weight", vec![4]),
+        ("h.0.ln_1.bias", vec![4]),
+        ("h.0.attn.c_attn.weight", vec![4, 12]),
+        ("h.0.attn.c_attn.bias", vec![12]),
+        ("h.0.attn.c_proj.weight", vec![4, 4]),
+        ("h.0.attn.c_proj.bias", vec![4]),
+        ("h.0.ln_2.weight", vec![4]),
+        ("h.0.ln_2.bias", vec![4]),
+        ("h.0.mlp.c_fc.weight", vec![4, 6]),
+        ("h.0.mlp.c_fc.bias", vec![6]),
+        ("h.0.mlp.c_proj.weight", vec![6, 4]),
+        ("h.0.mlp.c_proj.bias", vec![4]),
+        ("ln_f.weight", vec![4]),
+        ("ln_f.bias", vec![4]),
+        // The causal mask that old files hold.
+        ("h.0.attn.bias", vec![1, 1, 4, 4]),
+    ];
+    Checkpoint { config, shapes: shapes.map(|(name, shape)| (name.to_string(), shape)).into() }
+}
+
+#[test]
+fn a_sequence_longer_than_the_table_of_positions_is_refused() {
+    let folder = gpt2().folder();
+    let model = Model::load(folder.path()).unwrap_or_else(|e| panic!("{e}"));
+    let bind = |seq| model.module(&Bindings::from([("batch".to_string(), 1), ("seq".to_string(), seq)]));
+    assert!(bind(4).is_ok());
+    let message = bind(5).expect_err("there are four positions").to_string();
+    assert!(message.contains("dimension `seq` is given 5, expected 4 tokens at most"), "{message}");
+    let message = model.module(&Bindings::new()).expect_err("nothing is bound").to_string();
+    assert!(message.contains("pass `--dim batch=VALUE`"), "{message}");
 }
 
 fn any_json() -> impl Strategy<Value = Value> {
