@@ -20,13 +20,23 @@ pub(super) struct Partition<'g> {
     home: BTreeMap<NodeId, usize>,
     /// Place in the canonical order; a copy has its original's.
     position: BTreeMap<NodeId, usize>,
+    spans: Vec<Span>,
+}
+
+/// How far a group reaches in the canonical order: what a search for a way through it has to know.
+#[derive(Clone, Copy)]
+struct Span {
+    /// The last value with an operand from outside.
+    last_entry: usize,
+    /// The first value with a user outside.
+    first_exit: usize,
 }
 
 impl<'g> Partition<'g> {
     /// No groups yet.
     pub(super) fn new(graph: &'g mut Graph) -> Partition<'g> {
         let position = graph.order().into_iter().enumerate().map(|(at, id)| (id, at)).collect();
-        Partition { graph, groups: Vec::new(), home: BTreeMap::new(), position }
+        Partition { graph, groups: Vec::new(), home: BTreeMap::new(), position, spans: Vec::new() }
     }
 
     /// The group that a value is in.
@@ -49,8 +59,34 @@ impl<'g> Partition<'g> {
     /// A new group of one value.
     pub(super) fn seed(&mut self, kind: RegionKind, id: NodeId) -> usize {
         self.groups.push(region_of(kind, [id]));
-        self.home.insert(id, self.groups.len() - 1);
-        self.groups.len() - 1
+        let group = self.groups.len() - 1;
+        self.home.insert(id, group);
+        self.spans.push(self.span(group));
+        group
+    }
+
+    fn span(&self, group: usize) -> Span {
+        let outside = |id: &NodeId| self.home(*id) != Some(group);
+        let nodes = &self.groups[group].nodes;
+        let entries = nodes.iter().filter(|&&id| self.graph.operands(id).iter().any(outside));
+        let exits = nodes.iter().filter(|&&id| self.graph.users(id).iter().any(outside));
+        Span {
+            last_entry: entries.map(|id| self.position[id]).max().unwrap_or(0),
+            first_exit: exits.map(|id| self.position[id]).min().unwrap_or(usize::MAX),
+        }
+    }
+
+    /// The first place in the canonical order of a value that a way out of one of the groups can lead to. From value
+    /// to value a way goes up in the order; through a group it may go down to the group's first exit.
+    fn first_reached(&self, groups: &BTreeSet<usize>) -> usize {
+        let mut first = groups.iter().map(|&group| self.spans[group].first_exit).min().unwrap_or(0);
+        loop {
+            let through = self.spans.iter().filter(|span| span.last_entry > first).map(|span| span.first_exit).min();
+            match through {
+                Some(exit) if exit < first => first = exit,
+                _ => return first,
+            }
+        }
     }
 
     /// Whether the group with `id` as well keeps the contract and the limits.
@@ -78,6 +114,7 @@ impl<'g> Partition<'g> {
         let now = &self.groups[group];
         self.groups[group] = region_of(now.kind, now.nodes.iter().copied().chain([id]));
         self.home.insert(id, group);
+        self.spans[group] = self.span(group);
     }
 
     /// Makes the group use a copy of `id` of its own, and puts that into the group.
@@ -116,10 +153,14 @@ impl<'g> Partition<'g> {
     /// Whether some way leads from one of `groups` to one of the values `to`. A value in a group needs all that the
     /// group needs. Values of `except` are not looked behind.
     fn leads(&self, groups: &BTreeSet<usize>, to: Vec<NodeId>, except: Option<usize>) -> bool {
+        let first = self.first_reached(groups);
         let mut pending = to;
         let mut seen: BTreeSet<NodeId> = BTreeSet::new();
         let mut seen_groups: BTreeSet<usize> = except.into_iter().collect();
         while let Some(id) = pending.pop() {
+            if self.position[&id] < first {
+                continue;
+            }
             match self.home(id) {
                 Some(home) if groups.contains(&home) => return true,
                 Some(home) => {
