@@ -473,7 +473,11 @@ fn touched(engine: &mut Engine<'_>, value: ValueId, coordinates: &[IndexId], fou
             true
         }
         op if op.is(Group::Map) => {
-            node.operands.iter().fold(true, |all, &from| touched(engine, from, coordinates, found) && all)
+            let mut all = true;
+            for &from in &node.operands {
+                all &= touched(engine, from, coordinates, found);
+            }
+            all
         }
         op if op.is(Group::Movement) => match engine.moved(node, coordinates) {
             Some(inner) => touched(engine, node.operands[0], &inner, found),
