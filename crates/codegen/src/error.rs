@@ -50,3 +50,10 @@ impl Fault {
         Fault::Contract(what.into())
     }
 }
+
+impl CodegenError {
+    /// Whether the fault is in the compiler rather than in the request.
+    pub fn is_bug(&self) -> bool {
+        !matches!(self.fault, Fault::Unsupported { .. })
+    }
+}

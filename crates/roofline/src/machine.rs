@@ -88,9 +88,11 @@ impl Machine {
         Machine::all().iter().filter(|m| device_name.contains(m.driver_name)).max_by_key(|m| m.driver_name.len())
     }
 
-    /// The machine that predictions for a target are made for: the first of the table with that target.
+    /// The machine that predictions for a target are made for: the first of the table with that target, or for a family's
+    /// target (`sm_100f`) the first of the member that the family is named for.
     pub fn for_target(target: &str) -> Option<&'static Machine> {
-        Machine::all().iter().find(|machine| machine.target == target)
+        let member = target.strip_suffix('f').map_or(target.to_string(), |family| format!("{family}a"));
+        Machine::all().iter().find(|machine| machine.target == member)
     }
 
     /// Bytes per second of device memory, by the data sheet.

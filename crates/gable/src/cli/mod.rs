@@ -1,0 +1,212 @@
+//! Arguments, exit codes and what every subcommand shares.
+
+mod bench;
+mod compile;
+mod info;
+mod inspect;
+mod progress;
+mod run;
+
+use clap::{Args, Parser, Subcommand};
+use gable::{Bindings, Compiled, Device, Error, Model, Options, Precision, Target, Tensor};
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(Parser)]
+#[command(name = "gable", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Compile a model into one file.
+    Compile(compile::CompileArgs),
+    /// Run a model or a compiled file once.
+    Run(run::RunArgs),
+    /// Measure every kernel against its roof, or predict where there is no GPU.
+    Bench(bench::BenchArgs),
+    /// Show the graph after a pass, the regions, the memory plan, or a kernel.
+    Inspect(inspect::InspectArgs),
+    /// Show devices, driver, tools and roofs.
+    Info(info::InfoArgs),
+}
+
+/// How a model is compiled; shared by every command that takes a model.
+#[derive(Args, Clone, Default)]
+struct CompileOptions {
+    /// Targets, separated by commas [default: the GPU here, else sm_100a,sm_120a]
+    #[arg(long, value_name = "TARGETS", value_delimiter = ',')]
+    target: Vec<String>,
+    /// Type that contractions compute in: fp32 (as the model says), tf32, bf16, fp16
+    #[arg(long, default_value = "fp32")]
+    precision: Precision,
+    /// Size of a symbolic dimension; may be repeated
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_dim)]
+    dim: Vec<(String, i64)>,
+    /// Leave kernels as PTX for the driver to assemble, even where ptxas is found
+    #[arg(long)]
+    no_assemble: bool,
+}
+
+impl CompileOptions {
+    fn options(&self) -> Result<Options, Error> {
+        let mut options = Options::new().precision(self.precision);
+        for name in &self.target {
+            options = options.target(name.trim().parse::<Target>().map_err(|e| Error::Request(e.to_string()))?);
+        }
+        for (name, size) in &self.dim {
+            options = options.dim(name, *size);
+        }
+        if self.no_assemble {
+            options = options.assemble(gable::Assemble::Never);
+        }
+        Ok(options)
+    }
+}
+
+/// Where a model runs and what it is given; shared by `run` and `bench`.
+#[derive(Args, Clone)]
+struct RunOptions {
+    /// A .onnx file, a folder with config.json and *.safetensors, a .gir file, or a compiled .gable file
+    model: PathBuf,
+    /// auto, cpu or cuda:N
+    #[arg(long, default_value = "auto")]
+    device: Device,
+    /// An input of the graph from a .npy file; may be repeated
+    #[arg(long, value_name = "NAME=FILE.npy", value_parser = parse_input)]
+    input: Vec<(String, PathBuf)>,
+    /// Seed of the random data that inputs not given are filled with
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    #[command(flatten)]
+    compile: CompileOptions,
+}
+
+fn parse_dim(text: &str) -> Result<(String, i64), String> {
+    let (name, size) = text.split_once('=').ok_or("expected NAME=VALUE")?;
+    let size: i64 = size.parse().map_err(|_| format!("`{size}` is not a whole number"))?;
+    if size < 0 { Err(format!("size {size} of dimension `{name}` is negative")) } else { Ok((name.into(), size)) }
+}
+
+fn parse_input(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, path) = text.rsplit_once('=').ok_or("expected NAME=FILE.npy")?;
+    Ok((name.into(), path.into()))
+}
+
+/// A model file, or one that is compiled already.
+enum Source {
+    Model(Box<Model>),
+    Compiled(Compiled),
+}
+
+impl Source {
+    fn open(path: &Path) -> Result<Source, Error> {
+        if path.extension().is_some_and(|extension| extension == "gable") {
+            return Ok(Source::Compiled(Compiled::open(path)?));
+        }
+        let spinner = progress::spinner(format!("loading {}", path.display()));
+        let model = Model::load(path)?;
+        spinner.finish_and_clear();
+        Ok(Source::Model(Box::new(model)))
+    }
+
+    /// Name and type of each input; symbolic sizes where they are not bound yet.
+    fn signature(&self) -> Vec<(String, gable_ir::Type)> {
+        match self {
+            Source::Model(model) => model.inputs().iter().map(|port| (port.name.clone(), port.ty.clone())).collect(),
+            Source::Compiled(compiled) => {
+                let ty = |input: &gable_artifact::Signature| gable_ir::Type::new(input.dtype, input.shape.clone());
+                compiled.artifact().inputs.iter().map(|input| (input.name.clone(), ty(input))).collect()
+            }
+        }
+    }
+}
+
+/// A compiled model with a value for every input.
+struct Prepared {
+    compiled: Compiled,
+    inputs: BTreeMap<String, Tensor>,
+}
+
+impl Prepared {
+    /// Reads inputs, binds dimensions from them and from the options, compiles when needed, and fills what is missing.
+    fn new(run: &RunOptions) -> Result<Prepared, Error> {
+        let source = Source::open(&run.model)?;
+        let signature = source.signature();
+        let mut inputs = BTreeMap::new();
+        for (name, path) in &run.input {
+            let Some((_, ty)) = signature.iter().find(|(known, _)| known == name) else {
+                let known: Vec<&str> = signature.iter().map(|(name, _)| name.as_str()).collect();
+                return Err(Error::Request(format!(
+                    "the model has no input `{name}`; its inputs are {}",
+                    known.join(", ")
+                )));
+            };
+            inputs.insert(name.clone(), gable::inputs::read_npy(path, Some(ty.dtype))?);
+        }
+        let compiled = match source {
+            Source::Compiled(compiled) => compiled,
+            Source::Model(model) => {
+                let from_shapes: Bindings = gable::inputs::bind_from_shapes(&model, &inputs)?;
+                let spinner = progress::spinner("compiling".into());
+                let compiled = run.compile.options()?.dims(&from_shapes).for_device(run.device).optimize(&model)?;
+                spinner.finish_and_clear();
+                compiled
+            }
+        };
+        let graph = gable_ir::text::parse(&compiled.artifact().graph).ok();
+        for input in &compiled.artifact().inputs {
+            if !inputs.contains_key(&input.name) {
+                eprintln!(
+                    "input `{}` ({} {:?}) is not given: filled with random data, seed {}",
+                    input.name, input.dtype, input.shape, run.seed
+                );
+                inputs.insert(input.name.clone(), gable::inputs::random_input(input, graph.as_ref(), run.seed)?);
+            }
+        }
+        Ok(Prepared { compiled, inputs })
+    }
+
+    fn inputs(&self) -> Vec<(&str, &Tensor)> {
+        self.inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect()
+    }
+}
+
+/// Writes `contents` to `path` whole or not at all: through a temporary file beside it.
+fn write_whole(path: &Path, contents: &[u8]) -> Result<(), Error> {
+    let io = |source| Error::Io { action: "write", path: path.to_path_buf(), source };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(io)?;
+    file.write_all(contents).map_err(io)?;
+    file.as_file().sync_all().map_err(io)?;
+    file.persist(path).map_err(|error| io(error.error))?;
+    Ok(())
+}
+
+/// Runs the command line.
+pub fn run() -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("GABLE_LOG").unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).without_time().init();
+    let result = match Cli::parse().command {
+        Command::Compile(args) => compile::run(&args),
+        Command::Run(args) => run::run(&args),
+        Command::Bench(args) => bench::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Info(args) => info::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            let code = error.exit_code();
+            if code == 3 {
+                eprintln!("this is a bug of gable: please report it with the model and the command");
+            }
+            ExitCode::from(code)
+        }
+    }
+}

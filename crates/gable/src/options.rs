@@ -1,0 +1,92 @@
+//! What a compilation is asked for.
+
+use crate::{Compiled, Device, Error, Model, Target};
+use gable_passes::Precision;
+use gable_tensor::Bindings;
+use std::path::PathBuf;
+
+/// Whether kernels are assembled at compile time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Assemble {
+    /// With the first ptxas found; without one, kernels stay PTX and the driver assembles them.
+    #[default]
+    IfFound,
+    /// Never.
+    Never,
+    /// With this ptxas.
+    With(PathBuf),
+}
+
+/// Options of a compilation; [`Options::new`] has the defaults.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub(crate) targets: Vec<Target>,
+    pub(crate) precision: Precision,
+    pub(crate) dims: Bindings,
+    pub(crate) assemble: Assemble,
+}
+
+impl Options {
+    /// The defaults: the GPU here, else `sm_100a` and `sm_120a`; the model's own precision.
+    pub fn new() -> Options {
+        Options::default()
+    }
+
+    /// Adds a target.
+    pub fn target(mut self, target: Target) -> Options {
+        if !self.targets.contains(&target) {
+            self.targets.push(target);
+        }
+        self
+    }
+
+    /// Sets the precision of contractions.
+    pub fn precision(mut self, precision: Precision) -> Options {
+        self.precision = precision;
+        self
+    }
+
+    /// Gives a symbolic dimension its size.
+    pub fn dim(mut self, name: impl Into<String>, size: i64) -> Options {
+        self.dims.insert(name.into(), size);
+        self
+    }
+
+    /// Gives several symbolic dimensions their sizes.
+    pub fn dims(mut self, dims: &Bindings) -> Options {
+        self.dims.extend(dims.iter().map(|(name, size)| (name.clone(), *size)));
+        self
+    }
+
+    /// Says whether kernels are assembled.
+    pub fn assemble(mut self, assemble: Assemble) -> Options {
+        self.assemble = assemble;
+        self
+    }
+
+    /// Where no target is asked for: those of the device that the model will run on. A model that only the cpu runs
+    /// needs no kernels, but is compiled for the default targets all the same, so that its report can be predicted.
+    pub fn for_device(self, device: Device) -> Options {
+        let Device::Cuda(ordinal) = device else { return self };
+        if !self.targets.is_empty() {
+            return self;
+        }
+        let devices = gable_runtime::cuda::devices().unwrap_or_default();
+        let capability = devices.get(ordinal).and_then(|device| device.cuda.as_ref()).map(|cuda| cuda.capability);
+        let targets = capability.map_or(&[][..], gable_runtime::target::targets_for);
+        match targets.iter().find_map(|target| target.parse().ok()) {
+            Some(target) => self.target(target),
+            None => self,
+        }
+    }
+
+    /// Compiles.
+    pub fn optimize(&self, model: &Model) -> Result<Compiled, Error> {
+        crate::compile::compile_model(model, self)
+    }
+
+    /// Compiles a graph built by hand.
+    pub fn optimize_module(&self, name: &str, module: gable_ir::Module) -> Result<Compiled, Error> {
+        crate::compile::compile_module(name, module, self)
+    }
+}

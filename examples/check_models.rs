@@ -1,0 +1,114 @@
+//! Holds models against their recorded outputs on a device. Exits with 1 when one differs.
+//!
+//! ```text
+//! cargo run --release --example check_models -- [--device cuda:0] [--precision bf16] FOLDER ...
+//! ```
+//! A FOLDER has `model.onnx` (or is a safetensors folder) and `manifest.json`, which lists cases: inputs and outputs with
+//! their names and `.npy` files.
+
+use gable::{Compiled, Device, Model, Options, Precision, Session, Tensor};
+use gable_tensor::Tolerance;
+use gable_tensor::compare::compare;
+use serde::Deserialize;
+use std::error::Error;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+#[derive(Deserialize)]
+struct Manifest {
+    data: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+}
+
+#[derive(Deserialize)]
+struct Port {
+    name: String,
+    file: String,
+}
+
+struct Settings {
+    device: Device,
+    precision: Precision,
+    folders: Vec<PathBuf>,
+}
+
+fn main() -> ExitCode {
+    let settings = match parse_args() {
+        Ok(settings) => settings,
+        Err(error) => {
+            eprintln!("error: {error}");
+            return ExitCode::from(2);
+        }
+    };
+    let mut failed = 0;
+    for folder in &settings.folders {
+        match check_folder(&settings, folder) {
+            Ok(true) => {}
+            Ok(false) => failed += 1,
+            Err(error) => {
+                println!("FAIL {}: {error}", folder.display());
+                failed += 1;
+            }
+        }
+    }
+    let n = settings.folders.len();
+    println!("{} of {n} folders pass on {} at {}", n - failed, settings.device, settings.precision);
+    ExitCode::from(u8::from(failed > 0))
+}
+
+fn parse_args() -> Result<Settings, Box<dyn Error>> {
+    let mut settings = Settings { device: Device::Auto, precision: Precision::default(), folders: Vec::new() };
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--device" => settings.device = args.next().ok_or("--device needs a value")?.parse()?,
+            "--precision" => settings.precision = args.next().ok_or("--precision needs a value")?.parse()?,
+            folder => settings.folders.push(folder.into()),
+        }
+    }
+    Ok(settings)
+}
+
+fn check_folder(settings: &Settings, folder: &Path) -> Result<bool, Box<dyn Error>> {
+    let manifest: Manifest = serde_json::from_slice(&std::fs::read(folder.join("manifest.json"))?)?;
+    let onnx = folder.join("model.onnx");
+    let model = Model::load(if onnx.exists() { &onnx } else { folder })?;
+    let mut all_within = true;
+    for (position, case) in manifest.data.iter().enumerate() {
+        let inputs = case
+            .inputs
+            .iter()
+            .map(|port| Ok((port.name.clone(), gable::inputs::read_npy(&folder.join(&port.file), None)?)))
+            .collect::<Result<_, gable::Error>>()?;
+        let dims = gable::inputs::bind_from_shapes(&model, &inputs)?;
+        let compiled: Compiled =
+            Options::new().precision(settings.precision).dims(&dims).for_device(settings.device).optimize(&model)?;
+        let mut session = Session::open(&compiled, settings.device)?;
+        let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        let outputs = session.run(&given)?;
+        for port in &case.outputs {
+            let expected = gable::inputs::read_npy(&folder.join(&port.file), None)?;
+            let (_, found) = outputs.iter().find(|(name, _)| *name == port.name).ok_or("an output is missing")?;
+            let comparison = compare(found, &expected, tolerance(settings.precision, &expected));
+            let word = if comparison.within { "ok  " } else { "FAIL" };
+            println!("{word} {} case {position} {}: {comparison}", folder.display(), port.name);
+            all_within &= comparison.within;
+        }
+    }
+    Ok(all_within)
+}
+
+/// What the precision and the output's type allow.
+fn tolerance(precision: Precision, expected: &Tensor) -> Tolerance {
+    match (precision, expected.dtype()) {
+        (_, dtype) if !dtype.is_float() => Tolerance::Exact,
+        (Precision::AsIs, gable::DType::F16) => Tolerance::F16_MODEL,
+        (Precision::AsIs, _) => Tolerance::F32_MODEL,
+        _ => Tolerance::BF16_MODEL,
+    }
+}
