@@ -123,7 +123,7 @@ fn contraction_work(program: &Program, hardware: &Hardware, overwritten: &[usize
     let dynamic_shared_bytes = contraction.shared_bytes();
     let class = match &contraction.schedule {
         contraction::schedule::Schedule::MmaSync(_) => Class::MmaSync,
-        contraction::schedule::Schedule::Fma(_) | contraction::schedule::Schedule::Skinny(_) => Class::Fma,
+        _ => Class::Fma,
     };
     Ok(vec![Work::Launch(KernelLaunch {
         schedule: Schedule::Tiles(contraction.schedule.to_string()),

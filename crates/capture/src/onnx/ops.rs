@@ -3,6 +3,7 @@
 pub(crate) mod attention;
 pub(crate) mod conv;
 pub(crate) mod elementwise;
+pub(crate) mod fourier;
 pub(crate) mod index;
 pub(crate) mod linear;
 pub(crate) mod loss;

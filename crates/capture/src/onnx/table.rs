@@ -10,8 +10,8 @@ use crate::onnx::lower::{Lowering, Scope, Value};
 use crate::onnx::ops::recurrent::Cell;
 use crate::onnx::ops::reduce::Reduction;
 use crate::onnx::ops::{
-    attention, conv, elementwise, index, linear, loss, norm, pool, quant, recurrent, reduce, resize, sample, sequence,
-    shape,
+    attention, conv, elementwise, fourier, index, linear, loss, norm, pool, quant, recurrent, reduce, resize, sample,
+    sequence, shape,
 };
 use gable_ir::Builder;
 use gable_ir::NodeId;
@@ -254,6 +254,9 @@ static TABLE: &[Row] = &[
     row("Einsum", 12, linear::einsum),
     row("Gemm", 6, linear::gemm),
     row("MatMul", 1, linear::matmul),
+    // Fourier transforms.
+    row("DFT", 17, fourier::dft),
+    row("STFT", 17, fourier::stft),
     // Norms.
     row("BatchNormalization", 6, norm::batch_norm),
     row("GroupNormalization", 18, norm::group_norm),

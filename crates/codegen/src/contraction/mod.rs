@@ -3,13 +3,15 @@
 //! - [`problem`]: one description for all of them, whatever instruction computes it.
 //! - [`schedule`]: how it is cut into tiles, as data, with the rule that chooses.
 //! - [`surround`]: what the kernels ask of the region around the sums; [`region`] answers with the expression engine.
-//! - One module per instruction class writes the main loop: [`mma_sync`] and [`fma`]. Beside them the loops for `wgmma`
+//! - One module per instruction class writes the main loop: `mma_sync` and `fma`; for shapes that tiles do not fit there are
+//!   `skinny` (few rows) and `direct` (convolutions of narrow groups). Beside them the loops for `wgmma`
 //!   and `tcgen05` will stand; they share problem, surround and schedule, and bring tiles their own way.
 //! - `normal` finds the problem in a region, `radix` reads strided views out of symbolic indices.
 //! - `gather` brings operands from memory or from the region, `tile` lays them out in shared memory, `values` packs and
 //!   converts, `cta` says which tile a CTA computes.
 
 mod cta;
+mod direct;
 mod fma;
 mod gather;
 mod mma_sync;
@@ -42,5 +44,7 @@ pub fn emit(
         Schedule::MmaSync(schedule) => mma_sync::emit(k, problem, schedule, surround),
         Schedule::Fma(schedule) => fma::emit(k, problem, schedule, surround),
         Schedule::Skinny(schedule) => skinny::emit(k, problem, schedule, surround),
+        // Written by the engine as a whole, see `region`.
+        Schedule::Direct(_) => Err(ContractionError::Type(problem.element)),
     }
 }

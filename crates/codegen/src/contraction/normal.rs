@@ -129,6 +129,24 @@ impl Plan {
         Ok(Some(plan))
     }
 
+    /// Whether the anchor is a convolution of groups.
+    pub fn is_grouped(&self) -> bool {
+        matches!(&self.kind, Kind::Conv(op) if op.groups > 1)
+    }
+
+    /// Channels that one filter of a convolution reads.
+    pub fn channels_per_group(&self) -> Option<usize> {
+        match &self.kind {
+            Kind::Conv(op) => Some(
+                self.sizes.k[match op.layout {
+                    Layout::ChannelsLast => op.strides.len(),
+                    Layout::ChannelsFirst => 0,
+                }],
+            ),
+            Kind::Matmul(_) => None,
+        }
+    }
+
     /// The value of an operand.
     pub fn operand(&self, side: Side) -> ValueId {
         self.operands[side as usize]
@@ -473,7 +491,11 @@ fn touched(engine: &mut Engine<'_>, value: ValueId, coordinates: &[IndexId], fou
             true
         }
         op if op.is(Group::Map) => {
-            node.operands.iter().fold(true, |all, &from| touched(engine, from, coordinates, found) && all)
+            let mut all = true;
+            for &from in &node.operands {
+                all &= touched(engine, from, coordinates, found);
+            }
+            all
         }
         op if op.is(Group::Movement) => match engine.moved(node, coordinates) {
             Some(inner) => touched(engine, node.operands[0], &inner, found),

@@ -1,5 +1,6 @@
 //! A contraction region as a kernel: the problem that its anchor is, a schedule, and the expression engine around the sums.
 
+use super::direct;
 use super::normal::{Axes, Plan};
 use super::problem::{ContractionError, Major, Operand, Problem, Side};
 use super::schedule::{self, Schedule, sum_type};
@@ -57,13 +58,37 @@ pub fn kernel_by(
     let name = if program.find(|op| matches!(op, gable_ir::Op::Conv(_))).is_empty() { "matmul" } else { "conv" };
     let mut engine = Engine::new(program, name, target, overwritten);
     let Some(plan) = Plan::of(&mut engine)? else { return Ok(None) };
+    refuse_overwritten(&engine, &plan, overwritten)?;
     let problem = plan.problem.clone();
+    if direct::suits(&plan, &problem) {
+        let schedule = direct::schedule(&plan, &problem);
+        engine.k.comment(format!("{problem}\n{}", Schedule::Direct(schedule)));
+        Schedule::Direct(schedule).validate(&problem, target)?;
+        direct::emit(&mut engine, &plan, &schedule)?;
+        return Ok(Some(ContractionKernel {
+            kernel: engine.k.finish(),
+            problem,
+            schedule: Schedule::Direct(schedule),
+        }));
+    }
     let schedule = choose(&problem)?;
     // The builder moves out of the engine, and back for each thing that the main loop asks of the region.
     let mut k = std::mem::replace(&mut engine.k, KernelBuilder::new(name, target));
     k.comment(format!("{problem}\n{schedule}"));
     super::emit(&mut k, &problem, &schedule, &mut Region { engine, plan })?;
     Ok(Some(ContractionKernel { kernel: k.finish(), problem, schedule }))
+}
+
+/// An operand is read by many CTAs while others write results, so its memory must be its own.
+fn refuse_overwritten(engine: &Engine<'_>, plan: &Plan, overwritten: &[usize]) -> Result<(), Fault> {
+    let program = engine.program;
+    for side in [Side::A, Side::B] {
+        let read = program.ancestors(plan.operand(side));
+        if let Some(position) = overwritten.iter().find(|&&position| read.contains(&program.inputs[position].0)) {
+            return Err(Fault::contract(format!("an output lies over input {position}, a factor of the contraction")));
+        }
+    }
+    Ok(())
 }
 
 /// The region around the sums, written by the engine.
@@ -198,25 +223,30 @@ impl Surround for Region<'_> {
             let column = vector_index(engine, place.column, problem.n, n_lanes);
             engine.set_lanes(lanes);
             let axes = plan.axes_at(engine, &batch, row, column, None);
-            let result = plan.result(engine, &axes);
             let sum = sum_type(problem.element);
             let mut rounded = Vec::with_capacity(sums.len());
             for &register in sums {
                 rounded.push(round(engine, sum, problem.out, register.into())?);
             }
-            engine.bind(plan.anchor, &result, Lanes::new(rounded));
-            for (position, coordinates) in plan.outputs(engine, &result)?.into_iter().enumerate() {
-                let (value, _) = engine.program.outputs[position];
-                let elements = engine.emit(value, &coordinates)?;
-                engine.store_output(position, &coordinates, &elements, GuardId::ALWAYS)?;
-            }
-            Ok(())
+            finish(engine, plan, &axes, Lanes::new(rounded))
         })
     }
 }
 
+/// Binds the anchor's elements at the given axes, and computes and stores every output from them.
+pub(super) fn finish(engine: &mut Engine<'_>, plan: &Plan, axes: &Axes<IndexId>, anchor: Lanes) -> Result<(), Fault> {
+    let result = plan.result(engine, axes);
+    engine.bind(plan.anchor, &result, anchor);
+    for (position, coordinates) in plan.outputs(engine, &result)?.into_iter().enumerate() {
+        let (value, _) = engine.program.outputs[position];
+        let elements = engine.emit(value, &coordinates)?;
+        engine.store_output(position, &coordinates, &elements, GuardId::ALWAYS)?;
+    }
+    Ok(())
+}
+
 /// A sum in the type that the anchor gives, as elements of that type sit in registers.
-fn round(engine: &mut Engine<'_>, sum: DType, out: DType, value: Value) -> Result<Value, Fault> {
+pub(super) fn round(engine: &mut Engine<'_>, sum: DType, out: DType, value: Value) -> Result<Value, Fault> {
     let (from, to) = (element::compute_type(sum)?, element::compute_type(out)?);
     let k = &mut engine.k;
     // One rounding only: a narrow float result of an f64 sum would be rounded twice by way of f32.

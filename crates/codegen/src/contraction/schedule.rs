@@ -58,6 +58,15 @@ pub struct SkinnySchedule {
     pub columns: u32,
 }
 
+/// Schedule of the kernel for convolutions of narrow groups: a thread per few outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct DirectSchedule {
+    /// Neighbouring channels of a thread.
+    pub lanes: u32,
+    /// Neighbouring outputs of a row of a thread.
+    pub positions: u32,
+}
+
 /// How one contraction is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Schedule {
@@ -67,6 +76,8 @@ pub enum Schedule {
     Fma(FmaSchedule),
     /// On the ordinary pipes, a row of threads over B's bytes.
     Skinny(SkinnySchedule),
+    /// On the ordinary pipes, without tiles.
+    Direct(DirectSchedule),
 }
 
 /// The most rows that the kernel for few rows takes.
@@ -193,6 +204,14 @@ impl FmaSchedule {
     }
 }
 
+impl DirectSchedule {
+    /// Threads that have outputs.
+    pub fn vectors(&self, problem: &Problem) -> u64 {
+        let channels = problem.n as u64 * problem.batches() as u64;
+        channels / u64::from(self.lanes) * (problem.m as u64 / u64::from(self.positions))
+    }
+}
+
 /// The type that a problem is summed in.
 pub fn sum_type(element: DType) -> DType {
     match element {
@@ -209,7 +228,7 @@ impl Schedule {
     pub fn class(&self) -> &'static str {
         match self {
             Schedule::MmaSync(_) => "mma.sync",
-            Schedule::Fma(_) | Schedule::Skinny(_) => "fma",
+            Schedule::Fma(_) | Schedule::Skinny(_) | Schedule::Direct(_) => "fma",
         }
     }
 
@@ -219,6 +238,7 @@ impl Schedule {
             Schedule::MmaSync(schedule) => schedule.threads(),
             Schedule::Fma(schedule) => schedule.threads(),
             Schedule::Skinny(schedule) => schedule.warps * WARP,
+            Schedule::Direct(_) => super::direct::THREADS,
         }
     }
 
@@ -229,11 +249,15 @@ impl Schedule {
                 (tile.m, tile.n)
             }
             Schedule::Skinny(schedule) => (problem.m as u32, schedule.columns),
+            Schedule::Direct(schedule) => (schedule.positions, schedule.lanes),
         }
     }
 
     /// CTAs of the launch: tiles along m times tiles along n times batch entries.
     pub fn ctas(&self, problem: &Problem) -> u64 {
+        if let Schedule::Direct(schedule) = self {
+            return schedule.vectors(problem).div_ceil(super::direct::THREADS.into());
+        }
         let (m, n) = self.extent(problem);
         problem.m.div_ceil(m as usize) as u64 * problem.n.div_ceil(n as usize) as u64 * problem.batches() as u64
     }
@@ -246,6 +270,7 @@ impl Schedule {
             Schedule::Skinny(schedule) => {
                 schedule.warps * schedule.columns * problem.m as u32 * sum_type(problem.element).bytes() as u32
             }
+            Schedule::Direct(_) => 0,
         }
     }
 
@@ -297,6 +322,8 @@ impl Schedule {
                 fits("rows of the problem", problem.m as u64, SKINNY_ROWS as u64)?;
                 divides("columns", schedule.columns, 1)
             }
+            // Threads are numbered with 31 bits.
+            Schedule::Direct(schedule) => fits("vectors", schedule.vectors(problem), i32::MAX as u64),
         }
     }
 }
@@ -308,6 +335,7 @@ fn expected_seconds(problem: &Problem, schedule: &Schedule, machine: &Machine, r
         Schedule::MmaSync(s) => (problem.k, s.tile.k, s.threads() / WARP, s.registers()),
         Schedule::Fma(s) => (problem.k, s.tile.k, s.threads() / WARP, s.registers(sum_type(problem.element))),
         Schedule::Skinny(s) => (problem.k, 1, s.warps, 64),
+        Schedule::Direct(_) => (problem.k, 1, super::direct::THREADS / WARP, 64),
     };
     let by_registers = 65_536 / (registers.next_multiple_of(8) * schedule.threads());
     let by_shared = machine.shared_bytes / schedule.shared_bytes(problem).max(1);
@@ -323,7 +351,7 @@ fn expected_seconds(problem: &Problem, schedule: &Schedule, machine: &Machine, r
     let (warp_m, warp_n) = match schedule {
         Schedule::MmaSync(s) => s.warp_tile(),
         Schedule::Fma(s) => (4 * s.thread.0, 8 * s.thread.1),
-        Schedule::Skinny(_) => (64, 64),
+        Schedule::Skinny(_) | Schedule::Direct(_) => (64, 64),
     };
     let reuse = 1.0 + 3.0 * (1.0 / f64::from(warp_m) + 1.0 / f64::from(warp_n));
     let waves = (ctas / multiprocessors).ceil();
@@ -433,6 +461,7 @@ impl fmt::Display for Schedule {
                 write!(f, "fma tile {m}x{n}x{k} thread {}x{} group {}", s.thread.0, s.thread.1, s.group)
             }
             Schedule::Skinny(s) => write!(f, "fma rows columns {} warps {}", s.columns, s.warps),
+            Schedule::Direct(s) => write!(f, "fma direct channels {} positions {}", s.lanes, s.positions),
         }
     }
 }
