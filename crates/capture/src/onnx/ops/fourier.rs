@@ -9,6 +9,9 @@ use gable_ir::ops::{Gather, Pad};
 use gable_ir::{Builder, NodeId};
 use gable_tensor::{Scalar, Tensor};
 
+/// What the real and the imaginary part of a point are multiplied by, as functions of the angle.
+type Waves = [fn(f64) -> f64; 2];
+
 /// Which transform, of how many points.
 #[derive(Clone, Copy)]
 struct Transform {
@@ -31,7 +34,7 @@ impl Transform {
         b: &mut Builder,
         x: &Complex,
         [points, bins]: [usize; 2],
-        [f, g]: [fn(f64) -> f64; 2],
+        [f, g]: Waves,
         weight: impl Fn(usize) -> f64,
     ) -> Result<NodeId, NodeError> {
         let rows = if x.im.is_some() { 2 * points } else { points };
@@ -56,7 +59,7 @@ impl Transform {
         // A bin of the half that is given stands for its mirror image too, but for the first and the middle one.
         let weight = |bin: usize| if back && bin != 0 && 2 * bin != self.n { 2.0 * scale } else { scale };
         // (a + ib)(cos -+ i sin): each part of the result is one sum over both parts of the points.
-        let (re, im): ([fn(f64) -> f64; 2], [fn(f64) -> f64; 2]) = match self.inverse {
+        let (re, im): (Waves, Waves) = match self.inverse {
             false => ([f64::cos, f64::sin], [|angle| -angle.sin(), f64::cos]),
             true => ([f64::cos, |angle| -angle.sin()], [f64::sin, f64::cos]),
         };
