@@ -9,6 +9,7 @@ pub mod class;
 mod combine;
 pub mod compile;
 pub mod contraction;
+mod division;
 pub mod element;
 pub mod engine;
 pub mod error;

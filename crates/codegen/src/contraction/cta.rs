@@ -6,6 +6,7 @@
 use super::problem::{ContractionError, Problem};
 use super::schedule::WARP;
 use super::surround::{Place, Surround};
+use crate::division::quotient;
 use gable_ptx::{B32, KernelBuilder, R, Reg};
 
 /// A CTA's place.
@@ -34,7 +35,7 @@ pub(super) fn digits(k: &mut KernelBuilder, index: R<B32>, sizes: &[usize]) -> V
         } else if sizes[..position].iter().all(|&slower| slower == 1) {
             found.push(rest);
         } else {
-            let quotient = k.div_u32(rest, size as u32);
+            let quotient = quotient(k, rest, size as u32);
             let below = k.mul_lo_u32(quotient, size as u32);
             found.push(k.sub_u32(rest, below));
             rest = quotient;

@@ -17,7 +17,7 @@
 //! a column of A's vectors and a row of B's, then multiply all pairs, the next k's reads under way. One barrier per round
 //! is enough: what a round overwrites was read in the round before, and what it reads was stored before its barrier.
 
-use super::cta::{Cta, place, store_inside};
+use super::cta::{Cta, digits, place, store_inside};
 use super::gather::{Gather, GatherTile};
 use super::problem::{ContractionError, Major, Problem, Side};
 use super::schedule::{FmaSchedule, Schedule, WARP, sum_type};
@@ -61,8 +61,9 @@ pub(super) fn emit(
     let cta = place(k, problem, (tile.m, tile.n), schedule.group);
     // The thread's position among threads along m and n.
     let warps_n = tile.n / (WARP_SHAPE.1 * schedule.thread.1);
-    let warp_m = k.div_u32(cta.warp, warps_n);
-    let warp_n = k.rem_u32(cta.warp, warps_n);
+    let warps = (schedule.threads() / WARP / warps_n) as usize;
+    let place_of_warp = digits(k, cta.warp, &[warps, warps_n as usize]);
+    let (warp_m, warp_n) = (place_of_warp[0], place_of_warp[1]);
     let lane_m = k.shr_u32(cta.lane, WARP_SHAPE.1.trailing_zeros());
     let lane_n = k.and_b32(cta.lane, WARP_SHAPE.1 - 1);
     let thread_m = k.mad_lo_u32(warp_m, WARP_SHAPE.0, lane_m);

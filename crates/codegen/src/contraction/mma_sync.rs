@@ -22,12 +22,12 @@
 //! Afterwards each warp turns its sums, sixteen rows at a time, through a slab of shared memory, so that a lane holds
 //! neighbours and the epilogue reads and writes whole vectors.
 
-use super::cta::{Cta, place, store_inside};
+use super::cta::{Cta, digits, place, store_inside};
 use super::gather::{Gather, GatherTile};
 use super::problem::{ContractionError, Major, Problem, Side};
 use super::schedule::{MmaSyncSchedule, Schedule, WARP};
 use super::surround::Surround;
-use super::tile::{CHUNK, Share, SharedTile};
+use super::tile::{CHUNK, PERIOD, Share, SharedTile};
 use super::values::scalar_type;
 use gable_ptx::meaning::{Access, Element, MatrixMultiply, Meaning};
 use gable_ptx::{B32, F32, KernelBuilder, Opcode, Operand, Pred, R, Reg, ScalarType, Space, Value};
@@ -66,10 +66,9 @@ pub(super) fn emit(
     let tile = schedule.tile;
     let cta = place(k, problem, (tile.m, tile.n), schedule.group);
     let (warp_m, warp_n) = schedule.warp_tile();
-    let across = k.rem_u32(cta.warp, schedule.warps.1);
-    let down = k.div_u32(cta.warp, schedule.warps.1);
-    let warp_row = k.mul_lo_u32(down, warp_m);
-    let warp_column = k.mul_lo_u32(across, warp_n);
+    let place_of_warp = digits(k, cta.warp, &[schedule.warps.0 as usize, schedule.warps.1 as usize]);
+    let warp_row = k.mul_lo_u32(place_of_warp[0], warp_m);
+    let warp_column = k.mul_lo_u32(place_of_warp[1], warp_n);
 
     let a = stage(k, problem, schedule, Side::A, &cta, warp_row, surround)?;
     let b = stage(k, problem, schedule, Side::B, &cta, warp_column, surround)?;
@@ -107,7 +106,7 @@ fn stage(
         Major::Outer => SharedTile { rows: schedule.tile.k, row_bytes: outer * bytes },
     };
     let share = Share::of(k, cta.thread, tile.rows, tile.chunks(), schedule.threads());
-    assert!(share.count == 1 || share.row_step.is_multiple_of(tile.period()), "a thread's chunks share a swizzle");
+    assert!(share.count == 1 || share.row_step.is_multiple_of(PERIOD), "a thread's chunks share a swizzle");
     let elements = CHUNK / bytes;
     let described =
         GatherTile { problem, side, major, elements, origin: cta_origin, outer, k: schedule.tile.k, batch: &cta.batch };
@@ -399,13 +398,11 @@ fn epilogue(
         k.no_unroll();
         k.for_u32(cta.lane, vectors_m * vectors_n, WARP, |k, vector| -> Result<(), ContractionError> {
             let (row, column) = if along_m {
-                let across = k.div_u32(vector, vectors_m);
-                let down = k.rem_u32(vector, vectors_m);
-                (k.mul_lo_u32(down, lanes), across)
+                let split = digits(k, vector, &[vectors_n as usize, vectors_m as usize]);
+                (k.mul_lo_u32(split[1], lanes), split[0])
             } else {
-                let down = k.div_u32(vector, vectors_n);
-                let across = k.rem_u32(vector, vectors_n);
-                (down, k.mul_lo_u32(across, lanes))
+                let split = digits(k, vector, &[vectors_m as usize, vectors_n as usize]);
+                (split[0], k.mul_lo_u32(split[1], lanes))
             };
             let from = k.mad_lo_u32(row, pitch * 4, slab);
             let from = k.mad_lo_u32(column, 4, from);

@@ -88,7 +88,11 @@ impl Plan {
         };
         let node = &engine.program.values[anchor];
         let operands = [node.operands[0], node.operands[1]];
-        let element = engine.program.ty(operands[0]).dtype;
+        let element = match engine.program.ty(operands[0]).dtype {
+            // No instruction of every target multiplies these: the region gives them as the f32 that they are exactly.
+            DType::E4M3 | DType::E5M2 => DType::F32,
+            element => element,
+        };
         let out = node.ty.dtype;
         if node.ty.is_empty() {
             return Ok(None);

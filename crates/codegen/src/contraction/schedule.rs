@@ -6,6 +6,8 @@
 //! decides, so the same graph gives the same kernels everywhere.
 
 use super::problem::{ContractionError, Major, Operand, Problem, Side};
+use super::tile::{CHUNK, PERIOD};
+use super::values::scalar_type;
 use gable_ptx::{MAX_THREADS_PER_CTA, Target};
 use gable_roofline::Machine;
 use gable_tensor::DType;
@@ -104,7 +106,7 @@ const fn mma(m: u32, n: u32, k_bytes: u32, warps: (u32, u32), stages: u32) -> Mm
 
 /// Candidates on `mma.sync`, k in bytes: 64 bytes are 32 elements of 16 bits.
 const MMA_SYNC: &[MmaSyncSchedule] = &[
-    mma(128, 256, 64, (2, 4), 3),
+    mma(128, 256, 64, (2, 4), 4),
     mma(128, 128, 64, (2, 4), 4),
     mma(128, 64, 64, (4, 2), 4),
     mma(64, 128, 64, (2, 4), 4),
@@ -304,7 +306,28 @@ impl Schedule {
                 divides("rows of the tile", schedule.tile.m, 16 * schedule.warps.0)?;
                 divides("columns of the tile", schedule.tile.n, 16 * schedule.warps.1)?;
                 divides("bytes of k in the tile", schedule.tile.k * bytes, 32)?;
-                divides("stages", schedule.stages.saturating_sub(1), 1)?;
+                if schedule.stages < 2 {
+                    return Err(ContractionError::Schedule {
+                        schedule: self.to_string(),
+                        what: "stages",
+                        found: schedule.stages.into(),
+                        expected: "at least 2".into(),
+                    });
+                }
+                for (side, outer) in [(Side::A, schedule.tile.m), (Side::B, schedule.tile.n)] {
+                    let (rows, row_bytes) = match problem.operand(side).vector().0 {
+                        Major::Outer if bytes == 2 => (schedule.tile.k, outer * bytes),
+                        _ => (outer, schedule.tile.k * bytes),
+                    };
+                    // A thread's chunks lie a whole number of swizzle patterns apart.
+                    if rows * row_bytes / CHUNK > schedule.threads() {
+                        divides(
+                            "chunks that all threads bring at once",
+                            schedule.threads(),
+                            row_bytes / CHUNK * PERIOD,
+                        )?;
+                    }
+                }
                 registers(schedule.registers())
             }
             Schedule::Fma(schedule) => {
@@ -376,6 +399,7 @@ fn machine_of(target: Target) -> &'static Machine {
 /// The schedule for a problem on a target, by the rule in the module's text.
 pub fn choose(problem: &Problem, target: Target) -> Result<Schedule, ContractionError> {
     problem.check()?;
+    scalar_type(problem.element)?;
     let machine = machine_of(target);
     if problem.k > 0
         && let Some(schedule) = skinny(problem, machine)

@@ -15,7 +15,7 @@
 //! run to run. The matrix instructions would idle most of their rows here, and the bytes bind long before the
 //! multiply-adds do.
 
-use super::cta::{Cta, place, store_inside};
+use super::cta::{Cta, digits, place, store_inside};
 use super::problem::{ContractionError, Major, Memory, Operand, Problem, SKINNY_K, Side};
 use super::schedule::{Schedule, SkinnySchedule, WARP};
 use super::surround::{Place, Surround};
@@ -69,8 +69,8 @@ pub(super) fn emit(
     let per_row = schedule.columns / lanes;
     k.no_unroll();
     k.for_u32(cta.thread, per_row * problem.m as u32, threads, |k, vector| {
-        let row = k.div_u32(vector, per_row);
-        let across = k.rem_u32(vector, per_row);
+        let split = digits(k, vector, &[problem.m, per_row as usize]);
+        let (row, across) = (split[0], split[1]);
         let from = k.mad_lo_u32(vector, lanes * 4, partial);
         let column = k.mad_lo_u32(across, lanes, cta.column);
         let mut sums: Vec<R<F32>> = Vec::new();

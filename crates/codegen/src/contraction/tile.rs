@@ -9,8 +9,7 @@
 //! ```
 //!
 //! `ldmatrix` reads eight rows of a chunk column at once, and a store of neighbouring chunks writes whole rows: neither
-//! meets a bank twice. The pattern repeats every eight rows of 128 bytes, so rows a multiple of that apart differ by a
-//! constant offset.
+//! meets a bank twice. The pattern repeats every eight rows, so rows a multiple of that apart differ by a constant offset.
 
 use super::schedule::WARP;
 use gable_ptx::{B32, KernelBuilder, Pred, R};
@@ -20,6 +19,9 @@ pub(super) const CHUNK: u32 = 16;
 
 /// Bytes of shared memory that all banks together deliver at once.
 const BANKS: u32 = 128;
+
+/// Rows after which the pattern repeats, whatever their length: chunks of a row times rows of a line of banks.
+pub(super) const PERIOD: u32 = BANKS / CHUNK;
 
 /// A swizzled tile.
 #[derive(Clone, Copy, Debug)]
@@ -44,11 +46,6 @@ impl SharedTile {
         let slot = k.xor_b32(chunk, pattern);
         let start = k.mul_lo_u32(row, self.row_bytes);
         k.mad_lo_u32(slot, CHUNK, start)
-    }
-
-    /// Rows after which the pattern repeats.
-    pub fn period(&self) -> u32 {
-        8 * (BANKS / self.row_bytes.min(BANKS)).max(1)
     }
 }
 

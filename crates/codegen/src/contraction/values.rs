@@ -143,6 +143,15 @@ impl Chunk {
     ) -> Result<Vec<Reg>, ContractionError> {
         let mut single = Vec::new();
         let ty = if self.ty == ScalarType::B32 && element.bytes() == 2 {
+            if element == ScalarType::Bf16 && sum == ScalarType::F32 {
+                // A bf16 is the upper half of an f32: one instruction for each element of a pair.
+                for &pair in &self.registers {
+                    let low = k.shl_b32(typed::<B32>(pair), 16);
+                    let high = k.and_b32(typed::<B32>(pair), 0xffff_0000u32);
+                    single.extend([k.f32_of_b32(low).reg(), k.f32_of_b32(high).reg()]);
+                }
+                return Ok(single);
+            }
             for &pair in &self.registers {
                 let [low, high] = k.unpack_b32(typed::<B32>(pair));
                 single.extend([low.reg(), high.reg()]);

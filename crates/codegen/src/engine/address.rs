@@ -101,7 +101,7 @@ impl Engine<'_> {
                 Ok(if narrow_enough {
                     let quotient = match shift {
                         Some(shift) => self.k.shr_u32(narrow(register), shift),
-                        None => self.k.div_u32(narrow(register), divisor as u32),
+                        None => crate::division::quotient(&mut self.k, narrow(register), divisor as u32),
                     };
                     if added == 0 { quotient.reg() } else { self.k.sub_s32(quotient, added as i32).reg() }
                 } else {

@@ -352,6 +352,13 @@ fn convert_value(to: ScalarType, from: ScalarType, values: &[u64]) -> u64 {
             let word = values[0] as u32;
             u64::from((word + 0xfff + (word >> 13 & 1)) & !0x1fff)
         }
+        (F16x2, E4m3x2) => {
+            let half = |byte: u64| {
+                let value = gable_tensor::Scalar::load(gable_tensor::DType::E4M3, &[byte as u8]).as_f64();
+                u64::from(f16::from_f64(value).to_bits())
+            };
+            half(values[0] >> 8) << 16 | half(values[0])
+        }
         (S64, S32) => values[0] as i32 as u64,
         (U64, U32) => values[0] as u32 as u64,
         (U32, U16) => values[0] as u16 as u64,
@@ -408,6 +415,7 @@ fn compute(meaning: Meaning, v: &[u64]) -> u64 {
                 (Binary::Sub, _) => a.wrapping_sub(b),
                 (Binary::Mul, _) => a.wrapping_mul(b),
                 (Binary::MulWide, U32) => a * b,
+                (Binary::MulHigh, U32) => a * b >> 32,
                 (Binary::MulWide, S32) => signed(0).wrapping_mul(signed(1)) as u64,
                 (Binary::Div, U32) => a / b,
                 (Binary::Rem, U32) => a % b,
@@ -422,6 +430,7 @@ fn compute(meaning: Meaning, v: &[u64]) -> u64 {
             }
         }
         Meaning::Ternary(op, ty) => match (op, ty) {
+            (Ternary::BitFieldExtract, U32) => v[0] >> v[1] & ((1 << v[2]) - 1),
             (Ternary::Mad, _) => v[0].wrapping_mul(v[1]).wrapping_add(v[2]),
             (Ternary::MadWide, U32) => (u64::from(v[0] as u32) * u64::from(v[1] as u32)).wrapping_add(v[2]),
             (Ternary::MadWide, S32) => (signed(0).wrapping_mul(signed(1)) as u64).wrapping_add(v[2]),

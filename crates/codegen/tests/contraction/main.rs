@@ -10,6 +10,7 @@ use gable_codegen::contraction::schedule::{self, FmaSchedule, MmaSyncSchedule, S
 use gable_ptx::meaning::Meaning;
 use gable_ptx::ptxas::Ptxas;
 use gable_ptx::{Kernel, KernelBuilder, Module, Target};
+use gable_tensor::random::Random;
 use gable_tensor::{DType, Scalar};
 use plain::{Plain, elements, fill, product, reference};
 use std::collections::BTreeMap;
@@ -288,4 +289,72 @@ fn every_chosen_kernel_assembles_without_spills_in_its_class() {
             println!("{target} {} registers: {what}", resources.registers);
         }
     }
+}
+
+#[test]
+fn random_problems_by_the_chosen_schedules_are_exact() {
+    let mut random = Random::new(7);
+    for _ in 0..40 {
+        let mut below = |bound: u64| random.below(bound) as usize;
+        let dtype = [DType::BF16, DType::F16, DType::F32][below(3)];
+        // Now and then a multiple of what vectors and tiles are made of.
+        let mut size = |most: u64| if below(3) == 0 { 8 * (1 + below(most / 8)) } else { 1 + below(most) };
+        let shape = (size(140), size(140), size(100));
+        let transposed = [below(2) == 0, below(2) == 0];
+        let target = [Target::Sm90a, Target::Sm120a, Target::Sm121a][below(3)];
+        let problem = product(dtype, shape, transposed);
+        let schedule = schedule::choose(&problem, target).expect("a schedule");
+        check(&problem, &schedule, [None, None]);
+    }
+}
+
+#[test]
+fn the_rule_gives_large_products_large_tiles_and_small_ones_many() {
+    let chosen = |dtype, shape, target| {
+        schedule::choose(&product(dtype, shape, [false, false]), target).expect("a schedule").to_string()
+    };
+    let table = [
+        (DType::BF16, (8192, 8192, 8192), Target::Sm90a),
+        (DType::BF16, (8192, 8192, 8192), Target::Sm120a),
+        (DType::BF16, (512, 512, 512), Target::Sm90a),
+        (DType::BF16, (16, 4096, 4096), Target::Sm90a),
+        (DType::BF16, (1, 4096, 4096), Target::Sm90a),
+        (DType::F32, (4096, 4096, 4096), Target::Sm100a),
+        (DType::F32, (64, 64, 64), Target::Sm100a),
+        (DType::F64, (1024, 1024, 1024), Target::Sm103a),
+        (DType::I8, (1024, 1024, 1024), Target::Sm121a),
+    ];
+    let lines: Vec<String> = table
+        .into_iter()
+        .map(|(dtype, (m, n, k), target)| format!("{m}x{n}x{k} {dtype} {target}: {}", chosen(dtype, (m, n, k), target)))
+        .collect();
+    insta::assert_snapshot!(lines.join("\n"));
+}
+
+#[test]
+fn schedules_and_problems_that_do_not_fit_are_refused_by_name() {
+    let problem = product(DType::BF16, (512, 512, 512), [false, false]);
+    let refused =
+        |schedule: Schedule, target| schedule.validate(&problem, target).expect_err("it does not fit").to_string();
+    let cases = [
+        refused(mma(128, 128, 64, (2, 4), 6), Target::Sm120a),
+        refused(mma(256, 256, 32, (2, 4), 3), Target::Sm90a),
+        refused(mma(128, 128, 64, (1, 1), 2), Target::Sm90a),
+        refused(mma(120, 128, 32, (2, 4), 3), Target::Sm90a),
+        refused(mma(128, 128, 32, (2, 4), 1), Target::Sm90a),
+        refused(fma(64, 64, 16, (6, 4)), Target::Sm90a),
+        product(DType::BF16, (0, 8, 8), [false, false]).check().expect_err("it has no result").to_string(),
+        product(DType::BF16, (8, 1 << 31, 8), [false, false]).check().expect_err("it is too large").to_string(),
+        schedule::choose(&product(DType::E2M1, (8, 8, 8), [false, false]), Target::Sm90a)
+            .expect_err("no kernel multiplies it")
+            .to_string(),
+    ];
+    insta::assert_snapshot!(cases.join("\n"));
+}
+
+#[test]
+fn a_small_kernel_prints_as_one_would_write_it() {
+    let problem = product(DType::BF16, (32, 32, 64), [false, true]);
+    let kernel = kernel(&problem, &mma(32, 32, 32, (1, 1), 2), &[None, None], &[vec![], vec![]], Target::Sm90a);
+    insta::assert_snapshot!(Module::new(Target::Sm90a, vec![kernel]).to_string());
 }
