@@ -20,6 +20,7 @@ pub mod table;
 mod bind_dims;
 mod constant;
 mod fold;
+mod fold_scale;
 mod layout;
 mod legalize;
 mod merge;

@@ -2,7 +2,7 @@
 
 use crate::context::Context;
 use crate::error::PassError;
-use crate::{bind_dims, fold, fusion, layout, legalize, merge, precision, recognize, simplify};
+use crate::{bind_dims, fold, fold_scale, fusion, layout, legalize, merge, precision, recognize, simplify};
 use gable_ir::Module;
 
 /// A pass: one row of [`PASSES`].
@@ -55,6 +55,15 @@ pub const PASSES: &[Pass] = &[
         ],
     },
     Pass {
+        name: "fold-scale",
+        doc: "Multiplies constant scales per channel into the weights before them.",
+        run: fold_scale::run,
+        after: &[
+            ("fold", "a scale is computed from a variance and must be one constant by now"),
+            ("recognize", "a norm's scale or an attention's is part of what is looked for"),
+        ],
+    },
+    Pass {
         name: "layout",
         doc: "Puts channels last for convolutions and all that can follow them.",
         run: layout::run,
@@ -94,6 +103,7 @@ pub const PIPELINE: &[&str] = &[
     "cse",
     "dce",
     "recognize",
+    "fold-scale",
     "layout",
     // Down to what kernels can do.
     "legalize",

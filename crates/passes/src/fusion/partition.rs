@@ -5,7 +5,7 @@
 use super::{anchor_kind, region_of};
 use gable_ir::region::{self, RegionKind};
 use gable_ir::{Graph, NodeId, OpError, Region};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 /// Regions hold no more values than this: a kernel's registers and its time to compile are bounded.
 const MAX_VALUES: usize = 96;
@@ -17,9 +17,10 @@ const MAX_INPUTS: usize = 24;
 pub(super) struct Partition<'g> {
     pub(super) graph: &'g mut Graph,
     pub(super) groups: Vec<Region>,
-    home: BTreeMap<NodeId, usize>,
-    /// Place in the canonical order; a copy has its original's.
-    position: BTreeMap<NodeId, usize>,
+    /// By index of the value.
+    homes: Vec<Option<usize>>,
+    /// Place in the canonical order by index of the value; a copy has its original's.
+    positions: Vec<usize>,
     spans: Vec<Span>,
 }
 
@@ -35,32 +36,43 @@ struct Span {
 impl<'g> Partition<'g> {
     /// No groups yet.
     pub(super) fn new(graph: &'g mut Graph) -> Partition<'g> {
-        let position = graph.order().into_iter().enumerate().map(|(at, id)| (id, at)).collect();
-        Partition { graph, groups: Vec::new(), home: BTreeMap::new(), position, spans: Vec::new() }
+        let mut partition =
+            Partition { graph, groups: Vec::new(), homes: Vec::new(), positions: Vec::new(), spans: Vec::new() };
+        for (position, id) in partition.graph.order().into_iter().enumerate() {
+            partition.set_position(id, position);
+        }
+        partition
+    }
+
+    fn set_position(&mut self, id: NodeId, position: usize) {
+        let n_values = self.positions.len().max(id.index() + 1);
+        self.positions.resize(n_values, 0);
+        self.homes.resize(n_values, None);
+        self.positions[id.index()] = position;
     }
 
     /// The group that a value is in.
     pub(super) fn home(&self, id: NodeId) -> Option<usize> {
-        self.home.get(&id).copied()
+        self.homes[id.index()]
     }
 
     /// Values as they were before, in canonical order.
     pub(super) fn order(&self) -> Vec<NodeId> {
-        let mut order: Vec<NodeId> = self.position.keys().copied().collect();
-        order.sort_by_key(|id| self.position[id]);
+        let mut order = self.graph.ids();
+        order.sort_by_key(|&id| (self.position(id), id));
         order
     }
 
     /// Place in the canonical order.
     pub(super) fn position(&self, id: NodeId) -> usize {
-        self.position[&id]
+        self.positions[id.index()]
     }
 
     /// A new group of one value.
     pub(super) fn seed(&mut self, kind: RegionKind, id: NodeId) -> usize {
         self.groups.push(region_of(kind, [id]));
         let group = self.groups.len() - 1;
-        self.home.insert(id, group);
+        self.homes[id.index()] = Some(group);
         self.spans.push(self.span(group));
         group
     }
@@ -71,8 +83,8 @@ impl<'g> Partition<'g> {
         let entries = nodes.iter().filter(|&&id| self.graph.operands(id).iter().any(outside));
         let exits = nodes.iter().filter(|&&id| self.graph.users(id).iter().any(outside));
         Span {
-            last_entry: entries.map(|id| self.position[id]).max().unwrap_or(0),
-            first_exit: exits.map(|id| self.position[id]).min().unwrap_or(usize::MAX),
+            last_entry: entries.map(|&id| self.position(id)).max().unwrap_or(0),
+            first_exit: exits.map(|&id| self.position(id)).min().unwrap_or(usize::MAX),
         }
     }
 
@@ -113,7 +125,7 @@ impl<'g> Partition<'g> {
     pub(super) fn join(&mut self, group: usize, id: NodeId) {
         let now = &self.groups[group];
         self.groups[group] = region_of(now.kind, now.nodes.iter().copied().chain([id]));
-        self.home.insert(id, group);
+        self.homes[id.index()] = Some(group);
         self.spans[group] = self.span(group);
     }
 
@@ -122,7 +134,7 @@ impl<'g> Partition<'g> {
         let operands = self.graph.operands(id);
         let copy = self.graph.add(self.graph.op(id).clone(), &operands)?;
         self.graph.node_mut(copy).origin = self.graph.node(id).origin.clone();
-        self.position.insert(copy, self.position[&id]);
+        self.set_position(copy, self.position(id));
         self.move_uses(group, id, copy);
         self.join(group, copy);
         Ok(copy)
@@ -141,7 +153,7 @@ impl<'g> Partition<'g> {
 
     /// Puts a new value into a group; it stands where `like` stands in the canonical order.
     pub(super) fn adopt(&mut self, group: usize, new: NodeId, like: NodeId) {
-        self.position.insert(new, self.position[&like]);
+        self.set_position(new, self.position(like));
         self.join(group, new);
     }
 
@@ -155,10 +167,10 @@ impl<'g> Partition<'g> {
     fn leads(&self, groups: &BTreeSet<usize>, to: Vec<NodeId>, except: Option<usize>) -> bool {
         let first = self.first_reached(groups);
         let mut pending = to;
-        let mut seen: BTreeSet<NodeId> = BTreeSet::new();
+        let mut seen = vec![false; self.positions.len()];
         let mut seen_groups: BTreeSet<usize> = except.into_iter().collect();
         while let Some(id) = pending.pop() {
-            if self.position[&id] < first {
+            if self.position(id) < first {
                 continue;
             }
             match self.home(id) {
@@ -169,7 +181,7 @@ impl<'g> Partition<'g> {
                     }
                 }
                 None => {
-                    if seen.insert(id) {
+                    if !std::mem::replace(&mut seen[id.index()], true) {
                         pending.extend(self.graph.operands(id));
                     }
                 }

@@ -75,7 +75,7 @@ fn both_ways(graph: &Graph, id: NodeId) -> [(NodeId, NodeId); 2] {
 }
 
 /// A vector along `axis` of `like` that `id`, of `like`'s shape, repeats; as a value of rank 1.
-fn vector_along(b: &mut Builder, id: NodeId, like: NodeId, axis: usize) -> Found {
+pub(crate) fn vector_along(b: &mut Builder, id: NodeId, like: NodeId, axis: usize) -> Found {
     if b.ty(id) != b.ty(like) {
         return Ok(None);
     }
