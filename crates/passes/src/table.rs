@@ -81,7 +81,7 @@ pub const PASSES: &[Pass] = &[
     },
     Pass {
         name: "precision",
-        doc: "Casts the factors of contractions to the precision asked for. Alone it may change what is rounded.",
+        doc: "Casts the factors of contractions to the precision asked for. No other pass narrows a value.",
         run: precision::run,
         after: &[("legalize", "attention shows its contractions only then")],
     },
@@ -89,7 +89,12 @@ pub const PASSES: &[Pass] = &[
         name: "fusion",
         doc: "Puts every value into one region: what one kernel computes together.",
         run: fusion::run,
-        after: &[("legalize", "every op must have a region kind"), ("dce", "a dead user would keep a value in memory")],
+        after: &[
+            ("legalize", "every op must have a region kind"),
+            ("dce", "a dead user would keep a value in memory"),
+            ("precision", "a cast belongs to the region of its operand, so that 16 bits are stored"),
+            ("simplify", "a movement that moves nothing would part a region"),
+        ],
     },
 ];
 
