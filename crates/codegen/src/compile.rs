@@ -11,7 +11,7 @@ use crate::schedule::{Hardware, Schedule};
 use crate::work::{KernelLaunch, Memory, Work};
 use crate::{contraction, map, ordered, reduction, row, window};
 use gable_artifact::{Action, Arg, BufferRef, Kernel, Launch, Space, Step, StepCost, TargetPlan};
-use gable_ir::{Graph, NodeId, Op, Region, RegionKind, cost, region};
+use gable_ir::{Graph, NodeId, Op, Region, RegionKind, cost};
 use gable_ptx::Target;
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
@@ -42,17 +42,22 @@ struct Compiled<'g> {
 
 /// Kernels and steps of all regions, in the order of their dependencies.
 pub fn compile(graph: &Graph, places: &Places, target: Target) -> Result<TargetPlan, CodegenError> {
+    compile_for(graph, places, &Hardware::of(target))
+}
+
+/// The same for a machine that is described.
+pub fn compile_for(graph: &Graph, places: &Places, hardware: &Hardware) -> Result<TargetPlan, CodegenError> {
+    let target = hardware.target;
     let span = tracing::info_span!("codegen", target = target.name());
     let _entered = span.enter();
-    let hardware = Hardware::of(target);
     let regions = ordered_regions(graph);
     let compiled: Vec<Compiled<'_>> = regions
         .par_iter()
         .map(|region| {
-            compile_region(graph, region, places, &hardware).map_err(|fault| CodegenError {
+            compile_region(graph, region, places, hardware).map_err(|fault| CodegenError {
                 region: region.name.clone(),
                 target: target.name(),
-                fault,
+                fault: Box::new(fault),
             })
         })
         .collect::<Result<_, _>>()?;
@@ -177,8 +182,7 @@ fn assemble(compiled: Vec<Compiled<'_>>, arena_bytes: u64, target: Target) -> Ta
     let mut steps = Vec::new();
     for region in compiled {
         let n_launches = region.work.iter().filter(|work| work.launch().is_some()).count();
-        let mut n_steps = 0;
-        for work in region.work {
+        for (n_steps, work) in region.work.into_iter().enumerate() {
             let action = match work {
                 Work::Copy { input, output } => {
                     Action::Copy { source: region.inputs[input], target: region.outputs[output] }
@@ -210,7 +214,6 @@ fn assemble(compiled: Vec<Compiled<'_>>, arena_bytes: u64, target: Target) -> Ta
             // What the region needs counts once, with its first step.
             let cost = if n_steps == 0 { region.cost.clone() } else { StepCost::default() };
             steps.push(Step { label: region.region.name.clone(), action, cost, predicted: None });
-            n_steps += 1;
         }
     }
     TargetPlan { target: target.name().to_string(), arena_bytes: arena_end, kernels, steps }
@@ -262,9 +265,4 @@ impl Work {
             Work::Copy { .. } => None,
         }
     }
-}
-
-/// Inputs of a region, for those who place values.
-pub fn region_inputs(graph: &Graph, region: &Region) -> Vec<NodeId> {
-    region::inputs(graph, &region.nodes)
 }

@@ -11,7 +11,7 @@ pub struct CodegenError {
     /// The target.
     pub target: &'static str,
     /// What is wrong.
-    pub fault: Fault,
+    pub fault: Box<Fault>,
 }
 
 /// Why a region cannot be turned into kernels.
@@ -54,6 +54,6 @@ impl Fault {
 impl CodegenError {
     /// Whether the fault is in the compiler rather than in the request.
     pub fn is_bug(&self) -> bool {
-        !matches!(self.fault, Fault::Unsupported { .. })
+        !matches!(*self.fault, Fault::Unsupported { .. })
     }
 }

@@ -25,7 +25,7 @@ pub mod window;
 pub mod work;
 
 pub use class::Class;
-pub use compile::{Places, compile};
+pub use compile::{Places, compile, compile_for};
 pub use engine::{Engine, GuardId, Lanes, View};
 pub use error::{CodegenError, Fault};
 pub use program::{Program, ValueId};

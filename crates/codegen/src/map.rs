@@ -137,7 +137,7 @@ fn store_vectors(
         let ahead = i64::from(vector) * i64::from(THREADS);
         let at = engine.indices.offset(base, ahead);
         let mut guard = GuardId::ALWAYS;
-        if n_vectors % per_cta != 0 {
+        if !n_vectors.is_multiple_of(per_cta) {
             let bound = n_vectors as i64 - ahead;
             let Some(within) = guard_end(engine, register, bound)? else { continue };
             guard = within;

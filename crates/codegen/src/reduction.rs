@@ -328,7 +328,7 @@ fn reduce_along(engine: &mut Engine<'_>, shape: &Shape, cut: &Cut, scratch: &[R<
         let own = engine.k.shr_u32(tid, cut.threads_per_result.trailing_zeros());
         result = engine.k.mad_lo_u32(cta, cut.results, own);
         thread = engine.k.and_b32(tid, cut.threads_per_result - 1);
-        if shape.n_results() % cut.results as usize != 0 {
+        if !shape.n_results().is_multiple_of(cut.results as usize) {
             let exists = engine.k.setp_lt_u32(result, shape.n_results() as u32);
             in_results = engine.guard_by(GuardId::ALWAYS, exists);
         }
@@ -346,7 +346,7 @@ fn reduce_along(engine: &mut Engine<'_>, shape: &Shape, cut: &Cut, scratch: &[R<
         sums.push(shape.combine.start(engine)?);
     }
     // Every thread takes part in every turn as far as the guards let it.
-    let is_whole = cut.parts == 1 && n_vectors % step == 0;
+    let is_whole = cut.parts == 1 && n_vectors.is_multiple_of(step);
     engine.for_u32(first, end, step, |engine, vector| -> Result<(), Fault> {
         let base = engine.variable(vector, 0, i64::from(n_vectors) - 1);
         for (turn, sum) in (0..UNROLLED).zip(&sums) {
@@ -427,7 +427,7 @@ fn reduce_across(engine: &mut Engine<'_>, shape: &Shape, cut: &Cut, scratch: &[R
     let n_vectors = (shape.n_results() / cut.lanes as usize) as u32;
     let vector = engine.k.mad_lo_u32(cta, columns, column);
     let mut in_results = GuardId::ALWAYS;
-    if n_vectors % columns != 0 {
+    if !n_vectors.is_multiple_of(columns) {
         let exists = engine.k.setp_lt_u32(vector, n_vectors);
         in_results = engine.guard_by(GuardId::ALWAYS, exists);
     }
@@ -440,7 +440,7 @@ fn reduce_across(engine: &mut Engine<'_>, shape: &Shape, cut: &Cut, scratch: &[R
     let n_reduced = shape.n_reduced() as u32;
     let unrolled = if cut.lanes >= 8 { 2 } else { UNROLLED };
     let step = cut.threads_per_result * unrolled;
-    let is_whole = cut.parts == 1 && n_reduced % step == 0;
+    let is_whole = cut.parts == 1 && n_reduced.is_multiple_of(step);
     let mut sums = Vec::new();
     for _ in 0..cut.lanes {
         sums.push(shape.combine.start(engine)?);

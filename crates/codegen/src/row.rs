@@ -96,7 +96,7 @@ fn shape(program: &Program, rows: Rows) -> (u32, u32, u32, bool) {
     let full = full.filter(|ty| ty.len() == rows.n * rows.length);
     let narrowest = full.map(|ty| ty.dtype.bytes() as u32).min().unwrap_or(4);
     let mut lanes = (16 / narrowest).clamp(1, 8);
-    while rows.length % lanes as usize != 0 {
+    while !rows.length.is_multiple_of(lanes as usize) {
         lanes /= 2;
     }
     let n_vectors = (rows.length / lanes as usize) as u64;
@@ -144,7 +144,7 @@ impl<'e, 'p> RowKernel<'e, 'p> {
             let own = engine.k.shr_u32(tid, threads_per_row.trailing_zeros());
             row = engine.k.mad_lo_u32(cta, rows_per_cta, own);
             thread = engine.k.and_b32(tid, threads_per_row - 1);
-            if rows.n % rows_per_cta as usize != 0 {
+            if !rows.n.is_multiple_of(rows_per_cta as usize) {
                 let exists = engine.k.setp_lt_u32(row, rows.n as u32);
                 in_rows = engine.guard_by(GuardId::ALWAYS, exists);
             }

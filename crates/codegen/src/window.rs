@@ -78,7 +78,7 @@ fn lanes(op: &ops::ReduceWindow, shape: &[usize], dtype: DType) -> u32 {
         return 1;
     }
     let mut lanes = (16 / dtype.bytes() as u32).clamp(1, 8);
-    while shape[last] % lanes as usize != 0 {
+    while !shape[last].is_multiple_of(lanes as usize) {
         lanes /= 2;
     }
     lanes

@@ -4,6 +4,7 @@ use crate::class::Class;
 use crate::schedule::Schedule;
 
 /// One thing that a region does on the device.
+#[expect(clippy::large_enum_variant, reason = "nearly all are launches, and a region has a few at most")]
 #[derive(Clone, Debug)]
 pub enum Work {
     /// Runs a kernel.

@@ -3,10 +3,10 @@
 use super::{Floats, odd, polynomial};
 
 /// `sin(r) = r + r^3 P(r^2)` for |r| <= pi/4.
-const SIN: [f32; 4] = [-1.666666664e-01, 8.333329305e-03, -1.983931227e-04, 2.718121616e-06];
+const SIN: [f32; 4] = [-1.666_666_7e-1, 8.333_329e-3, -1.983_931_3e-4, 2.718_121_6e-6];
 
 /// `cos(r) = 1 - r^2/2 + r^4 P(r^2)` for |r| <= pi/4.
-const COS: [f32; 4] = [4.166666662e-02, -1.388888350e-03, 2.479946017e-05, -2.720575531e-07];
+const COS: [f32; 4] = [4.166_666_8e-2, -1.388_888_3e-3, 2.479_946e-5, -2.720_575_5e-7];
 
 /// pi/2 in three parts of f64, each the rest of the ones before, rounded: 159 bits.
 const HALF_PI: [f64; 3] = [std::f64::consts::FRAC_PI_2, 6.123233995736766e-17, -1.4973849048591833e-33];

@@ -33,7 +33,7 @@ pub(super) fn work(
     let result = engine.k.mad_lo_u32(cta, results, own);
     let thread = engine.k.and_b32(tid, threads_per_result - 1);
     let mut in_results = GuardId::ALWAYS;
-    if n_results % results as usize != 0 {
+    if !n_results.is_multiple_of(results as usize) {
         let exists = engine.k.setp_lt_u32(result, n_results as u32);
         in_results = engine.guard_by(GuardId::ALWAYS, exists);
     }
