@@ -11,7 +11,6 @@
 #[path = "../../codegen/tests/kernels/cases.rs"]
 mod cases;
 
-use anyhow::{Context, Result, bail};
 use cases::Case;
 use gable_artifact::{Artifact, BufferRef, Signature, Space};
 use gable_codegen::{Hardware, Places, compile_for};
@@ -23,7 +22,10 @@ use gable_tensor::compare::compare;
 use gable_tensor::random::{self, Random};
 use gable_tensor::{DType, Tensor};
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::process::ExitCode;
+
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> Result<ExitCode> {
     let argument = std::env::args().nth(1);
@@ -48,7 +50,7 @@ fn open(artifact: &Artifact) -> Result<Option<Session>> {
 
 /// An artifact with a plan for `hardware`; inputs and outputs are the caller's.
 fn build(graph: &Graph, hardware: &Hardware) -> Result<Artifact> {
-    let concrete = |id: NodeId| graph.ty(id).concrete().context("sizes are known");
+    let concrete = |id: NodeId| graph.ty(id).concrete().ok_or("sizes are known");
     let mut places = Places::default();
     let mut artifact = Artifact {
         provenance: Default::default(),
@@ -81,7 +83,8 @@ fn check(filter: &str) -> Result<ExitCode> {
     for case in cases::all().iter().filter(|case| case.name.contains(filter)) {
         // Once as the machine is, and once as if it were small, which makes small cases take vectors.
         for hardware in [Hardware::of(target), Hardware { target, n_sms: 1 }] {
-            let artifact = build(&case.module.graph, &hardware).with_context(|| format!("case `{}`", case.name))?;
+            let artifact =
+                build(&case.module.graph, &hardware).map_err(|error| format!("case `{}`: {error}", case.name))?;
             match run(case, &artifact) {
                 Ok(Some(faults)) => {
                     n_run += 1;
@@ -93,11 +96,11 @@ fn check(filter: &str) -> Result<ExitCode> {
                 Ok(None) => return Ok(ExitCode::SUCCESS),
                 Err(error) => {
                     n_run += 1;
-                    println!("ERROR {} ({} SMs): {error:#}", case.name, hardware.n_sms);
+                    println!("ERROR {} ({} SMs): {error}", case.name, hardware.n_sms);
                     failed.push(case.name.clone());
                     // After a fault on the device nothing else on it can be believed.
-                    if format!("{error:#}").contains("CUDA_ERROR") {
-                        bail!("stopped after {n_run} runs: run the others by their names");
+                    if format!("{error}").contains("CUDA_ERROR") {
+                        return Err(format!("stopped after {n_run} runs: run the others by their names").into());
                     }
                 }
             }
@@ -127,7 +130,7 @@ fn run(case: &Case, artifact: &Artifact) -> Result<Option<Vec<String>>> {
 /// Graphs of at least 64 MB whose time is their memory's, each with its name.
 fn large() -> Result<Vec<(String, gable_ir::Module)>> {
     use gable_ir::{Builder, Op, Region, RegionKind};
-    type Body<'a> = &'a dyn Fn(&mut Builder, &[NodeId]) -> Result<NodeId, gable_ir::OpError>;
+    type Body<'a> = &'a dyn Fn(&mut Builder, &[NodeId]) -> std::result::Result<NodeId, gable_ir::OpError>;
     let mut graphs = Vec::new();
     let mut add = |name: &str, kind: RegionKind, inputs: &[(DType, &[usize])], body: Body<'_>| -> Result<()> {
         let mut b = Builder::new("large");
@@ -199,7 +202,7 @@ fn bandwidth() -> Result<ExitCode> {
     println!("{:36} {:>9} {:>9} {:>8} {:>6}", "kernel", "MB", "us (cold)", "GB/s", "share");
     for (name, module) in large()? {
         let graph = &module.graph;
-        let artifact = build(graph, &hardware).with_context(|| name.clone())?;
+        let artifact = build(graph, &hardware).map_err(|error| format!("{name}: {error}"))?;
         let Some(mut session) = open(&artifact)? else { return Ok(ExitCode::SUCCESS) };
         let mut inputs = BTreeMap::new();
         for signature in &artifact.inputs {
@@ -209,7 +212,7 @@ fn bandwidth() -> Result<ExitCode> {
         let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
         let profile = session.profile(&given, ProfileOptions::default())?;
         let seconds: f64 = profile.steps.iter().map(|step| step.cold.median_s - profile.timer_overhead_s).sum();
-        let cost = gable_ir::cost::of_group(graph, &graph.regions[0].nodes).context("sizes are known")?;
+        let cost = gable_ir::cost::of_group(graph, &graph.regions[0].nodes).ok_or("sizes are known")?;
         let rate = cost.total_bytes() / seconds;
         // The first graph reads and writes every byte once: a copy.
         let copy = *copy_rate.get_or_insert(rate);
