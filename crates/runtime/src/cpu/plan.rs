@@ -91,9 +91,13 @@ impl Plan {
         let live = live(graph);
         let order: Vec<NodeId> = order.into_iter().filter(|id| live.contains(id)).collect();
         let groups = group_maps(graph, &order);
+        let mut members: BTreeMap<NodeId, Vec<NodeId>> = BTreeMap::new();
+        for &id in &order {
+            groups.get(&id).into_iter().for_each(|&root| members.entry(root).or_default().push(id));
+        }
         for &id in &order {
             match groups.get(&id) {
-                Some(&root) if root == id => planner.map_group(id, &order, &groups)?,
+                Some(&root) if root == id => planner.map_group(id, &members[&id])?,
                 Some(_) => {}
                 None => planner.node(id)?,
             }
@@ -254,19 +258,20 @@ impl<'a> Planner<'a> {
         Ok(())
     }
 
-    fn map_group(&mut self, root: NodeId, order: &[NodeId], groups: &BTreeMap<NodeId, NodeId>) -> Result<(), CpuError> {
+    /// A group of maps, whose last member is `root`.
+    fn map_group(&mut self, root: NodeId, members: &[NodeId]) -> Result<(), CpuError> {
         let graph = &self.module.graph;
-        let members: Vec<NodeId> = order.iter().copied().filter(|id| groups.get(id) == Some(&root)).collect();
+        let inside: BTreeSet<NodeId> = members.iter().copied().collect();
         let mut outside: Vec<NodeId> = Vec::new();
         for operand in members.iter().flat_map(|&member| graph.operands(member)) {
-            if groups.get(&operand) != Some(&root) && !outside.contains(&operand) {
+            if !inside.contains(&operand) && !outside.contains(&operand) {
                 outside.push(operand);
             }
         }
         let args: Vec<Place> = outside.iter().map(|operand| self.places[operand].clone()).collect();
         let operands: Vec<(NodeId, &Layout)> =
             outside.iter().copied().zip(args.iter().map(|place| &place.layout)).collect();
-        let kernel = MapGroup::compile(graph, &members, &operands);
+        let kernel = MapGroup::compile(graph, members, &operands);
         self.step(root, Box::new(kernel), args)
     }
 
