@@ -71,6 +71,7 @@ fn captured(path: &Path, inputs: &Named) -> Module {
 /// Runs `module` and compares the outputs that `expected` names.
 fn check_module(what: &str, module: &Module, inputs: &Named, expected: &Named) {
     let program = CpuProgram::new(module).unwrap_or_else(|e| panic!("{what}: {e}"));
+    assert!(program.ops_by_reference().is_empty(), "{what}: slow ops {:?}", program.ops_by_reference());
     let outputs = program.run(&given(inputs)).unwrap_or_else(|e| panic!("{what}: {e}"));
     for (name, expected) in expected {
         let found = outputs.iter().find(|(output, _)| output == name);
@@ -136,6 +137,32 @@ models! {
     vit_tiny_dynamo = "exports/vit_tiny.dynamo",
     gpt2_dynamo = "exports/gpt2.dynamo",
     llama_dynamo = "exports/llama.dynamo",
+    basic_pitch = "onnx/basic_pitch",
+    blazeface = "onnx/blazeface",
+    dtln_1 = "onnx/dtln_1",
+    fastestdet = "onnx/fastestdet",
+    fns_candy = "onnx/fns_candy",
+    gtcrn_simple = "onnx/gtcrn_simple",
+    magika_v3_3 = "onnx/magika_v3_3",
+    meshnet_brain3d = "onnx/meshnet_brain3d",
+    ppocr_v2_det = "onnx/ppocr_v2_det",
+    silero_vad = "onnx/silero_vad_op18_ifless",
+    stories260k_kv = "onnx/stories260k_kv",
+    clip_torchscript = "exports/clip.ts",
+    detr_torchscript = "exports/detr.ts",
+    hf_vit_torchscript = "exports/hf_vit.ts",
+    hunyuan_decoder_dynamo = "exports/hunyuan_dec.dynamo",
+    llama_torchscript = "exports/llama.ts",
+    llama_with_attention_ops = "exports/llama_op23.dynamo",
+    mistral_torchscript = "exports/mistral.ts",
+    qwen3_dynamo = "exports/qwen3.dynamo",
+    segformer_dynamo = "exports/segformer.dynamo",
+    swin_tiny_dynamo = "exports/swin_tiny.dynamo",
+    unet_dynamo = "exports/unet.dynamo",
+    vae_decoder_dynamo = "exports/vae_dec.dynamo",
+    vae_decoder_with_attention_ops = "exports/vae_dec_op23.dynamo",
+    wav2vec2_dynamo = "exports/wav2vec2.dynamo",
+    whisper_encoder_dynamo = "exports/whisper_enc.dynamo",
 }
 
 models! {
