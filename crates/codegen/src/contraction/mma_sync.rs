@@ -39,6 +39,9 @@ const STEP: u32 = 32;
 /// Rows and columns of the sums of one instruction.
 const FRAGMENT: (u32, u32) = (16, 8);
 
+/// Vectors of a lane, of sixteen rows, that the epilogue writes out one after the other.
+const MAX_UNROLLED: u32 = 4;
+
 /// One operand's tile, how it is brought, and where the warp reads its fragments.
 struct Staged {
     tile: SharedTile,
@@ -383,6 +386,8 @@ fn epilogue(
     let lanes = lanes.min(if along_m { 8 } else { 8.min(warp_n) });
     // Vectors are counted so that neighbouring lanes write neighbouring vectors.
     let (vectors_n, vectors_m) = if along_m { (warp_n, 16 / lanes) } else { (warp_n / lanes, 16) };
+    let whole =
+        problem.m.is_multiple_of(schedule.tile.m as usize) && problem.n.is_multiple_of(schedule.tile.n as usize);
     let first_row = k.add_u32(cta.row, warp_row);
     let first_column = k.add_u32(cta.column, warp_column);
 
@@ -395,8 +400,7 @@ fn epilogue(
             k.st_shared_v2_f32(to.at(at + (8 * pitch * 4) as i32), [sum[2], sum[3]]);
         }
         k.bar_warp_sync(-1);
-        k.no_unroll();
-        k.for_u32(cta.lane, vectors_m * vectors_n, WARP, |k, vector| -> Result<(), ContractionError> {
+        let mut hand_over = |k: &mut KernelBuilder, vector: R<B32>| -> Result<(), ContractionError> {
             let (row, column) = if along_m {
                 let split = digits(k, vector, &[vectors_n as usize, vectors_m as usize]);
                 (k.mul_lo_u32(split[1], lanes), split[0])
@@ -420,7 +424,18 @@ fn epilogue(
                 }
             }
             store_inside(k, problem, (schedule.tile.m, schedule.tile.n), cta, (row, column), &values, surround)
-        })?;
+        };
+        let vectors = vectors_m * vectors_n;
+        if whole && vectors.is_multiple_of(WARP) && vectors / WARP <= MAX_UNROLLED {
+            // Written out, so that what the region loads for one vector is under way while another is computed.
+            for step in 0..vectors / WARP {
+                let vector = k.add_u32(cta.lane, step * WARP);
+                hand_over(k, vector)?;
+            }
+        } else {
+            k.no_unroll();
+            k.for_u32(cta.lane, vectors, WARP, hand_over)?;
+        }
     }
     k.exit();
     Ok(())
