@@ -126,7 +126,7 @@ impl OpDef for ScatterNd {
             let Some(base) = base else { continue };
             for i in 0..slice {
                 let (old, new) = (values[base + i], updates.get(update * slice + i));
-                values[base + i] = self.combine(old, new).rounded(out.dtype);
+                values[base + i] = self.combine(out.dtype, old, new).rounded(out.dtype);
             }
         }
         Ok(Tensor::from_scalars(out.dtype, out.shape.clone(), values))
@@ -137,18 +137,13 @@ impl OpDef for ScatterNd {
 }
 
 impl ScatterNd {
-    fn combine(&self, old: Scalar, new: Scalar) -> Scalar {
+    fn combine(&self, dtype: DType, old: Scalar, new: Scalar) -> Scalar {
         let kind = match self.kind {
             ScatterKind::Replace => return new,
             ScatterKind::Add => ReduceKind::Sum,
             ScatterKind::Mul => ReduceKind::Prod,
             ScatterKind::Max => ReduceKind::Max,
             ScatterKind::Min => ReduceKind::Min,
-        };
-        let dtype = match old {
-            Scalar::F(_) => DType::F64,
-            Scalar::I(_) => DType::I64,
-            Scalar::B(_) => DType::Bool,
         };
         let mut accumulator = Accumulator::new(kind, dtype);
         accumulator.push(old);
