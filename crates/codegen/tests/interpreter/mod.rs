@@ -5,8 +5,10 @@
 //! Accesses outside a buffer, or not aligned to their size, panic. There is no timing, and a race is seen only where it
 //! changes the result in this order.
 
-use gable_ptx::meaning::{Access, Binary, Comparison, Element, Meaning, Shuffle, SpecialRegister, Ternary, Unary};
-use gable_ptx::{Base, Class, Inst, Kernel, Operand, Place, Reg, ScalarType, Space, Statement, Value};
+mod meaning;
+
+use gable_ptx::meaning::{Access, Element, Meaning, Shuffle, SpecialRegister, Vote};
+use gable_ptx::{Base, Class, DYNAMIC_SHARED, Inst, Kernel, Operand, Place, Reg, ScalarType, Space, Statement, Value};
 use half::{bf16, f16};
 use std::collections::BTreeMap;
 
@@ -36,6 +38,7 @@ struct Machine<'a> {
     code: Vec<&'a Inst>,
     labels: BTreeMap<String, usize>,
     first: [usize; Class::ALL.len()],
+    arrays: BTreeMap<String, u64>,
     shared: Vec<u8>,
     memory: &'a mut Memory,
     params: BTreeMap<String, u64>,
@@ -62,7 +65,17 @@ pub fn run(kernel: &Kernel, grid: u32, block: u32, shared_bytes: usize, memory: 
         count += kernel.register_count(class) as usize;
     }
     let params = kernel.params.iter().enumerate().map(|(i, p)| (p.name.to_string(), (i as u64 + 1) << 36)).collect();
-    let mut machine = Machine { code, labels, first, shared: Vec::new(), memory, params, block, cta: 0, grid };
+    let mut arrays = BTreeMap::new();
+    let mut end = 0;
+    for array in &kernel.shared {
+        let start = u64::from(end).next_multiple_of(array.align.into());
+        arrays.insert(array.name.to_string(), start);
+        end = start as u32 + array.bytes;
+    }
+    let start = u64::from(end).next_multiple_of(kernel.dynamic_shared_align.unwrap_or(1).into());
+    arrays.insert(DYNAMIC_SHARED.to_string(), start);
+    let shared_bytes = start as usize + shared_bytes;
+    let mut machine = Machine { code, labels, first, arrays, shared: Vec::new(), memory, params, block, cta: 0, grid };
     for cta in 0..grid {
         machine.cta = cta;
         machine.shared = vec![0xff; shared_bytes];
@@ -122,6 +135,14 @@ impl Machine<'_> {
                 assert_eq!(active.len(), LANES, "mma is run by whole warps");
                 self.multiply(inst, lanes, shape.a);
             }
+            Meaning::Vote(Vote::Ballot) => {
+                assert_eq!(active.len(), LANES, "votes are run by whole warps");
+                let votes = lanes.iter().map(|t| self.value(t, &inst.src[0]));
+                let ballot = votes.zip(0..).fold(0, |ballot, (vote, lane)| ballot | vote << lane);
+                for thread in lanes.iter_mut() {
+                    thread.registers[self.slot(inst.dst[0])] = ballot;
+                }
+            }
             Meaning::Shuffle { mode, .. } => {
                 assert_eq!(active.len(), LANES, "shuffles are run by whole warps");
                 let values: Vec<u64> = lanes.iter().map(|t| self.value(t, &inst.src[0])).collect();
@@ -161,6 +182,11 @@ impl Machine<'_> {
         }
     }
 
+    /// Where an array of shared memory starts; the one that the launch sizes comes after the others.
+    fn array(&self, name: &str) -> u64 {
+        self.arrays.get(name).copied().unwrap_or_else(|| panic!("`{name}` is no shared array"))
+    }
+
     fn values(&self, thread: &Thread, operand: &Operand) -> Vec<u64> {
         match operand {
             Operand::Vector(values) => values.iter().map(|v| self.constant_or(thread, *v)).collect(),
@@ -172,7 +198,7 @@ impl Machine<'_> {
         let Operand::Address(Place { base, offset }) = operand else { panic!("`{operand}` is not an address") };
         let base = match base {
             Base::Reg(reg) => thread.registers[self.slot(*reg)],
-            Base::Symbol(_) => 0,
+            Base::Symbol(name) => self.array(&name.to_string()),
         };
         base.wrapping_add_signed((*offset).into())
     }
@@ -253,22 +279,25 @@ impl Machine<'_> {
                 SpecialRegister::LaneId => (number % LANES) as u64,
                 other => panic!("special register {other:?}"),
             }],
-            Meaning::AddressOf(_) => vec![0],
-            Meaning::Unpack(_) => {
-                let wide = source(self, thread, 0);
-                vec![wide & 0xffff, wide >> 16 & 0xffff]
+            Meaning::AddressOf(_) => {
+                let Operand::Symbol(name) = &inst.src[0] else { unreachable!() };
+                vec![self.array(&name.to_string())]
             }
-            Meaning::Pack(_) => {
-                let halves = self.values(thread, &inst.src[0]);
-                vec![halves[0] & 0xffff | (halves[1] & 0xffff) << 16]
+            Meaning::Unpack(ty) => {
+                let (wide, half) = (source(self, thread, 0), ty.bytes() * 4);
+                vec![wide & ((1 << half) - 1), wide >> half]
+            }
+            Meaning::Pack(ty) => {
+                let (halves, half) = (self.values(thread, &inst.src[0]), ty.bytes() * 4);
+                vec![halves[0] & ((1 << half) - 1) | halves[1] << half]
             }
             Meaning::Convert(convert) => {
                 let values: Vec<u64> = (0..inst.src.len()).map(|i| source(self, thread, i)).collect();
-                vec![convert_value(convert.to, convert.from, &values)]
+                vec![meaning::convert(convert, &values)]
             }
             _ => {
                 let values: Vec<u64> = (0..inst.src.len()).map(|i| source(self, thread, i)).collect();
-                vec![compute(meaning, &values)]
+                vec![meaning::compute(meaning, &values)]
             }
         };
         for (&reg, value) in inst.dst.iter().zip(results) {
@@ -330,133 +359,5 @@ fn extend(bytes: &[u8], ty: ScalarType) -> u64 {
         ScalarType::S8 => value as i8 as u64,
         ScalarType::S16 => value as i16 as u64,
         _ => value,
-    }
-}
-
-fn convert_value(to: ScalarType, from: ScalarType, values: &[u64]) -> u64 {
-    use ScalarType::*;
-    let narrow = |value: u64, to: ScalarType| -> u64 {
-        if to == F16 {
-            f16::from_f32(float(value)).to_bits().into()
-        } else {
-            bf16::from_f32(float(value)).to_bits().into()
-        }
-    };
-    match (to, from) {
-        (F16x2, F32) => narrow(values[0], F16) << 16 | narrow(values[1], F16),
-        (Bf16x2, F32) => narrow(values[0], Bf16) << 16 | narrow(values[1], Bf16),
-        (F16 | Bf16, F32) => narrow(values[0], to),
-        (F32, F16) => bits(f16::from_bits(values[0] as u16).to_f32()),
-        (F32, Bf16) => bits(bf16::from_bits(values[0] as u16).to_f32()),
-        (Tf32, F32) => {
-            let word = values[0] as u32;
-            u64::from((word + 0xfff + (word >> 13 & 1)) & !0x1fff)
-        }
-        (F16x2, E4m3x2) => {
-            let half = |byte: u64| {
-                let value = gable_tensor::Scalar::load(gable_tensor::DType::E4M3, &[byte as u8]).as_f64();
-                u64::from(f16::from_f64(value).to_bits())
-            };
-            half(values[0] >> 8) << 16 | half(values[0])
-        }
-        (S64, S32) => values[0] as i32 as u64,
-        (U64, U32) => values[0] as u32 as u64,
-        (U32, U16) => values[0] as u16 as u64,
-        (U16, U32) => values[0] as u16 as u64,
-        other => panic!("conversion {other:?}"),
-    }
-}
-
-fn compute(meaning: Meaning, v: &[u64]) -> u64 {
-    use ScalarType::*;
-    let signed = |i: usize| v[i] as i32 as i64;
-    match meaning {
-        Meaning::Move(_) | Meaning::Bits { .. } | Meaning::AddressTo(_) => v[0],
-        Meaning::Select(_) => {
-            if v[2] != 0 {
-                v[0]
-            } else {
-                v[1]
-            }
-        }
-        Meaning::Unary(Unary::Not, Pred) => u64::from(v[0] == 0),
-        Meaning::Unary(op, F32) => match op {
-            Unary::Neg => bits(-float(v[0])),
-            Unary::Abs => bits(float(v[0]).abs()),
-            Unary::Exp2Approx | Unary::Exp2ApproxFlush => bits(float(v[0]).exp2()),
-            Unary::Rcp | Unary::RcpApprox | Unary::RcpApproxFlush => bits(1.0 / float(v[0])),
-            Unary::RoundEven => bits(float(v[0]).round_ties_even()),
-            Unary::Floor => bits(float(v[0]).floor()),
-            other => panic!("{other:?} of f32"),
-        },
-        Meaning::Binary(op, F32) => {
-            let (a, b) = (float(v[0]), float(v[1]));
-            bits(match op {
-                Binary::Add => a + b,
-                Binary::Sub => a - b,
-                Binary::Mul => a * b,
-                Binary::Max | Binary::MaxNan => a.max(b),
-                Binary::Min | Binary::MinNan => a.min(b),
-                Binary::Div | Binary::DivFull | Binary::DivApprox => a / b,
-                Binary::CopySign => b.copysign(a),
-                other => panic!("{other:?} of f32"),
-            })
-        }
-        Meaning::Binary(Binary::Add, F64) => (f64::from_bits(v[0]) + f64::from_bits(v[1])).to_bits(),
-        Meaning::Ternary(Ternary::Fma, F32) => bits(float(v[0]).mul_add(float(v[1]), float(v[2]))),
-        Meaning::Ternary(Ternary::Fma, F64) => {
-            f64::from_bits(v[0]).mul_add(f64::from_bits(v[1]), f64::from_bits(v[2])).to_bits()
-        }
-        Meaning::Binary(op, ty) => {
-            let wide = ty.bytes() == 8;
-            let (a, b) = if wide { (v[0], v[1]) } else { (u64::from(v[0] as u32), u64::from(v[1] as u32)) };
-            match (op, ty) {
-                (Binary::Add, _) => a.wrapping_add(b),
-                (Binary::Sub, _) => a.wrapping_sub(b),
-                (Binary::Mul, _) => a.wrapping_mul(b),
-                (Binary::MulWide, U32) => a * b,
-                (Binary::MulHigh, U32) => a * b >> 32,
-                (Binary::MulWide, S32) => signed(0).wrapping_mul(signed(1)) as u64,
-                (Binary::Div, U32) => a / b,
-                (Binary::Rem, U32) => a % b,
-                (Binary::Min, U32) => a.min(b),
-                (Binary::Max, U32) => a.max(b),
-                (Binary::And, _) => a & b,
-                (Binary::Or, _) => a | b,
-                (Binary::Xor, _) => a ^ b,
-                (Binary::Shl, _) => a << b,
-                (Binary::Shr, U32 | U64) => a >> b,
-                other => panic!("{other:?}"),
-            }
-        }
-        Meaning::Ternary(op, ty) => match (op, ty) {
-            (Ternary::BitFieldExtract, U32) => v[0] >> v[1] & ((1 << v[2]) - 1),
-            (Ternary::Mad, _) => v[0].wrapping_mul(v[1]).wrapping_add(v[2]),
-            (Ternary::MadWide, U32) => (u64::from(v[0] as u32) * u64::from(v[1] as u32)).wrapping_add(v[2]),
-            (Ternary::MadWide, S32) => (signed(0).wrapping_mul(signed(1)) as u64).wrapping_add(v[2]),
-            other => panic!("{other:?}"),
-        },
-        Meaning::Compare(op, ty) => {
-            let order = match ty {
-                F32 if float(v[0]).is_nan() || float(v[1]).is_nan() => {
-                    return u64::from(matches!(op, Comparison::Nan | Comparison::Ne | Comparison::NeU));
-                }
-                F32 => float(v[0]).total_cmp(&float(v[1])),
-                U32 => (v[0] as u32).cmp(&(v[1] as u32)),
-                S32 => (v[0] as i32).cmp(&(v[1] as i32)),
-                other => panic!("comparison of {other:?}"),
-            };
-            u64::from(match op {
-                Comparison::Nan => false,
-                Comparison::Num => true,
-                Comparison::Eq | Comparison::EqU => order.is_eq(),
-                Comparison::Ne | Comparison::NeU => order.is_ne(),
-                Comparison::Lt | Comparison::LtU => order.is_lt(),
-                Comparison::Le | Comparison::LeU => order.is_le(),
-                Comparison::Gt | Comparison::GtU => order.is_gt(),
-                Comparison::Ge | Comparison::GeU => order.is_ge(),
-            })
-        }
-        other => panic!("{other:?} is not interpreted"),
     }
 }
