@@ -8,7 +8,7 @@ use crate::context::Context;
 use crate::error::PassError;
 use gable_ir::build::MAX_INLINE_ELEMENTS;
 use gable_ir::{Builder, ConcreteType, Graph, Group, Module, NodeId, Op, OpError, cost};
-use gable_tensor::{Tensor, tensor};
+use gable_tensor::{Scalar, Tensor, tensor};
 use std::collections::BTreeMap;
 
 /// Results up to this size are kept whatever they were computed from.
@@ -116,6 +116,9 @@ fn evaluate(b: &Builder, id: NodeId, seen: &mut BTreeMap<NodeId, Tensor>) -> Res
 
 /// A leaf with this value. A weight that one op turned into another keeps its name, with the op's added.
 fn store(b: &mut Builder, id: NodeId, value: Tensor) -> Result<NodeId, OpError> {
+    let op = b.graph.op(id);
+    let keeps_bits = op.is(Group::Movement) || matches!(op, Op::Cast(_));
+    let value = if keeps_bits { value } else { with_one_nan(value) };
     let operands = b.graph.operands(id);
     if let [only] = operands[..]
         && let Op::Weight(weight) = b.graph.op(only)
@@ -127,4 +130,14 @@ fn store(b: &mut Builder, id: NodeId, value: Tensor) -> Result<NodeId, OpError> 
         return b.weight(key, value);
     }
     b.constant(value)
+}
+
+/// Which NaN an operation gives differs between machines; a compiled model does not.
+fn with_one_nan(value: Tensor) -> Tensor {
+    let is_nan = |x: &Scalar| matches!(x, Scalar::F(x) if x.is_nan());
+    if !value.dtype().is_float() || !value.scalars().any(|x| is_nan(&x)) {
+        return value;
+    }
+    let scalars = value.scalars().map(|x| if is_nan(&x) { Scalar::F(f64::NAN) } else { x });
+    Tensor::from_scalars(value.dtype(), value.shape(), scalars)
 }

@@ -6,24 +6,35 @@
 use crate::context::Context;
 use crate::error::PassError;
 use gable_ir::region::MAX_ROW;
-use gable_ir::{Builder, Graph, Module, NodeId, Op, composite};
+use gable_ir::{Builder, Graph, Module, NodeId, Op, OpError, composite};
 
 /// See the table.
 pub fn run(module: &mut Module, _context: &mut Context) -> Result<(), PassError> {
     let mut b = Builder::over(std::mem::take(module));
+    // A decomposition may hold composites again (attention's softmax), each simpler than what it is part of.
+    let mut result = Ok(true);
+    while let Ok(true) = result {
+        result = decompose_once(&mut b);
+        b.graph.remove_dead();
+    }
+    *module = b.finish();
+    result.map(|_| ()).map_err(|source| PassError::Built { pass: "legalize", source })
+}
+
+/// Decomposes what has no anchor; whether there was something.
+fn decompose_once(b: &mut Builder) -> Result<bool, OpError> {
+    let mut found = false;
     for id in b.graph.order() {
         if has_anchor(&b.graph, id) {
             continue;
         }
         let (op, operands) = (b.graph.op(id).clone(), b.graph.operands(id));
         b.set_origin(b.graph.node(id).origin.clone());
-        let Some(simpler) = composite::decompose(&mut b, &op, &operands) else { continue };
-        let simpler = simpler.map_err(|source| PassError::Built { pass: "legalize", source })?;
-        b.graph.replace_uses(id, simpler);
+        let Some(simpler) = composite::decompose(b, &op, &operands) else { continue };
+        b.graph.replace_uses(id, simpler?);
+        found = true;
     }
-    *module = b.finish();
-    module.graph.remove_dead();
-    Ok(())
+    Ok(found)
 }
 
 /// Whether a kernel takes the op as it is. True as well for what is not composite.
