@@ -49,10 +49,11 @@ fn tolerance(op: &Op, args: &[Type], out: DType) -> Tolerance {
         // The inner function's last place counts double where 1 + erf cancels.
         Op::Gelu(_) | Op::Silu(_) => Tolerance::Elementwise { rtol: 2.0 * unit, atol: 2.0 * working },
         _ if op.is(Group::Map) => Tolerance::Elementwise { rtol: unit, atol: 0.0 },
-        // In f64 the means differ in their last places, which a constant row divides by the root of eps; in f32 the
-        // f64 sums behind the means round to the same.
+        // In f64 the means differ in their last places, by as much as their sums are long, and a constant row divides
+        // that by the root of eps; in f32 the f64 sums behind the means round to the same.
         Op::LayerNorm(_) | Op::GroupNorm(_) if args[0].dtype == DType::F64 => {
-            Tolerance::Elementwise { rtol: 8.0 * working, atol: 8.0 * working / 1e-5f64.sqrt() }
+            let n = args[0].concrete().expect("random types are concrete").len() as f64;
+            Tolerance::Elementwise { rtol: 8.0 * working, atol: n * working / 1e-5f64.sqrt() }
         }
         _ => Tolerance::Elementwise { rtol: unit + 8.0 * working, atol: 8.0 * working },
     }
