@@ -3,6 +3,7 @@
 //! ```text
 //! gpu_check                 every case of the code generator's tests
 //! gpu_check FILTER          cases whose name contains FILTER
+//! gpu_check --contractions  large products and convolutions, timed: operations and bytes per second
 //! gpu_check --bandwidth     large maps, rows and reductions, timed: bytes per second, and the share of a copy's
 //! ```
 //! Prints a row for each case that fails and a summary; exits with 1 where one failed, and with 0 and a word about it
@@ -10,6 +11,8 @@
 
 #[path = "../../codegen/tests/kernels/cases.rs"]
 mod cases;
+#[path = "../../codegen/tests/contraction/cases.rs"]
+mod contractions;
 
 use cases::Case;
 use gable_artifact::{Artifact, BufferRef, Signature, Space};
@@ -31,6 +34,7 @@ fn main() -> Result<ExitCode> {
     let argument = std::env::args().nth(1);
     match argument.as_deref() {
         Some("--bandwidth") => bandwidth(),
+        Some("--contractions") => speed(),
         filter => check(filter.unwrap_or("")),
     }
 }
@@ -80,7 +84,9 @@ fn build(graph: &Graph, hardware: &Hardware) -> Result<Artifact> {
 fn check(filter: &str) -> Result<ExitCode> {
     let target = Target::Sm90a;
     let (mut n_run, mut failed) = (0, Vec::new());
-    for case in cases::all().iter().filter(|case| case.name.contains(filter)) {
+    let all = cases::all().into_iter().chain(contraction_cases());
+    for case in all.filter(|case| case.name.contains(filter)) {
+        let case = &case;
         // Once as the machine is, and once as if it were small, which makes small cases take vectors.
         for hardware in [Hardware::of(target), Hardware { target, n_sms: 1 }] {
             let artifact =
@@ -112,6 +118,21 @@ fn check(filter: &str) -> Result<ExitCode> {
         println!("  {name}");
     }
     Ok(if failed.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Every contraction graph over whole numbers and over normal ones.
+fn contraction_cases() -> impl Iterator<Item = Case> {
+    contractions::read("contraction").into_iter().flat_map(|(name, module)| {
+        let whole = Case {
+            name: format!("{name} exact"),
+            inputs: contractions::whole_numbers(&module),
+            tolerance: contractions::whole_tolerance(&module),
+            module: module.clone(),
+        };
+        let inputs = contractions::normal_numbers(&module);
+        let tolerance = contractions::normal_tolerance(&module, &inputs);
+        [whole, Case { name: format!("{name} rounded"), inputs, tolerance, module }]
+    })
 }
 
 /// What differs from the reference; `None` where there is no GPU.
@@ -222,6 +243,33 @@ fn bandwidth() -> Result<ExitCode> {
             seconds * 1e6,
             rate / 1e9,
             100.0 * rate / copy
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Times the large contractions: with L2 overwritten before, and right after another run.
+fn speed() -> Result<ExitCode> {
+    let hardware = Hardware::of(Target::Sm90a);
+    println!("{:24} {:>10} {:>10} {:>9} {:>8}", "contraction", "us (cold)", "us (next)", "TFLOP/s", "GB/s");
+    for (name, module) in contractions::read("speed") {
+        let graph = &module.graph;
+        let artifact = build(graph, &hardware).map_err(|error| format!("{name}: {error}"))?;
+        let Some(mut session) = open(&artifact)? else { return Ok(ExitCode::SUCCESS) };
+        let inputs = contractions::normal_numbers(&module);
+        let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        let profile = session.profile(&given, ProfileOptions::default())?;
+        let cold: f64 = profile.steps.iter().map(|step| step.cold.median_s - profile.timer_overhead_s).sum();
+        let in_sequence: f64 =
+            profile.steps.iter().map(|step| step.in_sequence.median_s - profile.timer_overhead_s).sum();
+        let cost = gable_ir::cost::of_group(graph, &graph.regions[0].nodes).ok_or("sizes are known")?;
+        // Operations and bytes of the graph, over the cold time.
+        println!(
+            "{name:24} {:10.1} {:10.1} {:9.1} {:8.0}",
+            cold * 1e6,
+            in_sequence * 1e6,
+            cost.total_flops() / cold / 1e12,
+            cost.total_bytes() / cold / 1e9
         );
     }
     Ok(ExitCode::SUCCESS)

@@ -1,5 +1,6 @@
 //! The contraction kernels' main loops: run on the CPU against the plain sum, assembled for every target, chosen by rule.
 
+mod cases;
 #[path = "../interpreter/mod.rs"]
 mod interpreter;
 mod plain;
