@@ -11,7 +11,8 @@
 //! The engine finds every element, so that prologue-free operands of any layout will do. Few taps are written out, so that
 //! equal pixels are loaded once; many are a loop over k.
 
-use super::normal::{Axes, Plan};
+use super::axes::Axes;
+use super::normal::Plan;
 use super::problem::{Operand, Problem};
 use super::region::{finish, round};
 use super::schedule::{DirectSchedule, sum_type};

@@ -1,7 +1,7 @@
 //! Contractions: matrix products, batched products and convolutions as tiled kernels.
 //!
 //! - [`problem`]: one description for all of them, whatever instruction computes it.
-//! - [`schedule`]: how it is cut into tiles, as data, with the rule that chooses.
+//! - [`schedule`]: how it is cut into tiles, as data; [`rule`] chooses.
 //! - [`surround`]: what the kernels ask of the region around the sums; [`region`] answers with the expression engine.
 //! - One module per instruction class writes the main loop: `mma_sync` and `fma`; for shapes that tiles do not fit there are
 //!   `skinny` (few rows) and `direct` (convolutions of narrow groups). Beside them the loops for `wgmma`
@@ -10,6 +10,7 @@
 //! - `gather` brings operands from memory or from the region, `tile` lays them out in shared memory, `values` packs and
 //!   converts, `cta` says which tile a CTA computes.
 
+mod axes;
 mod cta;
 mod direct;
 mod fma;
@@ -19,6 +20,7 @@ mod normal;
 pub mod problem;
 mod radix;
 pub mod region;
+pub mod rule;
 pub mod schedule;
 mod skinny;
 pub mod surround;
@@ -44,7 +46,6 @@ pub fn emit(
         Schedule::MmaSync(schedule) => mma_sync::emit(k, problem, schedule, surround),
         Schedule::Fma(schedule) => fma::emit(k, problem, schedule, surround),
         Schedule::Skinny(schedule) => skinny::emit(k, problem, schedule, surround),
-        // Written by the engine as a whole, see `region`.
-        Schedule::Direct(_) => Err(ContractionError::Type(problem.element)),
+        Schedule::Direct(_) => Err(ContractionError::NotTiled(schedule.to_string())),
     }
 }

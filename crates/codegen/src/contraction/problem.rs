@@ -108,9 +108,6 @@ pub struct Problem {
     pub store: Store,
 }
 
-/// Neighbouring values of k that a thread of the kernel for few rows takes at once where B lies along n.
-pub(super) const SKINNY_K: u32 = 4;
-
 /// How results leave: neighbours along one index of the result together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Store {
@@ -150,6 +147,9 @@ pub enum ContractionError {
         /// What there is.
         expected: String,
     },
+    /// The main loops write tiles only.
+    #[error("schedule {0} is written around a region's own elements, not as tiles")]
+    NotTiled(String),
     /// The instruction table lacks something; a fault of ours.
     #[error(transparent)]
     Emit(#[from] gable_ptx::EmitError),

@@ -1,9 +1,11 @@
 //! A contraction region as a kernel: the problem that its anchor is, a schedule, and the expression engine around the sums.
 
+use super::axes::Axes;
 use super::direct;
-use super::normal::{Axes, Plan};
+use super::normal::Plan;
 use super::problem::{ContractionError, Major, Operand, Problem, Side};
-use super::schedule::{self, Schedule, sum_type};
+use super::rule;
+use super::schedule::{Schedule, sum_type};
 use super::surround::{self, Surround};
 use crate::element;
 use crate::engine::{Engine, GuardId, Lanes};
@@ -45,7 +47,7 @@ impl ContractionKernel {
 /// The kernel of a region around one matrix product or convolution; none where the result has no element.
 /// `overwritten` are positions of inputs that share memory with outputs.
 pub fn kernel(program: &Program, target: Target, overwritten: &[usize]) -> Result<Option<ContractionKernel>, Fault> {
-    kernel_by(program, target, overwritten, |problem| schedule::choose(problem, target))
+    kernel_by(program, target, overwritten, |problem| rule::choose(problem, target))
 }
 
 /// The same with a schedule that is given.

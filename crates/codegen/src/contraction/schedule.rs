@@ -1,15 +1,10 @@
-//! Schedules: how a contraction is cut into tiles, as data. Chosen by a rule from the machine's row, printed, validated.
+//! Schedules: how a contraction is cut into tiles, as data; what each takes of the machine, and whether it fits.
 //!
-//! The rule, for every candidate of a fixed table that fits the target: the time of the multiply-adds when tiles run in
-//! waves over the multiprocessors, plus filling the pipeline once per wave, against the bytes that all tiles load through
-//! L2. The larger of the two is the candidate's time; the fastest wins, the earlier of the table on a tie. No stopwatch
-//! decides, so the same graph gives the same kernels everywhere.
+//! `rule` chooses one. All are printable and comparable, so that a record of one can stand in a report.
 
-use super::problem::{ContractionError, Major, Operand, Problem, Side};
+use super::problem::{ContractionError, Major, Problem, Side};
 use super::tile::{CHUNK, PERIOD};
-use super::values::scalar_type;
 use gable_ptx::{MAX_THREADS_PER_CTA, Target};
-use gable_roofline::Machine;
 use gable_tensor::DType;
 use std::fmt;
 
@@ -84,55 +79,6 @@ pub enum Schedule {
 
 /// The most rows that the kernel for few rows takes.
 pub const SKINNY_ROWS: usize = 8;
-
-/// Whether `mma.sync` multiplies this type here. Types of other widths than 16 bits need both operands in k order,
-/// because `ldmatrix` transposes 16-bit elements only.
-pub fn has_mma(problem: &Problem) -> bool {
-    match problem.element {
-        _ if problem.k == 0 => false,
-        DType::F16 | DType::BF16 => true,
-        DType::Tf32 => [Side::A, Side::B].into_iter().all(|side| {
-            let operand = problem.operand(side);
-            operand.vector().0 == Major::K && matches!(operand, Operand::Memory(_))
-        }),
-        _ => false,
-    }
-}
-
-const fn mma(m: u32, n: u32, k_bytes: u32, warps: (u32, u32), stages: u32) -> MmaSyncSchedule {
-    // `tile.k` counts bytes in the table; it becomes elements when the type is known.
-    MmaSyncSchedule { tile: Tile { m, n, k: k_bytes }, warps, stages, group: 8 }
-}
-
-/// Candidates on `mma.sync`, k in bytes: 64 bytes are 32 elements of 16 bits.
-const MMA_SYNC: &[MmaSyncSchedule] = &[
-    mma(128, 256, 64, (2, 4), 4),
-    mma(128, 128, 64, (2, 4), 4),
-    mma(128, 64, 64, (4, 2), 4),
-    mma(64, 128, 64, (2, 4), 4),
-    mma(64, 64, 128, (2, 2), 3),
-    mma(128, 32, 64, (4, 1), 4),
-    mma(32, 64, 128, (2, 2), 4),
-    mma(32, 32, 128, (2, 2), 4),
-    mma(16, 128, 64, (1, 4), 4),
-    mma(16, 64, 128, (1, 4), 4),
-];
-
-const fn fma(m: u32, n: u32, k: u32, thread: (u32, u32)) -> FmaSchedule {
-    FmaSchedule { tile: Tile { m, n, k }, thread, group: 8 }
-}
-
-/// Candidates on multiply-adds of 32-bit types.
-const FMA_32: &[FmaSchedule] = &[
-    fma(128, 128, 8, (8, 8)),
-    fma(128, 64, 16, (8, 8)),
-    fma(64, 64, 16, (8, 4)),
-    fma(64, 32, 16, (4, 4)),
-    fma(32, 32, 16, (4, 4)),
-];
-
-/// Candidates on multiply-adds of 64-bit types: half as many sums per thread, for the same registers.
-const FMA_64: &[FmaSchedule] = &[fma(64, 64, 8, (4, 4)), fma(32, 32, 8, (4, 4))];
 
 impl MmaSyncSchedule {
     /// Threads of a CTA.
@@ -347,124 +293,6 @@ impl Schedule {
             }
             // Threads are numbered with 31 bits.
             Schedule::Direct(schedule) => fits("vectors", schedule.vectors(problem), i32::MAX as u64),
-        }
-    }
-}
-
-/// Seconds that the rule expects of a schedule on a machine; see the module's text.
-fn expected_seconds(problem: &Problem, schedule: &Schedule, machine: &Machine, rate: f64) -> f64 {
-    let (m, n) = schedule.extent(problem);
-    let (k, k_tile, warps, registers) = match schedule {
-        Schedule::MmaSync(s) => (problem.k, s.tile.k, s.threads() / WARP, s.registers()),
-        Schedule::Fma(s) => (problem.k, s.tile.k, s.threads() / WARP, s.registers(sum_type(problem.element))),
-        Schedule::Skinny(s) => (problem.k, 1, s.warps, 64),
-        Schedule::Direct(_) => (problem.k, 1, super::direct::THREADS / WARP, 64),
-    };
-    let by_registers = 65_536 / (registers.next_multiple_of(8) * schedule.threads());
-    let by_shared = machine.shared_bytes / schedule.shared_bytes(problem).max(1);
-    let resident = by_registers.min(by_shared).clamp(1, 8);
-    // Below eight warps a multiprocessor does not cover the latency of its multiply-adds.
-    let busy = f64::from((resident * warps).min(8)) / 8.0;
-    let flops_per_s = rate * machine.clock_ghz * 1e9 * busy;
-    let k_padded = k.next_multiple_of(k_tile as usize) as f64;
-    let tile_flops = 2.0 * f64::from(m) * f64::from(n) * k_padded;
-    let multiprocessors = f64::from(machine.multiprocessors);
-    let ctas = schedule.ctas(problem) as f64;
-    // Small tiles read shared memory more often per multiply-add: a warp's tile of 32 x 32 costs about a fifth.
-    let (warp_m, warp_n) = match schedule {
-        Schedule::MmaSync(s) => s.warp_tile(),
-        Schedule::Fma(s) => (4 * s.thread.0, 8 * s.thread.1),
-        Schedule::Skinny(_) | Schedule::Direct(_) => (64, 64),
-    };
-    let reuse = 1.0 + 3.0 * (1.0 / f64::from(warp_m) + 1.0 / f64::from(warp_n));
-    let waves = (ctas / multiprocessors).ceil();
-    let compute = waves * tile_flops / flops_per_s * reuse;
-    // One trip to memory before the first product and one after the last, hidden by other resident CTAs.
-    let fill = (ctas / (multiprocessors * f64::from(resident))).ceil() * 1.5e-6;
-    let bytes = (f64::from(m) + f64::from(n)) * k_padded * problem.element.bytes() as f64 * ctas;
-    // L2 delivers about 3 times what memory does on every machine of the table.
-    let traffic = bytes / (3.0 * machine.memory_bytes_per_s());
-    compute.max(traffic) + fill
-}
-
-/// The machine that schedules for a target are made for. Family targets have none of their own: the first of the family
-/// stands for it.
-fn machine_of(target: Target) -> &'static Machine {
-    let name = target.name().trim_end_matches('f');
-    Machine::for_target(target.name())
-        .or_else(|| Machine::for_target(&format!("{name}a")))
-        .unwrap_or(&Machine::all()[0])
-}
-
-/// The schedule for a problem on a target, by the rule in the module's text.
-pub fn choose(problem: &Problem, target: Target) -> Result<Schedule, ContractionError> {
-    problem.check()?;
-    scalar_type(problem.element)?;
-    let machine = machine_of(target);
-    if problem.k > 0
-        && let Some(schedule) = skinny(problem, machine)
-    {
-        schedule.validate(problem, target)?;
-        return Ok(schedule);
-    }
-    let (candidates, rate): (Vec<Schedule>, f64) = if has_mma(problem) {
-        let rate = if problem.element == DType::Tf32 { machine.rates.tf32 } else { machine.rates.half_acc32 };
-        let bytes = problem.element.bytes() as u32;
-        let in_elements = |s: &MmaSyncSchedule| MmaSyncSchedule { tile: Tile { k: s.tile.k / bytes, ..s.tile }, ..*s };
-        (MMA_SYNC.iter().map(|s| Schedule::MmaSync(in_elements(s))).collect(), rate)
-    } else {
-        let wide = sum_type(problem.element).bytes() == 8;
-        let rate = if wide { machine.rates.f64 } else { machine.rates.f32 };
-        (if wide { FMA_64 } else { FMA_32 }.iter().map(|s| Schedule::Fma(*s)).collect(), rate)
-    };
-    let mut best: Option<(f64, Schedule)> = None;
-    let mut refused = ContractionError::Type(problem.element);
-    for schedule in candidates {
-        match schedule.validate(problem, target) {
-            Ok(()) => {
-                let seconds = expected_seconds(problem, &schedule, machine, rate.max(1.0));
-                if best.is_none_or(|(least, _)| seconds < least) {
-                    best = Some((seconds, schedule));
-                }
-            }
-            Err(error) => refused = error,
-        }
-    }
-    best.map(|(_, schedule)| schedule).ok_or(refused)
-}
-
-/// The schedule for few rows, where the problem is one: B from memory as it is, each element used at most eight times.
-fn skinny(problem: &Problem, machine: &Machine) -> Option<Schedule> {
-    let Operand::Memory(b) = &problem.b else { return None };
-    let plain = b.is_matrix() && b.stored == problem.element && problem.m <= SKINNY_ROWS;
-    let simple = matches!(problem.element, DType::F32 | DType::F16 | DType::BF16);
-    let rows = match &problem.a {
-        Operand::Memory(a) => a.is_matrix() && a.stored == problem.element,
-        Operand::Expression { .. } => true,
-    };
-    if !plain || !simple || !rows || problem.n < 8 {
-        return None;
-    }
-    let columns_for = |columns: &[u32]| {
-        // The widest that still gives every multiprocessor a CTA, else the narrowest.
-        let enough =
-            |c: &&u32| problem.n.div_ceil(**c as usize) * problem.batches() >= machine.multiprocessors as usize;
-        columns.iter().find(enough).or(columns.last()).copied()
-    };
-    let (major, lanes) = b.vector();
-    match major {
-        // A warp sums whole columns, its lanes along k.
-        Major::K => {
-            let warps = if problem.k >= 2048 { 4 } else { 2 };
-            // Sums of all rows by all columns are in registers.
-            let widest: &[u32] = if problem.m <= 2 { &[16, 8, 4] } else { &[8, 4] };
-            columns_for(widest).map(|columns| Schedule::Skinny(SkinnySchedule { warps, columns }))
-        }
-        // Lanes lie along n first, the rest of the warp and the warps along k.
-        Major::Outer => {
-            let lanes = lanes as u32;
-            let widths = [32 * lanes, 16 * lanes, 8 * lanes];
-            columns_for(&widths).map(|columns| Schedule::Skinny(SkinnySchedule { warps: 8, columns }))
         }
     }
 }

@@ -16,12 +16,15 @@
 //! multiply-adds do.
 
 use super::cta::{Cta, digits, place, store_inside};
-use super::problem::{ContractionError, Major, Memory, Operand, Problem, SKINNY_K, Side};
+use super::problem::{ContractionError, Major, Memory, Operand, Problem, Side};
 use super::schedule::{Schedule, SkinnySchedule, WARP};
 use super::surround::{Place, Surround};
 use super::values::{Chunk, clear, computed_type, load_into, loaded_class, scalar_type, typed};
 use gable_ptx::meaning::{Access, Cache};
 use gable_ptx::{B32, B64, F32, KernelBuilder, Pred, R, Reg, ScalarType, Space};
+
+/// Neighbouring values of k that a thread takes at once where B lies along n.
+const K_TOGETHER: u32 = 4;
 
 /// Where one operand's elements come from.
 struct Source {
@@ -90,6 +93,14 @@ pub(super) fn emit(
 }
 
 impl Source {
+    /// B is read once: a copy in L1 would only push out A, which every thread reads.
+    fn cache(&self) -> Cache {
+        match self.side {
+            Side::A => Cache::ReadOnly,
+            Side::B => Cache::ReadOnlyStream,
+        }
+    }
+
     /// How many of `most` neighbours along k can be read together.
     fn together(&self, most: u32) -> u32 {
         let (major, lanes) = self.operand.vector();
@@ -119,7 +130,7 @@ impl Source {
                     let (outer_step, k_step) = steps(memory);
                     let address = k.mad_wide_u32(outer, outer_step, start);
                     let address = k.mad_wide_u32(index, k_step, address);
-                    load(k, memory, address, together, inside)?
+                    load(k, memory, address, together, self.cache(), inside)?
                 }
                 _ => {
                     // Past the end the last elements stand in; the other factor is zero there.
@@ -154,14 +165,13 @@ fn load(
     memory: &Memory,
     address: R<B64>,
     count: u32,
+    cache: Cache,
     inside: Option<R<Pred>>,
 ) -> Result<Chunk, ContractionError> {
     let stored = scalar_type(memory.stored)?;
     let packed = stored.bytes() == 2 && count > 1;
     let (ty, count) = if packed { (ScalarType::B32, count / 2) } else { (stored, count) };
-    // Read once and never again by this CTA: no copy in L1 is worth keeping of the wide operand, but A is shared by all
-    // threads, and both go through the same path.
-    let access = Access { space: Space::Global, ty, count: count as u8, cache: Cache::ReadOnly };
+    let access = Access { space: Space::Global, ty, count: count as u8, cache };
     let registers: Vec<Reg> = (0..count).map(|_| k.fresh_reg(loaded_class(ty))).collect();
     match inside {
         None => load_into(k, access, address.at(0).into(), &registers)?,
@@ -255,11 +265,11 @@ fn along_n(
     let lane_n = k.and_b32(cta.lane, across - 1);
     let lane_k = k.shr_u32(cta.lane, across.trailing_zeros());
     let group = k.mad_lo_u32(cta.warp, WARP / across, lane_k);
-    let step = schedule.warps * (WARP / across) * SKINNY_K;
+    let step = schedule.warps * (WARP / across) * K_TOGETHER;
     let within = k.mul_lo_u32(lane_n, count);
     let column = k.add_u32(cta.column, within);
     let ragged_n = !problem.n.is_multiple_of(schedule.columns as usize);
-    let ragged_k = !problem.k.is_multiple_of(SKINNY_K as usize);
+    let ragged_k = !problem.k.is_multiple_of(K_TOGETHER as usize);
     // Columns past the last read the last vector, and are not stored.
     let column = if ragged_n { k.min_u32(column, problem.n as u32 - count) } else { column };
     let (column_step, row_step) = steps(memory);
@@ -267,18 +277,18 @@ fn along_n(
     let sums = zero_sums(k, problem.m, count);
     let rows: Vec<R<B32>> = (0..problem.m as u32).map(|row| k.mov_b32(row)).collect();
     let element = scalar_type(problem.element)?;
-    let first = k.mul_lo_u32(group, SKINNY_K);
+    let first = k.mul_lo_u32(group, K_TOGETHER);
     k.no_unroll();
     k.for_u32(first, problem.k as u32, step, |k, at| -> Result<(), ContractionError> {
         let address = k.mad_wide_u32(at, row_step, start);
         let mut right: Vec<Vec<Reg>> = Vec::new();
-        for i in 0..SKINNY_K {
+        for i in 0..K_TOGETHER {
             let inside = ragged_k.then(|| {
                 let index = k.add_u32(at, i);
                 k.setp_lt_u32(index, problem.k as u32)
             });
             let address = k.add_u64(address, u64::from(i) * u64::from(row_step));
-            right.push(load(k, memory, address, count, inside)?.each(k, element, ScalarType::F32)?);
+            right.push(load(k, memory, address, count, b.cache(), inside)?.each(k, element, ScalarType::F32)?);
         }
         for (&row, sums) in rows.iter().zip(&sums) {
             let left = left_factors(k, problem, cta, a, (row, at), ragged_k, surround)?;
@@ -314,11 +324,11 @@ fn left_factors(
     surround: &mut dyn Surround,
 ) -> Result<Vec<R<F32>>, ContractionError> {
     if !ragged {
-        return a.along_k(k, problem, cta, row, at, SKINNY_K, None, surround);
+        return a.along_k(k, problem, cta, row, at, K_TOGETHER, None, surround);
     }
-    let together = a.together(SKINNY_K);
+    let together = a.together(K_TOGETHER);
     let mut factors = Vec::new();
-    for first in (0..SKINNY_K).step_by(together as usize) {
+    for first in (0..K_TOGETHER).step_by(together as usize) {
         let index = k.add_u32(at, first);
         let inside = k.setp_lt_u32(index, problem.k as u32);
         factors.extend(a.along_k(k, problem, cta, row, index, together, Some(inside), surround)?);

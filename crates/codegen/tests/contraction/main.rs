@@ -8,7 +8,8 @@ mod regions;
 
 use gable_codegen::contraction;
 use gable_codegen::contraction::problem::{Digit, Major, Memory, Operand, Problem, Store, Window};
-use gable_codegen::contraction::schedule::{self, FmaSchedule, MmaSyncSchedule, Schedule, Tile};
+use gable_codegen::contraction::rule;
+use gable_codegen::contraction::schedule::{FmaSchedule, MmaSyncSchedule, Schedule, Tile};
 use gable_ptx::meaning::Meaning;
 use gable_ptx::ptxas::Ptxas;
 use gable_ptx::{Kernel, KernelBuilder, Module, Target};
@@ -178,7 +179,7 @@ fn few_rows_are_summed_along_k_and_along_n() {
         for transposed in [[false, true], [false, false], [true, false], [true, true]] {
             for (m, n, k) in [(1, 40, 512), (3, 50, 96), (8, 9, 70), (2, 300, 33)] {
                 let problem = product(dtype, (m, n, k), transposed);
-                let schedule = schedule::choose(&problem, Target::Sm90a).expect("a schedule");
+                let schedule = rule::choose(&problem, Target::Sm90a).expect("a schedule");
                 assert!(matches!(schedule, Schedule::Skinny(_)), "{problem}: {schedule}");
                 check(&problem, &schedule, [None, None]);
             }
@@ -276,7 +277,7 @@ fn every_chosen_kernel_assembles_without_spills_in_its_class() {
         let mut module = Module::new(target, Vec::new());
         let mut names = BTreeMap::new();
         for (i, problem) in sweep().into_iter().enumerate().filter(|(i, _)| takes(*i)) {
-            let schedule = schedule::choose(&problem, target).unwrap_or_else(|e| panic!("{problem}: {e}"));
+            let schedule = rule::choose(&problem, target).unwrap_or_else(|e| panic!("{problem}: {e}"));
             let mut kernel = kernel(&problem, &schedule, &[None, None], &[Vec::new(), Vec::new()], target);
             let multiplies = kernel.insts().any(|inst| matches!(inst.op.form().meaning, Meaning::MatrixMultiply(_)));
             assert_eq!(multiplies, schedule.class() == "mma.sync", "{problem}: {schedule}");
@@ -305,7 +306,7 @@ fn random_problems_by_the_chosen_schedules_are_exact() {
         let transposed = [below(2) == 0, below(2) == 0];
         let target = [Target::Sm90a, Target::Sm120a, Target::Sm121a][below(3)];
         let problem = product(dtype, shape, transposed);
-        let schedule = schedule::choose(&problem, target).expect("a schedule");
+        let schedule = rule::choose(&problem, target).expect("a schedule");
         check(&problem, &schedule, [None, None]);
     }
 }
@@ -313,7 +314,7 @@ fn random_problems_by_the_chosen_schedules_are_exact() {
 #[test]
 fn the_rule_gives_large_products_large_tiles_and_small_ones_many() {
     let chosen = |dtype, shape, target| {
-        schedule::choose(&product(dtype, shape, [false, false]), target).expect("a schedule").to_string()
+        rule::choose(&product(dtype, shape, [false, false]), target).expect("a schedule").to_string()
     };
     let table = [
         (DType::BF16, (8192, 8192, 8192), Target::Sm90a),
@@ -347,7 +348,7 @@ fn schedules_and_problems_that_do_not_fit_are_refused_by_name() {
         refused(fma(64, 64, 16, (6, 4)), Target::Sm90a),
         product(DType::BF16, (0, 8, 8), [false, false]).check().expect_err("it has no result").to_string(),
         product(DType::BF16, (8, 1 << 31, 8), [false, false]).check().expect_err("it is too large").to_string(),
-        schedule::choose(&product(DType::E2M1, (8, 8, 8), [false, false]), Target::Sm90a)
+        rule::choose(&product(DType::E2M1, (8, 8, 8), [false, false]), Target::Sm90a)
             .expect_err("no kernel multiplies it")
             .to_string(),
     ];
