@@ -4,7 +4,7 @@
 
 use crate::context::Context;
 use crate::error::PassError;
-use gable_ir::Module;
+use gable_ir::{Module, OpError, verify};
 use std::collections::BTreeSet;
 
 /// See the table.
@@ -31,9 +31,13 @@ pub fn run(module: &mut Module, context: &mut Context) -> Result<(), PassError> 
     if known.is_empty() {
         return Ok(());
     }
-    module.graph = module.graph.bind(dims).map_err(|source| PassError::BadDims {
+    let misfit = |source| PassError::BadDims {
         dims: dims.iter().map(|(dim, value)| format!("--dim {dim}={value}")).collect::<Vec<_>>().join(" "),
         source,
-    })?;
-    Ok(())
+    };
+    module.graph = module.graph.bind(dims).map_err(misfit)?;
+    match verify::verify(&module.graph).first() {
+        Some(fault) => Err(misfit(OpError(fault.to_string()))),
+        None => Ok(()),
+    }
 }

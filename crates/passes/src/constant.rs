@@ -5,17 +5,15 @@ use gable_ir::{Graph, NodeId, Op};
 use gable_tensor::Scalar;
 
 /// The one value that every element has, when the value is a constant seen through reshapes, broadcasts and transposes.
-pub fn splat(graph: &Graph, id: NodeId) -> Option<Scalar> {
-    match graph.op(id) {
-        Op::Const(op) => {
-            let width = op.value.dtype().bytes();
-            let mut elements = op.value.bytes().chunks_exact(width);
-            let first = elements.next()?;
-            elements.all(|element| element == first).then(|| op.value.get(0))
-        }
-        Op::Broadcast(_) | Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_) => splat(graph, graph.operand(id, 0)),
-        _ => None,
+pub fn splat(graph: &Graph, mut id: NodeId) -> Option<Scalar> {
+    while let Op::Broadcast(_) | Op::Reshape(_) | Op::Transpose(_) | Op::Slice(_) = graph.op(id) {
+        id = graph.operand(id, 0);
     }
+    let Op::Const(op) = graph.op(id) else { return None };
+    let width = op.value.dtype().bytes();
+    let mut elements = op.value.bytes().chunks_exact(width);
+    let first = elements.next()?;
+    elements.all(|element| element == first).then(|| op.value.get(0))
 }
 
 /// As [`splat`], for floats.

@@ -18,6 +18,13 @@ const SMALL_BYTES: usize = 64 << 10;
 /// or permuting a weight takes one for each element and is not limited.
 const MAX_WORK: f64 = 3e7;
 
+/// Memory that one result may take to compute, beside twice what it is computed from: a model file of a few bytes can
+/// name values of any size.
+const MAX_PEAK_BYTES: usize = 64 << 20;
+
+/// Ops on the way from what is stored to a result: they are followed by recursion.
+const MAX_DEPTH: usize = 256;
+
 /// See the table.
 pub fn run(module: &mut Module, context: &mut Context) -> Result<(), PassError> {
     let mut b = Builder::over(std::mem::take(module));
@@ -30,10 +37,20 @@ pub fn run(module: &mut Module, context: &mut Context) -> Result<(), PassError> 
 /// What is known of a constant value without looking at its elements.
 #[derive(Clone, Copy)]
 struct Known {
-    /// Bytes that are stored for it: a broadcast stores its operand's.
+    /// Bytes that are stored for it, or of the largest leaf that it is computed from.
     stored_bytes: usize,
     /// Whether it is made of coordinates and scalars alone.
     counted: bool,
+    /// The largest value that computing it needs at one time, in bytes.
+    peak_bytes: usize,
+    /// Ops between it and what is stored.
+    depth: usize,
+}
+
+impl Known {
+    fn stored(bytes: usize) -> Known {
+        Known { stored_bytes: bytes, counted: false, peak_bytes: bytes, depth: 0 }
+    }
 }
 
 fn fold(b: &mut Builder, context: &mut Context) -> Result<(), OpError> {
@@ -50,7 +67,7 @@ fn fold(b: &mut Builder, context: &mut Context) -> Result<(), OpError> {
         b.set_origin(b.graph.node(id).origin.clone());
         let new = store(b, id, value)?;
         b.graph.replace_uses(id, new);
-        known.insert(new, Known { stored_bytes: b.ty(new).concrete().map_or(0, |ty| ty.bytes()), counted: false });
+        known.insert(new, Known::stored(b.ty(new).concrete().map_or(0, |ty| ty.bytes())));
     }
     Ok(())
 }
@@ -59,18 +76,20 @@ fn fact(graph: &Graph, id: NodeId, known: &BTreeMap<NodeId, Known>) -> Option<Kn
     let bytes = graph.ty(id).concrete()?.bytes();
     match graph.op(id) {
         Op::Input(_) => None,
-        Op::Iota(_) => Some(Known { stored_bytes: 0, counted: true }),
-        Op::Const(_) | Op::Weight(_) => Some(Known { stored_bytes: bytes, counted: false }),
-        op => {
+        Op::Iota(_) => Some(Known { stored_bytes: 0, counted: true, peak_bytes: bytes, depth: 0 }),
+        Op::Const(_) | Op::Weight(_) => Some(Known::stored(bytes)),
+        _ => {
             let operands = graph.operands(id);
             let facts: Vec<Known> =
                 operands.iter().map(|operand| known.get(operand).copied()).collect::<Option<_>>()?;
-            let stored: usize = facts.iter().map(|fact| fact.stored_bytes).sum();
-            let repeats = matches!(op, Op::Broadcast(_)) && bytes > stored;
+            // The largest, not the sum: a value used twice is stored once.
+            let stored = facts.iter().map(|fact| fact.stored_bytes).max().unwrap_or(0);
             let scalar_bytes = 8;
             let counted = facts.iter().any(|fact| fact.counted)
                 && facts.iter().all(|fact| fact.counted || fact.stored_bytes <= scalar_bytes);
-            Some(Known { stored_bytes: if repeats { stored } else { bytes }, counted })
+            let peak_bytes = facts.iter().map(|fact| fact.peak_bytes).fold(bytes, usize::max);
+            let depth = 1 + facts.iter().map(|fact| fact.depth).max().unwrap_or(0);
+            Some(Known { stored_bytes: stored, counted, peak_bytes, depth })
         }
     }
 }
@@ -78,11 +97,16 @@ fn fact(graph: &Graph, id: NodeId, known: &BTreeMap<NodeId, Known>) -> Option<Kn
 fn worth_storing(graph: &Graph, id: NodeId, known: &BTreeMap<NodeId, Known>) -> bool {
     let Some(ty) = graph.ty(id).concrete() else { return false };
     let op = graph.op(id);
-    let operands: usize = graph.operands(id).iter().map(|operand| known[operand].stored_bytes).sum();
+    let stored = graph.operands(id).into_iter().map(|operand| known[&operand].stored_bytes);
+    let operands = stored.fold(0, usize::saturating_add);
     if matches!(op, Op::Broadcast(_)) {
         return false;
     }
     if known[&id].counted && (op.is(Group::Map) || op.is(Group::Movement)) && ty.len() > MAX_INLINE_ELEMENTS {
+        return false;
+    }
+    let fact = known[&id];
+    if fact.depth > MAX_DEPTH || fact.peak_bytes > operands.saturating_mul(2).max(MAX_PEAK_BYTES) {
         return false;
     }
     let moves_once = op.is(Group::Movement) || op.is(Group::Map);

@@ -108,10 +108,9 @@ fn along(b: &mut Builder, vector: NodeId, like: NodeId, axis: usize) -> Result<N
 }
 
 /// Whether the value is a stored constant, seen through movement.
-fn is_constant(graph: &Graph, id: NodeId) -> bool {
-    match graph.op(id) {
-        Op::Const(_) | Op::Weight(_) => true,
-        Op::Broadcast(_) | Op::Reshape(_) | Op::Transpose(_) => is_constant(graph, graph.operand(id, 0)),
-        _ => false,
+fn is_constant(graph: &Graph, mut id: NodeId) -> bool {
+    while let Op::Broadcast(_) | Op::Reshape(_) | Op::Transpose(_) = graph.op(id) {
+        id = graph.operand(id, 0);
     }
+    matches!(graph.op(id), Op::Const(_) | Op::Weight(_))
 }

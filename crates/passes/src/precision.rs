@@ -42,12 +42,11 @@ fn place_casts(b: &mut Builder, factor: DType, context: &mut Context) -> Result<
 /// The value cast before it is moved: the same bits, but the cast is then next to what computes the value, which can
 /// store 16 bits, and one cast serves all views of it.
 fn cast_at_source(b: &mut Builder, x: NodeId, to: DType) -> Result<NodeId, OpError> {
-    let op = b.graph.op(x).clone();
-    match op {
-        Op::Reshape(_) | Op::Transpose(_) | Op::Broadcast(_) | Op::Slice(_) => {
-            let source = cast_at_source(b, b.graph.operand(x, 0), to)?;
-            b.add(op, &[source])
-        }
-        _ => b.cast(x, to),
+    let (mut source, mut views) = (x, Vec::new());
+    while let Op::Reshape(_) | Op::Transpose(_) | Op::Broadcast(_) | Op::Slice(_) = b.graph.op(source) {
+        views.push(b.graph.op(source).clone());
+        source = b.graph.operand(source, 0);
     }
+    let cast = b.cast(source, to)?;
+    views.into_iter().rev().try_fold(cast, |value, view| b.add(view, &[value]))
 }

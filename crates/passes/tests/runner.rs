@@ -51,3 +51,44 @@ fn a_wrong_graph_is_refused_before_any_pass() {
     let error = optimize_with(wrong, &PassOptions::default(), &RunnerConfig::default()).expect_err("is wrong");
     assert!(matches!(error, PassError::Input(_)), "{error}");
 }
+
+#[test]
+fn a_small_part_of_a_value_that_no_memory_holds_is_not_computed_by_making_it() {
+    let source = "graph @g() {
+      %0 = const {value=f32[](-2.0)} : f32[]
+      %1 = broadcast %0 {shape=[1000000, 1000000]} : f32[1000000, 1000000]
+      %2 = sin %1 : f32[1000000, 1000000]
+      %3 = slice %2 {starts=[0, 0], ends=[1, 2], steps=[1, 1]} : f32[1, 2]
+      return y = %3
+    }";
+    let result = optimize_with(module(source), &PassOptions::default(), &RunnerConfig::default());
+    let regions = result.expect("the passes run").module.graph.regions;
+    assert_eq!(regions.len(), 1, "one kernel computes just the part");
+}
+
+#[test]
+fn a_long_chain_of_views_does_not_exhaust_the_stack() {
+    let mut source =
+        String::from("graph @g(%x: f32[2, 2]) {\n %0 = const {value=f32[2, 2](1.0, 2.0, 3.0, 4.0)} : f32[2, 2]\n");
+    const LENGTH: usize = 20_000;
+    for i in 0..LENGTH {
+        let op = match i % 2 {
+            0 => "{perm=[1, 0]}",
+            _ => "{starts=[1, 1], ends=[-1, -1], steps=[-1, -1]}",
+        };
+        let name = if i % 2 == 0 { "transpose" } else { "slice" };
+        source.push_str(&format!(" %{} = {name} %{i} {op} : f32[2, 2]\n", i + 1));
+    }
+    source.push_str(&format!(" %last = mul %{LENGTH}, %x : f32[2, 2]\n return y = %last\n}}"));
+    // Fuel is what keeps folding from shortening the chain.
+    let config = RunnerConfig { fuel: Some(0), ..RunnerConfig::default() };
+    run_until(module(&source), &PassOptions::default(), &config, "precision").expect("the passes run");
+}
+
+#[test]
+fn dimensions_that_no_memory_holds_are_the_requests_fault() {
+    let source = "graph @g(%x: f32[n, 8]) { %0 = exp %x : f32[n, 8] return y = %0 }";
+    let options = PassOptions { dims: [("n".to_string(), i64::MAX)].into(), ..PassOptions::default() };
+    let error = optimize_with(module(source), &options, &RunnerConfig::default()).expect_err("is too large");
+    assert!(matches!(error, PassError::BadDims { .. }), "{error}");
+}
