@@ -65,7 +65,7 @@ pub struct Row {
     pub binding: String,
     /// Measured or predicted.
     pub time: Time,
-    /// Bound over time.
+    /// Bound over measured time.
     pub share: Share,
     /// The assembler's figures.
     pub resources: Option<Resources>,
@@ -147,8 +147,7 @@ impl Report {
     /// Rows that claim to be faster than their roof.
     pub fn impossible(&self) -> Vec<&Row> {
         let all = self.rows.iter().chain([&self.total]);
-        all.filter(|row| matches!(row.time, Time::Measured { .. }) && matches!(row.share, Share::Impossible { .. }))
-            .collect()
+        all.filter(|row| matches!(row.share, Share::Impossible { .. })).collect()
     }
 
     /// Whether every time was measured.
@@ -169,7 +168,11 @@ impl Row {
             bytes: cost.total_bytes(),
             bound_s: bound.seconds,
             binding: bound.binding.to_string(),
-            share: share(bound.seconds, time.seconds()),
+            // A prediction is made from the bound: its share of it would say nothing.
+            share: match time {
+                Time::Measured { .. } => share(bound.seconds, time.seconds()),
+                Time::Predicted { .. } => Share::None,
+            },
             time,
             resources: None,
         }

@@ -95,7 +95,8 @@ impl Cost {
 
     /// All operations together.
     pub fn total_flops(&self) -> f64 {
-        self.flops.values().sum()
+        // The sum of no floats is -0.0.
+        self.flops.values().sum::<f64>() + 0.0
     }
 
     /// All bytes together.
