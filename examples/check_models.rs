@@ -1,10 +1,11 @@
 //! Holds models against their recorded outputs on a device. Exits with 1 when one differs.
 //!
 //! ```text
-//! cargo run --release --example check_models -- [--device cuda:0] [--precision bf16] FOLDER ...
+//! cargo run --release --example check_models -- [--device cuda:0] [--precision bf16] [--regions] FOLDER ...
 //! ```
 //! A FOLDER has `model.onnx` (or is a safetensors folder) and `manifest.json`, which lists cases: inputs and outputs with
-//! their names and `.npy` files.
+//! their names and `.npy` files. `--regions` compiles each fused region by itself as well and holds it against the cpu
+//! device on random data: it names the kernel that is wrong.
 
 use gable::{Compiled, Device, Model, Options, Precision, Session, Tensor};
 use gable_tensor::Tolerance;
@@ -34,6 +35,7 @@ struct Port {
 struct Settings {
     device: Device,
     precision: Precision,
+    regions: bool,
     folders: Vec<PathBuf>,
 }
 
@@ -62,12 +64,14 @@ fn main() -> ExitCode {
 }
 
 fn parse_args() -> Result<Settings, Box<dyn Error>> {
-    let mut settings = Settings { device: Device::Auto, precision: Precision::default(), folders: Vec::new() };
+    let mut settings =
+        Settings { device: Device::Auto, precision: Precision::default(), regions: false, folders: Vec::new() };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--device" => settings.device = args.next().ok_or("--device needs a value")?.parse()?,
             "--precision" => settings.precision = args.next().ok_or("--precision needs a value")?.parse()?,
+            "--regions" => settings.regions = true,
             folder => settings.folders.push(folder.into()),
         }
     }
@@ -88,6 +92,9 @@ fn check_folder(settings: &Settings, folder: &Path) -> Result<bool, Box<dyn Erro
         let dims = gable::inputs::bind_from_shapes(&model, &inputs)?;
         let compiled: Compiled =
             Options::new().precision(settings.precision).dims(&dims).for_device(settings.device).optimize(&model)?;
+        if settings.regions {
+            all_within &= check_regions(settings, &compiled)?;
+        }
         let mut session = Session::open(&compiled, settings.device)?;
         let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
         let outputs = session.run(&given)?;
@@ -102,6 +109,38 @@ fn check_folder(settings: &Settings, folder: &Path) -> Result<bool, Box<dyn Erro
     }
     Ok(all_within)
 }
+
+/// Runs each region as a graph of its own on the device and on the cpu.
+fn check_regions(settings: &Settings, compiled: &Compiled) -> Result<bool, Box<dyn Error>> {
+    let graph = gable::ir::text::parse(&compiled.artifact().graph)?;
+    let mut all_within = true;
+    for region in &graph.regions {
+        let alone = gable::ir::region::alone(&graph, region);
+        let module = gable::ir::Module { graph: alone, ..Default::default() };
+        // No passes but fusion have anything left to do, so the kernel is the same as in the model.
+        let compiled = Options::new().for_device(settings.device).optimize_module(&region.name, module)?;
+        let inputs: Vec<(String, Tensor)> = compiled
+            .artifact()
+            .inputs
+            .iter()
+            .map(|input| Ok((input.name.clone(), gable::inputs::random_input(input, Some(&graph), 1)?)))
+            .collect::<Result<_, gable::Error>>()?;
+        let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+        let found = Session::open(&compiled, settings.device)?.run(&given)?;
+        let expected = Session::open(&compiled, Device::Cpu)?.run(&given)?;
+        for ((name, found), (_, expected)) in found.iter().zip(&expected) {
+            let comparison = compare(found, expected, Tolerance::RelativeL2(REGION_BOUND));
+            if !comparison.within {
+                println!("FAIL region {} value {name}: {comparison}", region.name);
+                all_within = false;
+            }
+        }
+    }
+    Ok(all_within)
+}
+
+/// Two devices sum in different orders, and a 16-bit result may round the other way: a bf16 step is 2^-8.
+const REGION_BOUND: f64 = 4e-3;
 
 /// What the precision and the output's type allow.
 fn tolerance(precision: Precision, expected: &Tensor) -> Tolerance {

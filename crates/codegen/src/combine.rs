@@ -288,14 +288,17 @@ pub(crate) fn combine_cta(
     let lane = k.and_b32(thread, WARP - 1);
     let warp = k.shr_u32(thread, 5);
     let is_first = k.setp_eq_u32(lane, 0);
-    let has_warp = k.setp_lt_u32(lane, n_warps);
+    // Every lane takes part in an exchange among as many lanes as there are warps, so that all lanes get the result.
+    let width = n_warps.next_power_of_two();
+    let source = k.and_b32(lane, width - 1);
+    let has_warp = k.setp_lt_u32(source, n_warps);
     let (types, identity) = (combine.types()?, combine.identity()?);
     let mut places = Vec::new();
     for (part, (&ty, &value)) in types.iter().zip(&partial).enumerate() {
         let array = k.shared_array(&format!("exchange{slot}_{part}"), n_warps * ty.bytes(), 8);
         let base = k.address_of_shared(&array);
         let mine = k.mad_lo_u32(warp, ty.bytes(), base);
-        let theirs = k.mad_lo_u32(lane, ty.bytes(), base);
+        let theirs = k.mad_lo_u32(source, ty.bytes(), base);
         k.when(is_first, |k| k.store(Access::new(Space::Shared, ty, 1), mine, &[value]))?;
         places.push((ty, theirs));
     }
@@ -310,7 +313,7 @@ pub(crate) fn combine_cta(
         k.when(has_warp, |k| k.emit_into(row, vec![register], vec![address]))?;
         partial.push(register.into());
     }
-    combine_lanes(k, combine, partial, n_warps.next_power_of_two())
+    combine_lanes(k, combine, partial, width)
 }
 
 /// The type under which a partial result's register lies in memory.

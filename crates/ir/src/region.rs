@@ -88,6 +88,24 @@ pub fn inputs(graph: &Graph, nodes: &[NodeId]) -> Vec<NodeId> {
     found
 }
 
+/// The region as a graph of its own: what it reads become inputs `in0`, `in1`, ..., what it gives outputs `out0`, ...
+pub fn alone(graph: &Graph, region: &Region) -> Graph {
+    let mut own = Graph::new(region.name.clone());
+    let mut here = std::collections::BTreeMap::new();
+    for (position, id) in inputs(graph, &region.nodes).into_iter().enumerate() {
+        here.insert(id, own.input(format!("in{position}"), graph.ty(id).clone()));
+    }
+    for id in graph.order_within(&region.nodes).unwrap_or_default() {
+        let operands: Vec<NodeId> = graph.operands(id).iter().map(|operand| here[operand]).collect();
+        let node = graph.node(id);
+        here.insert(id, own.add_unchecked(node.op.clone(), &operands, node.ty.clone()));
+    }
+    for (position, id) in outputs(graph, &region.nodes).into_iter().enumerate() {
+        own.output(format!("out{position}"), here[&id]);
+    }
+    own
+}
+
 /// Values of `nodes` that are used outside or are results of the graph, in canonical order.
 pub fn outputs(graph: &Graph, nodes: &[NodeId]) -> Vec<NodeId> {
     let inside: BTreeSet<NodeId> = nodes.iter().copied().collect();
