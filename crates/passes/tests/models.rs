@@ -1,23 +1,26 @@
 //! Real exports through the pipeline: what is recognised in them, and that they compute what they did.
 
 use gable_capture::onnx::OnnxModel;
-use gable_ir::{Module, Op, eval};
+use gable_ir::{Module, Op, RegionKind, eval};
 use gable_passes::{PassOptions, Precision, RunnerConfig, fusion, optimize_with, run_until};
 use gable_tensor::compare::{Tolerance, compare};
 use gable_tensor::{Bindings, Tensor, mapped_file, npy};
 use std::path::{Path, PathBuf};
 
-/// The folder `name` of the model collection: `GABLE_MODELS`, else `shared/models` beside the workspace. Where it is
-/// absent the test says that it is skipped, and on CI it fails.
+/// The folder `name` of the model collection: `GABLE_MODELS`, else `shared/models` beside the workspace.
 fn folder(name: &str) -> Option<PathBuf> {
     let collection = std::env::var_os("GABLE_MODELS")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/models"), PathBuf::from);
-    let path = collection.join(name);
+    present(collection.join(name), "set GABLE_MODELS to the model collection")
+}
+
+/// `path`, if it is there; else the test is skipped, visibly, and on CI it fails.
+fn present(path: PathBuf, remedy: &str) -> Option<PathBuf> {
     if path.exists() {
         return Some(path);
     }
-    assert!(std::env::var_os("CI").is_none(), "`{}` is not there: set GABLE_MODELS", path.display());
-    println!("SKIPPED: `{}` is not there: set GABLE_MODELS to the model collection", path.display());
+    assert!(std::env::var_os("CI").is_none(), "`{}` is not there: {remedy}", path.display());
+    println!("SKIPPED: `{}` is not there: {remedy}", path.display());
     None
 }
 
@@ -83,6 +86,26 @@ fn composites_are_found_in_exports() {
             [expected.attention, expected.layer_norm, expected.rms_norm, expected.gelu, expected.silu, expected.rope];
         assert_eq!(found, wanted, "{}: attention, layer norm, RMS norm, GELU, SiLU, rope", expected.name);
     }
+}
+
+#[test]
+fn minilm_is_six_layers_of_attention() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/models/all-minilm-l6-v2");
+    let Some(folder) = present(folder, "run `cargo xtask models`") else { return };
+    let model = OnnxModel::load(folder.join("model.onnx")).expect("the model loads");
+    let dims = Bindings::from([("batch".to_string(), 2), ("sequence".to_string(), 16)]);
+    let captured = model.module(&dims).expect("the model is captured");
+    let config = RunnerConfig { check: true, ..RunnerConfig::default() };
+    let module = run_until(captured.clone(), &PassOptions::default(), &config, "recognize").expect("the passes run");
+    assert_eq!(count(&module, |op| matches!(op, Op::Attention(_))), 6);
+    assert_eq!(count(&module, |op| matches!(op, Op::LayerNorm(_))), 13);
+    assert_eq!(count(&module, |op| matches!(op, Op::Gelu(_))), 6);
+    // Eight products a layer, each with all that follows it; norms and softmax; the mask, once for all layers.
+    let regions =
+        optimize_with(captured, &PassOptions::default(), &config).expect("the passes run").module.graph.regions;
+    let kinds = |kind| regions.iter().filter(|region| region.kind == kind).count();
+    assert_eq!((kinds(RegionKind::Contraction), kinds(RegionKind::Row)), (48, 19));
+    assert!(kinds(RegionKind::Map) <= 2, "{} map regions", kinds(RegionKind::Map));
 }
 
 /// Every output of the optimised model against that of the captured one, by the reference evaluator.
