@@ -8,6 +8,8 @@
 //! lie T vectors apart and are independent, which keeps several loads in flight. Elements that do not fill a vector are
 //! taken one by one, by the first threads.
 
+mod transpose;
+
 use crate::class::Class;
 use crate::engine::{Engine, GuardId, Lanes};
 use crate::error::Fault;
@@ -31,6 +33,9 @@ pub fn work(program: &Program, hardware: &Hardware, overwritten: &[usize]) -> Re
     let n = n_elements(program)?;
     if n == 0 {
         return Ok(Vec::new());
+    }
+    if let Some(work) = transpose::work(program, hardware, overwritten)? {
+        return Ok(vec![work]);
     }
     let (lanes, vectors) = shape(program, hardware, n);
     let n_vectors = n / u64::from(lanes);

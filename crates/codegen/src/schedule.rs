@@ -16,6 +16,13 @@ pub enum Schedule {
         /// Threads of one CTA.
         threads: u32,
     },
+    /// Elements on their own, through square tiles of shared memory.
+    Transpose {
+        /// Elements of a side of the tile.
+        side: u32,
+        /// Threads of one CTA.
+        threads: u32,
+    },
     /// Rows in registers.
     Row {
         /// Neighbouring elements of one thread.

@@ -380,7 +380,7 @@ fn fused_maps() -> Vec<Case> {
             ));
         }
     }
-    for (rows, columns) in [(64, 64), (300, 1000), (999, 517)] {
+    for (rows, columns) in [(64, 64), (70, 33), (300, 1000), (999, 517)] {
         for dtype in [DType::F32, DType::BF16, DType::U8] {
             let inputs = vec![normal(1, dtype, &[rows, columns])];
             cases.push(one(format!("transpose {rows}x{columns} {dtype}"), RegionKind::Map, inputs, EXACT, |b, x| {
@@ -388,6 +388,12 @@ fn fused_maps() -> Vec<Case> {
             }));
         }
     }
+    let inputs = vec![normal(1, DType::F32, &[2, 40, 50]), normal(2, DType::F32, &[2, 50, 40])];
+    cases.push(one("transposed and not, 2x40x50", RegionKind::Map, inputs, units(DType::F32, 2.0), |b, x| {
+        let turned = b.transpose(x[0], &[0, 2, 1])?;
+        let sum = b.plus(turned, x[1])?;
+        b.mul(sum, turned)
+    }));
     let inputs = vec![normal(1, DType::BF16, &[4, 128, 512]), normal(2, DType::BF16, &[512])];
     cases.push(one("heads bf16", RegionKind::Map, inputs, units(DType::BF16, 2.0), |b, x| {
         let sum = b.plus(x[0], x[1])?;
