@@ -6,14 +6,19 @@ use super::Floats;
 pub fn remainder<M: Floats>(m: &mut M, a: M::F, b: M::F) -> M::F {
     let (a_size, b_size) = (m.abs(a), m.abs(b));
     let (wide_a, wide_b) = (m.widen(a_size), m.widen(b_size));
-    let one = m.double(1.0);
+    let (one, none, infinity) = (m.double(1.0), m.double(0.0), m.double(f64::INFINITY));
+    // NaN and divisors of 0 never get below: the loop is not for them.
+    let has_steps = m.less_double(none, wide_b);
     // Below every rounding of a quotient, so that a step never takes too much; the last step is one whole `b`.
     let shy = m.double(1.0 - f64::EPSILON);
     let rest = m.repeat_double(
         wide_a,
         |m, rest| {
             let below = m.less_double(rest, wide_b);
-            m.not(below)
+            let not_below = m.not(below);
+            let is_finite = m.less_double(rest, infinity);
+            let goes_on = m.both(not_below, is_finite);
+            m.both(goes_on, has_steps)
         },
         |m, rest| {
             let quotient = m.div_double(rest, wide_b);

@@ -57,7 +57,7 @@ fn check_batched(problem: &Problem, schedule: &Schedule, behind: [Option<Memory>
     let mut memory =
         interpreter::Memory { buffers: vec![data[0].clone(), data[1].clone(), vec![0xff; expected.len() * width]] };
     let ctas = schedule.ctas(problem) as u32;
-    interpreter::run(&kernel, ctas, schedule.threads(), schedule.shared_bytes(problem) as usize, &mut memory);
+    interpreter::run(&kernel, [ctas, 1], schedule.threads(), schedule.shared_bytes(problem) as usize, &mut memory);
     let found: Vec<f64> = memory.buffers[2].chunks(width).map(|b| Scalar::load(problem.out, b).as_f64()).collect();
     let wrong = found.iter().zip(&expected).filter(|(f, e)| f != e).count();
     let first = found.iter().zip(&expected).position(|(f, e)| f != e);

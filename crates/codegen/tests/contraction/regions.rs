@@ -30,7 +30,7 @@ fn run(name: &str, module: &Module, inputs: &[(String, Tensor)], tolerance: Tole
     // Bytes that a kernel must write, and that are NaN as floats until it does.
     buffers.extend(program.outputs.iter().map(|&(id, _)| vec![0xff; program.ty(id).bytes()]));
     let mut memory = interpreter::Memory { buffers };
-    interpreter::run(&kernel.kernel, kernel.grid(), kernel.block(), kernel.shared_bytes() as usize, &mut memory);
+    interpreter::run(&kernel.kernel, [kernel.grid(), 1], kernel.block(), kernel.shared_bytes() as usize, &mut memory);
     for (position, &(value, id)) in program.outputs.iter().enumerate() {
         let (output, _) = graph.outputs().iter().find(|(_, output)| *output == id).expect("outputs of the graph");
         let expected = &expected.iter().find(|(name, _)| name == output).expect("a result for each output").1;

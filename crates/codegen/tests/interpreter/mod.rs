@@ -43,12 +43,12 @@ struct Machine<'a> {
     memory: &'a mut Memory,
     params: BTreeMap<String, u64>,
     block: u32,
-    cta: u32,
-    grid: u32,
+    cta: [u32; 2],
+    grid: [u32; 2],
 }
 
 /// Runs `grid` CTAs of `block` threads. Parameter `i` is the address of buffer `i`.
-pub fn run(kernel: &Kernel, grid: u32, block: u32, shared_bytes: usize, memory: &mut Memory) {
+pub fn run(kernel: &Kernel, grid: [u32; 2], block: u32, shared_bytes: usize, memory: &mut Memory) {
     let mut code = Vec::new();
     let mut labels = BTreeMap::new();
     for statement in &kernel.body {
@@ -75,8 +75,9 @@ pub fn run(kernel: &Kernel, grid: u32, block: u32, shared_bytes: usize, memory: 
     let start = u64::from(end).next_multiple_of(kernel.dynamic_shared_align.unwrap_or(1).into());
     arrays.insert(DYNAMIC_SHARED.to_string(), start);
     let shared_bytes = start as usize + shared_bytes;
-    let mut machine = Machine { code, labels, first, arrays, shared: Vec::new(), memory, params, block, cta: 0, grid };
-    for cta in 0..grid {
+    let mut machine =
+        Machine { code, labels, first, arrays, shared: Vec::new(), memory, params, block, cta: [0; 2], grid };
+    for cta in (0..grid[1]).flat_map(|y| (0..grid[0]).map(move |x| [x, y])) {
         machine.cta = cta;
         machine.shared = vec![0xff; shared_bytes];
         machine.run_cta(count);
@@ -274,8 +275,10 @@ impl Machine<'_> {
             Meaning::Special(register) => vec![match register {
                 SpecialRegister::TidX => number as u64,
                 SpecialRegister::NtidX => self.block.into(),
-                SpecialRegister::CtaidX => self.cta.into(),
-                SpecialRegister::NctaidX => self.grid.into(),
+                SpecialRegister::CtaidX => self.cta[0].into(),
+                SpecialRegister::CtaidY => self.cta[1].into(),
+                SpecialRegister::NctaidX => self.grid[0].into(),
+                SpecialRegister::NctaidY => self.grid[1].into(),
                 SpecialRegister::LaneId => (number % LANES) as u64,
                 other => panic!("special register {other:?}"),
             }],

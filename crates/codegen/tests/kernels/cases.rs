@@ -197,7 +197,7 @@ fn unary_maps() -> Vec<Case> {
                 | "is_inf" => EXACT,
                 // 1 + tanh of large negatives cancels all digits: what is left is a rounding of 1, times x.
                 "gelu" => Tolerance::Elementwise { rtol: 2e-2, atol: 1e-5 },
-                _ => units(dtype, 6.0),
+                _ => units(dtype, 8.0),
             };
             // Beyond 1e13 neighbouring f32 are turns apart.
             let x = match info.name {

@@ -70,7 +70,7 @@ impl Case {
                 .collect();
             assert_eq!(positions, (0..buffers.len()).collect::<Vec<_>>(), "{}", self.name());
             let mut memory = interpreter::Memory { buffers };
-            interpreter::run(&launch.kernel, launch.grid[0], launch.block[0], 0, &mut memory);
+            interpreter::run(&launch.kernel, [launch.grid[0], launch.grid[1]], launch.block[0], 0, &mut memory);
             buffers = memory.buffers;
         }
         for ((_, id), bytes) in program.outputs.iter().zip(&buffers[n_inputs..]) {
