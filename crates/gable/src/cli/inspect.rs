@@ -35,7 +35,7 @@ pub fn run(args: &InspectArgs) -> Result<(), Error> {
         return Ok(());
     }
     let compiled = match source {
-        Source::Compiled(compiled) => compiled,
+        Source::Compiled(compiled) => *compiled,
         Source::Model(model) => args.compile.options()?.optimize(&model)?,
     };
     if let Some(name) = &args.kernel {

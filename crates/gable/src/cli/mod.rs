@@ -100,13 +100,13 @@ fn parse_input(text: &str) -> Result<(String, PathBuf), String> {
 /// A model file, or one that is compiled already.
 enum Source {
     Model(Box<Model>),
-    Compiled(Compiled),
+    Compiled(Box<Compiled>),
 }
 
 impl Source {
     fn open(path: &Path) -> Result<Source, Error> {
         if path.extension().is_some_and(|extension| extension == "gable") {
-            return Ok(Source::Compiled(Compiled::open(path)?));
+            return Ok(Source::Compiled(Box::new(Compiled::open(path)?)));
         }
         let spinner = progress::spinner(format!("loading {}", path.display()));
         let model = Model::load(path)?;
@@ -149,7 +149,7 @@ impl Prepared {
             inputs.insert(name.clone(), gable::inputs::read_npy(path, Some(ty.dtype))?);
         }
         let compiled = match source {
-            Source::Compiled(compiled) => compiled,
+            Source::Compiled(compiled) => *compiled,
             Source::Model(model) => {
                 let from_shapes: Bindings = gable::inputs::bind_from_shapes(&model, &inputs)?;
                 let spinner = progress::spinner("compiling".into());
