@@ -1,9 +1,9 @@
 //! Runs a kernel on the CPU, as plainly as possible: what the kernel tests compare with when there is no GPU.
 //!
-//! Warps run one after the other up to a barrier; lanes of a warp run in lock step, the lowest instruction first where they
-//! diverge. Asynchronous copies land as late as the waits allow, so that a missing wait shows; shared memory starts as NaN.
-//! Accesses outside a buffer, or not aligned to their size, panic. There is no timing, and a race is seen only where it
-//! changes the result in this order.
+//! Warps run one after the other up to a barrier, forward before one and backward before the next; lanes of a warp run in
+//! lock step, the lowest instruction first where they diverge. Asynchronous copies land as late as the waits allow, so that
+//! a missing wait shows; shared memory starts as NaN. Accesses outside a buffer, or not aligned to their size, panic. There
+//! is no timing, and a race is seen only where it changes the result in one of these orders.
 
 mod meaning;
 
@@ -97,10 +97,13 @@ impl Machine<'_> {
         let warps = self.block as usize / LANES;
         let thread = || Thread { registers: vec![0; registers], pc: 0, done: false, open: vec![], groups: vec![] };
         let mut threads: Vec<Vec<Thread>> = (0..warps).map(|_| (0..LANES).map(|_| thread()).collect()).collect();
+        let mut backward = false;
         while threads.iter().flatten().any(|t| !t.done) {
-            for (warp, lanes) in threads.iter_mut().enumerate() {
-                while self.step(warp, lanes) {}
+            for i in 0..warps {
+                let warp = if backward { warps - 1 - i } else { i };
+                while self.step(warp, &mut threads[warp]) {}
             }
+            backward = !backward;
         }
     }
 
