@@ -119,6 +119,18 @@ pub(crate) const MACHINES: &[Machine] = &[
         documents: "NVIDIA HGX B300 data sheet; sources disagree on multiprocessors (148 or 160); clock derived from 14 PFLOPS FP4",
     },
     Machine {
+        name: "gb300",
+        driver_name: "NVIDIA GB300",
+        target: "sm_103a",
+        multiprocessors: 148,
+        clock_ghz: 2.06,
+        memory_gb_per_s: 8000.0,
+        l2_mib: 126,
+        shared_bytes: LARGE_SHARED,
+        rates: BLACKWELL_ULTRA,
+        documents: "NVIDIA GB300 NVL72 data sheet, per GPU; clock derived from 15 PFLOPS FP4",
+    },
+    Machine {
         name: "rtx5090",
         driver_name: "NVIDIA GeForce RTX 5090",
         target: "sm_120a",
