@@ -1,4 +1,4 @@
-# Times the PyTorch counterparts of what gable bench timed, in the same session of the machine: random data, L2 flushed.
+# Times the PyTorch counterparts of what gable bench timed, on the same machine within minutes: random data, L2 flushed.
 import torch, json
 torch.backends.cuda.matmul.allow_tf32=False; torch.backends.cudnn.allow_tf32=False
 flush=torch.empty(256<<20,dtype=torch.int8,device='cuda')
