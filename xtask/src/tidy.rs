@@ -14,10 +14,11 @@ const EDGES: &[(&str, &[&str])] = &[
     ("gable-capture", &["gable-ir", "gable-tensor"]),
     ("gable-passes", &["gable-ir", "gable-roofline", "gable-tensor"]),
     ("gable-ptx", &[]),
+    ("gable-emulator", &["gable-ptx", "gable-tensor"]),
     ("gable-codegen", &["gable-ir", "gable-ptx", "gable-roofline", "gable-artifact", "gable-tensor"]),
     ("gable-artifact", &["gable-tensor"]),
     // The cpu device evaluates the graph: docs/decisions/0011-runtime-uses-ir.md.
-    ("gable-runtime", &["gable-artifact", "gable-ir", "gable-tensor"]),
+    ("gable-runtime", &["gable-artifact", "gable-emulator", "gable-ir", "gable-tensor"]),
 ];
 
 /// What the tree must not contain outside this file, and why.

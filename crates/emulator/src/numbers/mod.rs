@@ -1,0 +1,1 @@
+//! Number formats, conversions and arithmetic, bit for bit as the hardware does them.

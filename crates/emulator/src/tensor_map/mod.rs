@@ -1,0 +1,1 @@
+//! Tensor maps: encoding, decoding, and which bytes a bulk tensor copy moves.

@@ -1,0 +1,59 @@
+//! The words between the dots of a mnemonic, and named lists of them.
+
+macro_rules! modifiers {
+    (types { $($Type:ident = $type_text:literal),* $(,)? } others { $($Other:ident = $other_text:literal),* $(,)? }) => {
+        /// A word of a mnemonic after a dot.
+        #[expect(missing_docs, reason = "each is named like its text, which `text` gives")]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Modifier { $($Type,)* $($Other,)* }
+
+        impl Modifier {
+            /// Every modifier.
+            pub const ALL: &'static [Modifier] = &[$(Modifier::$Type,)* $(Modifier::$Other,)*];
+
+            /// As written, without the dot.
+            pub const fn text(self) -> &'static str {
+                match self { $(Modifier::$Type => $type_text,)* $(Modifier::$Other => $other_text,)* }
+            }
+
+            /// Whether it is a type.
+            pub const fn is_type(self) -> bool {
+                matches!(self, $(Modifier::$Type)|*)
+            }
+
+            /// The modifier of that text.
+            pub fn of(text: &str) -> Option<Modifier> {
+                match text {
+                    $($type_text => Some(Modifier::$Type),)*
+                    $($other_text => Some(Modifier::$Other),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+modifiers! {
+    types {
+        Pred = "pred", B1 = "b1", B8 = "b8", B16 = "b16", B32 = "b32", B64 = "b64", B128 = "b128",
+        U4 = "u4", S4 = "s4", U8 = "u8", S8 = "s8", U16 = "u16", S16 = "s16", U32 = "u32", S32 = "s32", U64 = "u64", S64 = "s64",
+        U16x2 = "u16x2", S16x2 = "s16x2",
+        F16 = "f16", F16x2 = "f16x2", Bf16 = "bf16", Bf16x2 = "bf16x2", Tf32 = "tf32", F32 = "f32", F32x2 = "f32x2", F64 = "f64",
+        E4m3 = "e4m3", E5m2 = "e5m2", E2m3 = "e2m3", E3m2 = "e3m2", E2m1 = "e2m1", Ue8m0 = "ue8m0", Ue4m3 = "ue4m3",
+        E4m3x2 = "e4m3x2", E5m2x2 = "e5m2x2", E2m3x2 = "e2m3x2", E3m2x2 = "e3m2x2", E2m1x2 = "e2m1x2", Ue8m0x2 = "ue8m0x2",
+        E4m3x4 = "e4m3x4", E5m2x4 = "e5m2x4", E2m3x4 = "e2m3x4", E3m2x4 = "e3m2x4", E2m1x4 = "e2m1x4",
+    }
+    others {
+        Rn = "rn", Rz = "rz", Rm = "rm", Rp = "rp", Rna = "rna", Rs = "rs", Rni = "rni", Rzi = "rzi", Rmi = "rmi", Rpi = "rpi",
+        Ftz = "ftz", Sat = "sat", Satfinite = "satfinite", Relu = "relu", Approx = "approx", Full = "full", Nan = "NaN",
+        Lo = "lo", Hi = "hi", Wide = "wide", L = "l", R = "r", Wrap = "wrap", Clamp = "clamp", Cc = "cc",
+    }
+}
+
+/// Named lists that patterns refer to with `$`.
+pub(super) fn named(name: &str) -> Option<&'static str> {
+    Some(match name {
+        "RND" => ".rn|.rz|.rm|.rp",
+        _ => return None,
+    })
+}

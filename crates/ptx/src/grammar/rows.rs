@@ -1,0 +1,24 @@
+//! The rows: every instruction form, by chapter.
+
+use super::Row;
+use crate::form::Floor;
+
+const BASE: Floor = Floor::BASE;
+
+macro_rules! rows {
+    ($($Op:ident: $($pattern:literal, $floor:expr;)+)*) => {
+        /// An instruction. Its forms are the rows that name it.
+        #[expect(missing_docs, reason = "each is named like its mnemonic, which its rows spell")]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Op { $($Op),* }
+
+        pub(super) static ROWS: &[Row] = &[$($(Row { op: Op::$Op, pattern: $pattern, floor: $floor }),+),*];
+    };
+}
+
+rows! {
+    Add:
+        "add(.u16|.u32|.u64|.s16|.s64)", BASE;
+        "add{.sat}.s32", BASE;
+        "add{$RND}{.ftz}{.sat}.f32", BASE;
+}
