@@ -97,8 +97,8 @@ pub fn resolve(instruction: &Instruction, version: PtxVersion, target: Target) -
         .ok_or_else(|| error(format!("`{}`: there is no instruction `{}`", spelling(), instruction.name)))?;
     let mut modifiers = Vec::with_capacity(instruction.modifiers.len());
     for text in &instruction.modifiers {
-        let modifier = Modifier::of(text)
-            .ok_or_else(|| error(format!("`{}`: there is no modifier `.{text}`", spelling())))?;
+        let modifier =
+            Modifier::of(text).ok_or_else(|| error(format!("`{}`: there is no modifier `.{text}`", spelling())))?;
         modifiers.push(modifier);
     }
     // Of several rows that match, the one that the target has; a row's floor is its own.

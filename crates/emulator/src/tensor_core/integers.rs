@@ -1,0 +1,117 @@
+//! Multiplication of integers, bits and f64, which have no accumulation model: exact, or a chain of fused multiply-adds.
+
+use super::accumulate::Accumulator;
+use super::element::Element;
+use super::multiply::{Codes, MultiplyError, Operand, Shape};
+
+/// What is done with two bits before they are counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BitOperation {
+    /// `.and.popc`
+    And,
+    /// `.xor.popc`
+    Xor,
+}
+
+/// Integers: the sum of products is exact, and wraps or saturates once, with C.
+pub(super) fn multiply_integers(
+    shape: Shape,
+    a: &Operand,
+    b: &Operand,
+    saturate: bool,
+    accumulator: &mut [u32],
+) -> Result<(), MultiplyError> {
+    let Shape { n, k, .. } = shape;
+    let a = integers(a, Accumulator::S32 { saturate })?;
+    let rows_of_b = integers(b, Accumulator::S32 { saturate })?;
+    // Columns beside each other, so that many are added at a time.
+    let mut b = vec![0i16; n * k];
+    for (column, row) in rows_of_b.chunks_exact(k.max(1)).enumerate() {
+        for (k, &value) in row.iter().enumerate() {
+            b[k * n + column] = value;
+        }
+    }
+    pulp::Arch::new().dispatch(|| add_rows(shape, &a, &b, saturate, accumulator));
+    Ok(())
+}
+
+#[inline(always)]
+fn add_rows(shape: Shape, a: &[i16], b: &[i16], saturate: bool, accumulator: &mut [u32]) {
+    let Shape { n, k, .. } = shape;
+    let mut sums = vec![0i32; n];
+    for (row, outputs) in a.chunks_exact(k.max(1)).zip(accumulator.chunks_exact_mut(n.max(1))) {
+        sums.fill(0);
+        for (&value, columns) in row.iter().zip(b.chunks_exact(n.max(1))) {
+            for (sum, &column) in sums.iter_mut().zip(columns) {
+                // At most 2^16 in size: 2^15 of them fit, far more than any instruction has.
+                *sum = sum.wrapping_add(i32::from(value) * i32::from(column));
+            }
+        }
+        for (output, &sum) in outputs.iter_mut().zip(&sums) {
+            let c = *output as i32;
+            *output = if saturate { c.saturating_add(sum) } else { c.wrapping_add(sum) } as u32;
+        }
+    }
+}
+
+fn integers(operand: &Operand, accumulator: Accumulator) -> Result<Vec<i16>, MultiplyError> {
+    let element = operand.element;
+    if element.integer(0).is_none() {
+        return Err(MultiplyError::Element { element, accumulator });
+    }
+    Ok(match (operand.codes, element) {
+        (Codes::Bytes(codes), Element::S8) => codes.iter().map(|&code| (code as i8).into()).collect(),
+        (Codes::Bytes(codes), Element::U8) => codes.iter().map(|&code| code.into()).collect(),
+        (codes, _) => (0..codes.len()).map(|index| element.integer(codes.get(index)).unwrap_or(0) as i16).collect(),
+    })
+}
+
+/// Bits: the count of ones of A op B, added to C with wrapping. `k_words` 32-bit words make a row of A and of B.
+pub fn multiply_bits(
+    operation: BitOperation,
+    m: usize,
+    n: usize,
+    k_words: usize,
+    a: &[u32],
+    b: &[u32],
+    accumulator: &mut [u32],
+) -> Result<(), MultiplyError> {
+    check([("A", a.len(), m * k_words), ("B", b.len(), n * k_words), ("C", accumulator.len(), m * n)])?;
+    for row in 0..m {
+        for column in 0..n {
+            let pairs = a[row * k_words..][..k_words].iter().zip(&b[column * k_words..][..k_words]);
+            let count: u32 = match operation {
+                BitOperation::And => pairs.map(|(a, b)| (a & b).count_ones()).sum(),
+                BitOperation::Xor => pairs.map(|(a, b)| (a ^ b).count_ones()).sum(),
+            };
+            let output = &mut accumulator[row * n + column];
+            *output = output.wrapping_add(count);
+        }
+    }
+    Ok(())
+}
+
+/// f64: one fused multiply-add after another, to the nearest even, in the order of k.
+///
+/// That order is taken from arXiv 2511.10909, which finds the same on every device with f64 tensor cores.
+pub fn multiply_f64(shape: Shape, a: &[u64], b: &[u64], accumulator: &mut [u64]) -> Result<(), MultiplyError> {
+    let Shape { m, n, k } = shape;
+    check([("A", a.len(), m * k), ("B", b.len(), n * k), ("C", accumulator.len(), m * n)])?;
+    for row in 0..m {
+        for column in 0..n {
+            let output = &mut accumulator[row * n + column];
+            let pairs = a[row * k..][..k].iter().zip(&b[column * k..][..k]);
+            let sum =
+                pairs.fold(f64::from_bits(*output), |sum, (&a, &b)| f64::from_bits(a).mul_add(f64::from_bits(b), sum));
+            *output = sum.to_bits();
+        }
+    }
+    Ok(())
+}
+
+fn check(lengths: [(&'static str, usize, usize); 3]) -> Result<(), MultiplyError> {
+    match lengths.into_iter().find(|(_, found, expected)| found != expected) {
+        Some((what, found, expected)) => Err(MultiplyError::Length { what, found, expected }),
+        None => Ok(()),
+    }
+}
