@@ -1,0 +1,71 @@
+//! What all clusters of a launch share: the shadow of global memory, and what its synchronisation locations release.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::order::access::Access;
+use crate::order::cell::{Actor, Found};
+use crate::order::knowledge::Clock;
+use crate::order::shadow::{PAGE, Page};
+
+/// Locks over pages and locations, by address.
+const SHARDS: usize = 64;
+
+/// The shadow of global memory during one launch. What was written before the launch is known to all.
+#[derive(Debug)]
+pub struct GlobalOrder {
+    pages: Vec<Mutex<HashMap<u64, Page>>>,
+    locations: Vec<Mutex<HashMap<u64, Clock>>>,
+}
+
+impl Default for GlobalOrder {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl GlobalOrder {
+    /// Nothing accessed yet.
+    pub fn new() -> Self {
+        GlobalOrder {
+            pages: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            locations: (0..SHARDS).map(|_| Mutex::default()).collect(),
+        }
+    }
+
+    /// Checks and records an access to `bytes` bytes from `address` on.
+    pub(crate) fn touch(
+        &self,
+        address: u64,
+        bytes: u64,
+        access: Access,
+        actor: &Actor<'_>,
+    ) -> Result<(), (u64, Found)> {
+        let mut from = address;
+        let end = address.saturating_add(bytes);
+        while from < end {
+            let page = from / PAGE;
+            let base = page * PAGE;
+            let to = end.min(base.saturating_add(PAGE));
+            let mut pages = lock(&self.pages[page as usize % SHARDS]);
+            pages
+                .entry(page)
+                .or_insert_with(Page::new)
+                .touch((from - base) as u32, (to - base) as u32, access.shifted((from - address) as u32, 0), actor)
+                .map_err(|found| (base, found))?;
+            from = to;
+        }
+        Ok(())
+    }
+
+    /// What the location at `address` releases, for the time of `use_it`.
+    pub(crate) fn location<R>(&self, address: u64, use_it: impl FnOnce(&mut Clock) -> R) -> R {
+        let mut locations = lock(&self.locations[(address / 4) as usize % SHARDS]);
+        use_it(locations.entry(address).or_default())
+    }
+}
+
+/// A lock whose holder panicked still guards whole values: every change is one assignment of a finished value.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
