@@ -94,11 +94,8 @@ impl Profile {
             mine.0 += warps;
             mine.1 += threads;
         }
-        let pairs = [
-            (&mut self.global, other.global),
-            (&mut self.shared, other.shared),
-            (&mut self.local, other.local),
-        ];
+        let pairs =
+            [(&mut self.global, other.global), (&mut self.shared, other.shared), (&mut self.local, other.local)];
         for (mine, theirs) in pairs {
             mine.accesses += theirs.accesses;
             mine.read += theirs.read;

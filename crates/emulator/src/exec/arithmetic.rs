@@ -58,12 +58,18 @@ pub(super) fn decode(
         let Compute::Four(run) = function else {
             return Err(d.error(format!("`{}` has no predicate result", inst.spelling())));
         };
-        let and = resolved.has(Modifier::AndWord);
+        let and = resolved.has(Modifier::And);
         return Ok(Some(Decoded::free(step(move |c, at| {
             let kernel = c.grid.kernel;
             let warp = &c.warps[at.warp];
             let mut result = [0; LANES];
-            run(&mut result, warp.source(kernel, a), warp.source(kernel, b), warp.source(kernel, e), warp.source(kernel, f));
+            run(
+                &mut result,
+                warp.source(kernel, a),
+                warp.source(kernel, b),
+                warp.source(kernel, e),
+                warp.source(kernel, f),
+            );
             let nonzero = (0..LANES).fold(0, |bits, lane| bits | u32::from(result[lane] as u32 != 0) << lane);
             let with = warp.condition(with);
             c.warps[at.warp].set(to, at.mask, &result);
@@ -99,7 +105,13 @@ pub(super) fn decode(
             let kernel = c.grid.kernel;
             let warp = &c.warps[at.warp];
             let mut result = [0; LANES];
-            run(&mut result, warp.source(kernel, a), warp.source(kernel, b), warp.source(kernel, e), warp.source(kernel, f));
+            run(
+                &mut result,
+                warp.source(kernel, a),
+                warp.source(kernel, b),
+                warp.source(kernel, e),
+                warp.source(kernel, f),
+            );
             c.warps[at.warp].set(to, at.mask, &result);
             Ok(Flow::Next)
         })),
@@ -120,7 +132,7 @@ fn compare(d: &mut Decoder<'_>, resolved: &Resolved, inst: &Instruction) -> Resu
         .modifiers
         .iter()
         .copied()
-        .filter(|m| !matches!(m, M::AndWord | M::OrWord | M::XorWord))
+        .filter(|m| !matches!(m, M::And | M::Or | M::Xor))
         .filter(|m| resolved.op == Op::Setp || !m.is_type() || source_type == Some(m))
         .collect();
     let Some(Compute::Compare(run)) = compute(Op::Setp, &modifiers) else {
@@ -132,7 +144,7 @@ fn compare(d: &mut Decoder<'_>, resolved: &Resolved, inst: &Instruction) -> Resu
     };
     let (a, b) = (value(1)?, value(2)?);
     let with = match inst.operands.get(3) {
-        Some(operand) => Some((d.condition(operand)?, resolved.one_of(&[M::AndWord, M::OrWord, M::XorWord]))),
+        Some(operand) => Some((d.condition(operand)?, resolved.one_of(&[M::And, M::Or, M::Xor]))),
         None => None,
     };
     let combine = move |warp: &crate::machine::Warp, bits: u32| match with {
@@ -140,8 +152,8 @@ fn compare(d: &mut Decoder<'_>, resolved: &Resolved, inst: &Instruction) -> Resu
         Some((condition, how)) => {
             let c = warp.condition(condition);
             match how {
-                Some(M::OrWord) => (bits | c, !bits | c),
-                Some(M::XorWord) => (bits ^ c, !bits ^ c),
+                Some(M::Or) => (bits | c, !bits | c),
+                Some(M::Xor) => (bits ^ c, !bits ^ c),
                 _ => (bits & c, !bits & c),
             }
         }

@@ -25,9 +25,7 @@ pub(super) fn decode(
     let first = usize::from(returns);
     let ty = resolved.types().last().ok_or_else(|| d.error(format!("`{}` has no type", inst.spelling())))?;
     let bits = bits_of(ty).unwrap_or(32);
-    let what = resolved.one_of(&[
-        M::Add, M::Min, M::Max, M::And, M::Or, M::Xor, M::Inc, M::Dec, M::Exch, M::Cas,
-    ]);
+    let what = resolved.one_of(&[M::Add, M::Min, M::Max, M::And, M::Or, M::Xor, M::Inc, M::Dec, M::Exch, M::Cas]);
     let what = what.ok_or_else(|| d.error(format!("`{}` names no operation", inst.spelling())))?;
     let space = space(resolved);
     if matches!(space, Space::Global | Space::Generic) {

@@ -28,7 +28,11 @@ pub(super) fn decode(
             if resolved.has(M::Aligned) { Decoded::aligned(run) } else { Decoded::free(run) }
         }
         Op::BarrierClusterWait => {
-            if resolved.has(M::Aligned) { Decoded::aligned(ClusterWait) } else { Decoded::free(ClusterWait) }
+            if resolved.has(M::Aligned) {
+                Decoded::aligned(ClusterWait)
+            } else {
+                Decoded::free(ClusterWait)
+            }
         }
         Op::Membar | Op::Fence => {
             let (acquires, releases) = match resolved.one_of(&[M::Acquire, M::Release]) {
@@ -51,8 +55,11 @@ pub(super) fn decode(
         })),
         Op::FenceProxy => {
             // `fence.proxy.tensormap` has a reader of its own beside the bulk copies; aliases and constants need no tracking here.
-            let is_async = resolved.has(M::Async) || resolved.has(M::AsyncGlobal) || resolved.has(M::AsyncSharedCta)
-                || resolved.has(M::AsyncSharedCluster) || resolved.has(M::AsyncGeneric);
+            let is_async = resolved.has(M::Async)
+                || resolved.has(M::AsyncGlobal)
+                || resolved.has(M::AsyncSharedCta)
+                || resolved.has(M::AsyncSharedCluster)
+                || resolved.has(M::AsyncGeneric);
             Decoded::free(step(move |c, at| {
                 if is_async && let Some(order) = &mut c.order {
                     order.fence_proxy_async(at.warp as u32, at.mask);
@@ -106,7 +113,7 @@ fn cta_barrier(d: &mut Decoder<'_>, resolved: &Resolved, inst: &Instruction) -> 
             Vote::Count(d.destination(&target)?)
         } else {
             let to = d.predicate(pair(&target).0)?;
-            if resolved.has(M::AndWord) { Vote::And(to) } else { Vote::Or(to) }
+            if resolved.has(M::And) { Vote::And(to) } else { Vote::Or(to) }
         };
         vote = Some((kind, condition));
     }
@@ -140,7 +147,10 @@ impl Execute for CtaBarrier {
         if !phase_over(c, token) {
             let barrier = &c.ctas[cta].barriers[number];
             let needed = needed(c, cta, number);
-            let on = format!("barrier {number}, phase {}: {} of {needed} threads have arrived", barrier.phase, barrier.arrived);
+            let on = format!(
+                "barrier {number}, phase {}: {} of {needed} threads have arrived",
+                barrier.phase, barrier.arrived
+            );
             return Ok(Flow::Wait { token, on, may_time_out: false });
         }
         let completed = c.ctas[cta].barriers[number].completed.clone();
@@ -209,7 +219,8 @@ impl CtaBarrier {
         c.progress += 1;
         if c.ctas[cta].barriers[number].arrived > needed(c, cta, number) {
             let barrier = &c.ctas[cta].barriers[number];
-            let message = format!("{} threads at barrier {number}, which expects {}", barrier.arrived, needed(c, cta, number));
+            let message =
+                format!("{} threads at barrier {number}, which expects {}", barrier.arrived, needed(c, cta, number));
             return Err(Fault::new(HazardKind::Barrier, message).lane(lane));
         }
         complete(c, cta, number);
@@ -376,7 +387,8 @@ fn set_registers(d: &mut Decoder<'_>, inst: &Instruction) -> Result<Decoded, Loa
         let pool = at_launch * warps.len() as u32;
         // An increase waits until others have given back; what never fits is a standstill on hardware.
         if used > pool {
-            let on = format!("setmaxnreg {count}: {used} registers of a thread in each warp together, the CTA has {pool}");
+            let on =
+                format!("setmaxnreg {count}: {used} registers of a thread in each warp together, the CTA has {pool}");
             return Ok(Flow::Wait { token: 0, on, may_time_out: false });
         }
         c.progress += 1;

@@ -98,11 +98,7 @@ impl Decoded {
 }
 
 /// Decodes an instruction.
-pub fn decode(
-    decoder: &mut Decoder<'_>,
-    resolved: &Resolved,
-    instruction: &Instruction,
-) -> Result<Decoded, LoadError> {
+pub fn decode(decoder: &mut Decoder<'_>, resolved: &Resolved, instruction: &Instruction) -> Result<Decoded, LoadError> {
     let families: [Family; 9] = [
         moves::decode,
         memory::decode,

@@ -183,7 +183,16 @@ fn select(d: &mut Decoder<'_>, resolved: &Resolved, inst: &Instruction) -> Resul
 
 fn space_named(resolved: &Resolved) -> Space {
     use Modifier as M;
-    match resolved.one_of(&[M::Global, M::Shared, M::SharedCta, M::SharedCluster, M::Local, M::Const, M::Param, M::ParamEntry]) {
+    match resolved.one_of(&[
+        M::Global,
+        M::Shared,
+        M::SharedCta,
+        M::SharedCluster,
+        M::Local,
+        M::Const,
+        M::Param,
+        M::ParamEntry,
+    ]) {
         Some(M::Shared | M::SharedCta) => Space::Shared,
         Some(M::SharedCluster) => Space::SharedCluster,
         Some(M::Local) => Space::Local,
@@ -238,7 +247,10 @@ fn is_space(d: &mut Decoder<'_>, resolved: &Resolved, inst: &Instruction) -> Res
         let own = c.cta_of(at.warp).rank;
         let block = c.grid.param_base..c.grid.param_base + u64::from(kernel.param_bytes.max(1));
         let read_only = |address: u64| {
-            kernel.globals.iter().any(|g| g.read_only && (g.address..g.address + g.data.len() as u64).contains(&address))
+            kernel
+                .globals
+                .iter()
+                .any(|g| g.read_only && (g.address..g.address + g.data.len() as u64).contains(&address))
         };
         let mut bits = 0;
         for lane in lanes(at.mask) {
@@ -276,7 +288,8 @@ fn map_address(d: &mut Decoder<'_>, resolved: &Resolved, inst: &Instruction) -> 
                 let message = format!("there is no CTA {rank} in a cluster of {}", c.ctas.len());
                 return Err(Fault::new(HazardKind::OutOfBounds, message).lane(lane));
             }
-            let target = c.locate(at.warp, if generic { Space::Generic } else { Space::SharedCluster }, addresses[lane]);
+            let target =
+                c.locate(at.warp, if generic { Space::Generic } else { Space::SharedCluster }, addresses[lane]);
             let Target::Shared(short) = target.map_err(|fault| fault.lane(lane))? else {
                 let message = format!("{:#x} is no shared address", addresses[lane]);
                 return Err(Fault::new(HazardKind::OutOfBounds, message).lane(lane));

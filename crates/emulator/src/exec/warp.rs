@@ -51,8 +51,7 @@ fn shuffle(d: &mut Decoder<'_>, resolved: &Resolved, inst: &Instruction) -> Resu
         Decoded::free(step(move |c, at| {
             let kernel = c.grid.kernel;
             let warp = &c.warps[at.warp];
-            let (values, bs, cs) =
-                (warp.source(kernel, value), warp.source(kernel, b), warp.source(kernel, clamp));
+            let (values, bs, cs) = (warp.source(kernel, value), warp.source(kernel, b), warp.source(kernel, clamp));
             let mut results = [0; LANES];
             let mut ranges = 0u32;
             for lane in lanes(at.mask) {
@@ -153,7 +152,7 @@ fn reduce(d: &mut Decoder<'_>, resolved: &Resolved, inst: &Instruction) -> Resul
     let to = d.destination(d.operand(inst, 0)?)?;
     let value = d.value(d.operand(inst, 1)?)?;
     let mask = d.value(d.operand(inst, 2)?)?;
-    let mode = resolved.one_of(&[M::Add, M::Min, M::Max, M::AndWord, M::OrWord, M::XorWord]);
+    let mode = resolved.one_of(&[M::Add, M::Min, M::Max, M::And, M::Or, M::Xor]);
     let ty = resolved.types().next().unwrap_or(M::B32);
     let absolute = resolved.has(M::Abs);
     let mut modifiers = vec![M::F32];
@@ -184,8 +183,8 @@ fn reduce(d: &mut Decoder<'_>, resolved: &Resolved, inst: &Instruction) -> Resul
                 Some(M::Max) if signed => a.cast_signed().max(b.cast_signed()).cast_unsigned(),
                 Some(M::Min) => a.min(b),
                 Some(M::Max) => a.max(b),
-                Some(M::AndWord) => a & b,
-                Some(M::OrWord) => a | b,
+                Some(M::And) => a & b,
+                Some(M::Or) => a | b,
                 _ => a ^ b,
             })
         };

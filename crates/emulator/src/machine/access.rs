@@ -45,7 +45,9 @@ impl Cluster<'_> {
                 return out(format!("shared address {short:#x} is in CTA {rank} of a cluster of {count}"));
             }
             if own && rank != self.cta_of(warp).rank {
-                return out(format!("shared address {short:#x} is in CTA {rank}; `.shared::cta` reaches the own CTA only"));
+                return out(format!(
+                    "shared address {short:#x} is in CTA {rank}; `.shared::cta` reaches the own CTA only"
+                ));
             }
             if offset < SHARED_BASE {
                 return out(format!("offset {offset:#x} is below the kernel's shared memory: a null address?"));
@@ -98,14 +100,7 @@ impl Cluster<'_> {
 
     /// Checks happens-before for one instruction of a warp. `data` is what a store writes: lanes that write the same bytes agree
     /// where they write the same values.
-    fn check_order(
-        &mut self,
-        at: &At,
-        targets: &[Target; LANES],
-        bytes: usize,
-        kind: Kind,
-        data: Option<&LaneBytes>,
-    ) {
+    fn check_order(&mut self, at: &At, targets: &[Target; LANES], bytes: usize, kind: Kind, data: Option<&LaneBytes>) {
         let Some(order) = &mut self.order else { return };
         let (mut global, mut shared) = (0, 0);
         let mut addresses = [0; LANES];
@@ -122,9 +117,7 @@ impl Cluster<'_> {
                 Target::Local(_) => {}
             }
         }
-        let same = |a: u32, b: u32| {
-            data.is_none_or(|data| data[a as usize][..bytes] == data[b as usize][..bytes])
-        };
+        let same = |a: u32, b: u32| data.is_none_or(|data| data[a as usize][..bytes] == data[b as usize][..bytes]);
         let mut conflicts = Vec::new();
         for (mask, place) in [(global, Place::Global), (shared, Place::Shared)] {
             if mask != 0 {

@@ -118,10 +118,7 @@ impl<'l> Cluster<'l> {
             }
         }
         let shape = ClusterShape { ctas: sx * sy * sz, warps_per_cta, shared_bytes: shared_end };
-        let order = grid
-            .order
-            .as_ref()
-            .map(|global| ClusterOrder::new(global.clone(), number as u32, shape));
+        let order = grid.order.as_ref().map(|global| ClusterOrder::new(global.clone(), number as u32, shape));
         let seed = match grid.options.schedule {
             Schedule::Random(seed) => seed,
             _ => 0,
@@ -146,7 +143,8 @@ impl<'l> Cluster<'l> {
             wakes: 0,
             progress_at_wake: 0,
             // Each cluster draws its own numbers, whatever host thread runs it.
-            chance: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ number.wrapping_add(1).wrapping_mul(0xbf58_476d_1ce4_e5b9),
+            chance: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+                ^ number.wrapping_add(1).wrapping_mul(0xbf58_476d_1ce4_e5b9),
             pc: 0,
         }
     }

@@ -13,9 +13,9 @@ use crate::order::GlobalOrder;
 use crate::profile::Profile;
 use crate::program::Kernel;
 
+use super::Cluster;
 use super::launch::{Grid, Launch, LaunchError, Options, Outcome};
 use super::turn::Turn;
-use super::Cluster;
 
 /// Clusters that are resident at once where they take turns: as many CTAs as a large GPU has SMs.
 const RESIDENT_CTAS: u64 = 148;

@@ -38,13 +38,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options {
-            schedule: Schedule::Eager,
-            races: true,
-            profile: false,
-            max_instructions: 1 << 32,
-            max_hazards: 16,
-        }
+        Options { schedule: Schedule::Eager, races: true, profile: false, max_instructions: 1 << 32, max_hazards: 16 }
     }
 }
 

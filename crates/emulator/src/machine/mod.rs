@@ -17,7 +17,6 @@ mod warp;
 pub use access::{LaneBytes, MOST, Space};
 pub use cluster::{Cluster, Cta};
 pub use launch::{Launch, LaunchError, Options, Outcome, Schedule};
-pub(crate) use launch::Grid;
 pub use queue::{Asynchronous, Queue};
 pub use warp::{Group, Meeting, Parked, Warp};
 

@@ -20,9 +20,8 @@ impl Cluster<'_> {
         let cta = &self.ctas[state.cta];
         let [sx, sy, sz] = launch.cluster;
         let place = [cta.rank % sx, cta.rank / sx % sy, cta.rank / (sx * sy)];
-        let thread = |axis: usize| -> Register {
-            std::array::from_fn(|lane| u64::from(self.thread(warp, lane as u32)[axis]))
-        };
+        let thread =
+            |axis: usize| -> Register { std::array::from_fn(|lane| u64::from(self.thread(warp, lane as u32)[axis])) };
         let lane_mask = |mask: fn(u32) -> u32| -> Register { std::array::from_fn(|lane| u64::from(mask(lane as u32))) };
         let total_shared = u64::from(cta.shared.end());
         let value = match register {

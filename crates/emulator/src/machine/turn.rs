@@ -146,10 +146,7 @@ impl Cluster<'_> {
                 if negated { !bits } else { bits }
             });
             let active = group.mask & guard;
-            if active != 0
-                && inst.converge != Converge::Never
-                && self.missing(warp, &group, active)?
-            {
+            if active != 0 && inst.converge != Converge::Never && self.missing(warp, &group, active)? {
                 group.converging = true;
                 self.warps[warp].groups.push(group);
                 self.merge(warp);
@@ -318,11 +315,13 @@ impl Cluster<'_> {
                 let first = masks[active.trailing_zeros() as usize] as u32;
                 for lane in lanes(active) {
                     if masks[lane] as u32 >> lane & 1 == 0 {
-                        let message = format!("lane {lane} runs it, but its member mask {:#010x} leaves it out", masks[lane]);
+                        let message =
+                            format!("lane {lane} runs it, but its member mask {:#010x} leaves it out", masks[lane]);
                         return Err(Fault::new(HazardKind::Divergence, message).lane(lane));
                     }
                     if masks[lane] as u32 != first {
-                        let message = format!("lanes give different member masks, {first:#010x} and {:#010x}", masks[lane]);
+                        let message =
+                            format!("lanes give different member masks, {first:#010x} and {:#010x}", masks[lane]);
                         return Err(Fault::new(HazardKind::Divergence, message).lane(lane));
                     }
                 }

@@ -5,9 +5,7 @@ use std::sync::Arc;
 
 use gable_ptx::Target;
 use gable_ptx::grammar;
-use gable_ptx::syntax::{
-    Function, Item, Linkage, Operand, Parameter, Source as Tree, Statement, VariableSpace,
-};
+use gable_ptx::syntax::{Function, Item, Linkage, Operand, Parameter, Source as Tree, Statement, VariableSpace};
 
 use super::decoder::{Decoder, LoadError};
 use super::layout::{self, GlobalVariable, MODULE_VARIABLES};
@@ -286,10 +284,7 @@ fn names_in(operand: &Operand, names: &mut Vec<Arc<str>>) {
 }
 
 /// Registers are static, so a function that is active twice on one thread would lose its values: refused.
-fn refuse_recursion(
-    entry: &Function,
-    functions: &HashMap<Arc<str>, (&Function, u32)>,
-) -> Result<(), LoadError> {
+fn refuse_recursion(entry: &Function, functions: &HashMap<Arc<str>, (&Function, u32)>) -> Result<(), LoadError> {
     // 1: on the path from the entry; 2: done.
     let mut state: HashMap<Arc<str>, u8> = HashMap::new();
     let callees = |function: &Function| -> Vec<Arc<str>> {

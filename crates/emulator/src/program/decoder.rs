@@ -3,10 +3,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use gable_ptx::PtxVersion;
 use gable_ptx::Target;
 use gable_ptx::grammar::{Resolved, SpecialRegister};
 use gable_ptx::syntax::{Directives, Function, Instruction, Operand, StorageType};
-use gable_ptx::PtxVersion;
 
 use super::body::Interface;
 use super::names::{Names, Variable};
@@ -231,7 +231,13 @@ impl<'s> Decoder<'s> {
         self.register_of(run.id, number, component, run.ty).map(Some)
     }
 
-    pub(super) fn register_of(&mut self, id: u32, number: u32, part: u32, ty: StorageType) -> Result<(u32, StorageType), LoadError> {
+    pub(super) fn register_of(
+        &mut self,
+        id: u32,
+        number: u32,
+        part: u32,
+        ty: StorageType,
+    ) -> Result<(u32, StorageType), LoadError> {
         if let Some(found) = self.registers.get(&(id, number, part)) {
             return Ok(*found);
         }
@@ -472,7 +478,8 @@ impl<'s> Decoder<'s> {
     /// Where a function starts, and how it takes arguments.
     pub(crate) fn callee(&self, name: &str) -> Result<(Label, Interface), LoadError> {
         let found = self.functions.get(name).zip(self.callees.get(name));
-        let ((function, label), interface) = found.ok_or_else(|| self.error(format!("there is no function `{name}`")))?;
+        let ((function, label), interface) =
+            found.ok_or_else(|| self.error(format!("there is no function `{name}`")))?;
         if function.body.is_none() {
             return Err(self.error(format!("function `{name}` is declared and not defined in this module")));
         }

@@ -46,7 +46,10 @@ pub(super) fn size(variable: &Variable) -> Result<u32, LoadError> {
     let bytes = variable.bytes().filter(|bytes| *bytes <= MAX_BYTES);
     let bytes = bytes.ok_or_else(|| error(format!("`{}` has more than {MAX_BYTES} bytes", variable.name)))?;
     if !variable.align.is_power_of_two() || variable.align > 1 << 20 {
-        return Err(error(format!("alignment {} of `{}` is no power of two up to 2^20", variable.align, variable.name)));
+        return Err(error(format!(
+            "alignment {} of `{}` is no power of two up to 2^20",
+            variable.align, variable.name
+        )));
     }
     Ok(bytes as u32)
 }
@@ -81,10 +84,7 @@ pub(super) fn parameters(params: &[Parameter]) -> Result<(Vec<ParameterLayout>, 
 }
 
 /// The bytes that an initialiser gives; `address` finds variables and functions.
-pub(super) fn initial(
-    variable: &Variable,
-    address: &dyn Fn(&str, bool) -> Option<u64>,
-) -> Result<Vec<u8>, LoadError> {
+pub(super) fn initial(variable: &Variable, address: &dyn Fn(&str, bool) -> Option<u64>) -> Result<Vec<u8>, LoadError> {
     let mut data = vec![0; size(variable)? as usize];
     let error = |message: String| LoadError { line: variable.line, message };
     if let Some(init) = &variable.init {

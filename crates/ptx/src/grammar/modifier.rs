@@ -47,6 +47,7 @@ modifiers! {
         Rn = "rn", Rz = "rz", Rm = "rm", Rp = "rp", Rna = "rna", Rs = "rs", Rni = "rni", Rzi = "rzi", Rmi = "rmi", Rpi = "rpi",
         Ftz = "ftz", Sat = "sat", Satfinite = "satfinite", Relu = "relu", Approx = "approx", Full = "full", Nan = "NaN",
         Lo = "lo", Hi = "hi", Wide = "wide", L = "l", R = "r", Wrap = "wrap", Clamp = "clamp", Cc = "cc",
+Abs = "prov_Abs", AcqRel = "prov_AcqRel", Acquire = "prov_Acquire", Add = "prov_Add", Aligned = "prov_Aligned", All = "prov_All", And = "prov_And", Any = "prov_Any", Async = "prov_Async", AsyncGeneric = "prov_AsyncGeneric", AsyncGlobal = "prov_AsyncGlobal", AsyncSharedCluster = "prov_AsyncSharedCluster", AsyncSharedCta = "prov_AsyncSharedCta", Ballot = "prov_Ballot", Bfly = "prov_Bfly", Cas = "prov_Cas", Cg = "prov_Cg", Cluster = "prov_Cluster", Const = "prov_Const", Cta = "prov_Cta", Dec = "prov_Dec", Down = "prov_Down", Exch = "prov_Exch", Global = "prov_Global", Gpu = "prov_Gpu", Idx = "prov_Idx", Inc = "prov_Inc", L2CacheHint = "prov_L2CacheHint", Local = "prov_Local", Max = "prov_Max", Min = "prov_Min", Mmio = "prov_Mmio", Or = "prov_Or", Param = "prov_Param", ParamEntry = "prov_ParamEntry", ParamFunc = "prov_ParamFunc", Popc = "prov_Popc", Relaxed = "prov_Relaxed", Release = "prov_Release", Shared = "prov_Shared", SharedCluster = "prov_SharedCluster", SharedCta = "prov_SharedCta", Sys = "prov_Sys", To = "prov_To", Uni = "prov_Uni", Up = "prov_Up", V2 = "prov_V2", V4 = "prov_V4", V8 = "prov_V8", Volatile = "prov_Volatile", Xor = "prov_Xor",
     }
 }
 
