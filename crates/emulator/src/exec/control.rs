@@ -38,10 +38,9 @@ pub(super) fn decode(
             Err(Fault::new(HazardKind::Trap, "the kernel stopped itself").lane(lane))
         })),
         Op::Brkpt => super::moves::nothing(),
-        Op::Nanosleep => Decoded::free(step(|c, _| {
+        Op::Nanosleep => Decoded::free(step(|_, _| {
             // Sleeping threads let the others run; how long is not modelled.
-            c.instructions |= 63;
-            Ok(Flow::Next)
+            Ok(Flow::Yield)
         })),
         _ => return Ok(None),
     }))

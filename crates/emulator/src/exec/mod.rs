@@ -42,6 +42,8 @@ pub struct At {
 pub enum Flow {
     /// With the next instruction.
     Next,
+    /// With the next instruction, after others have had a turn.
+    Yield,
     /// At a label.
     Jump(Label),
     /// Each lane at an index of its own.

@@ -91,6 +91,8 @@ pub struct Cluster<'l> {
     /// Times that waiting groups were woken in vain.
     pub(super) wakes: u32,
     pub(super) progress_at_wake: u64,
+    pub(super) idle_turns: u32,
+    pub(super) progress_at_turn: u64,
     pub(super) chance: u64,
     /// Index of the instruction that runs.
     pub pc: u32,
@@ -142,6 +144,8 @@ impl<'l> Cluster<'l> {
             blame: None,
             wakes: 0,
             progress_at_wake: 0,
+            idle_turns: 0,
+            progress_at_turn: 0,
             // Each cluster draws its own numbers, whatever host thread runs it.
             chance: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)
                 ^ number.wrapping_add(1).wrapping_mul(0xbf58_476d_1ce4_e5b9),

@@ -46,6 +46,23 @@ impl Kernel {
         Ok(outcome)
     }
 
+    /// The parameter block of some values, one for each parameter, little endian.
+    pub fn pack(&self, values: &[Vec<u8>]) -> Result<Vec<u8>, LaunchError> {
+        if values.len() != self.params.len() {
+            let (name, found, wanted) = (&self.name, values.len(), self.params.len());
+            return Err(LaunchError(format!("{found} arguments, `{name}` has {wanted} parameters")));
+        }
+        let mut block = vec![0; self.param_bytes as usize];
+        for (value, param) in values.iter().zip(&self.params) {
+            if value.len() != param.bytes as usize {
+                let (name, found, wanted) = (&param.name, value.len(), param.bytes);
+                return Err(LaunchError(format!("{found} bytes for parameter `{name}`, which has {wanted}")));
+            }
+            block[param.offset as usize..][..value.len()].copy_from_slice(value);
+        }
+        Ok(block)
+    }
+
     /// Limits of the machine.
     fn check(&self, launch: &Launch) -> Result<(), LaunchError> {
         let error = |message: String| Err(LaunchError(message));

@@ -11,6 +11,12 @@ use super::{Cluster, lanes};
 /// Instructions that a group runs before others have a turn.
 const QUANTUM: u64 = 2048;
 
+/// Instructions that a group behind may run before groups further on have a turn: a loop that is not waiting for them ends before.
+const PATIENCE: u64 = 16 * QUANTUM;
+
+/// Turns without progress after which an operation finishes though something runs: a loop may be waiting for it by reading memory.
+const IDLE_TURNS: u32 = 16;
+
 /// Vain wakings of `try_wait` loops after which a standstill is a deadlock: each gives every loop one more round.
 const VAIN_WAKES: u32 = 3;
 
@@ -53,9 +59,12 @@ impl Cluster<'_> {
                 return Turn::Failed;
             }
         }
-        if ran {
+        self.idle_turns = if self.progress == self.progress_at_turn { self.idle_turns + 1 } else { 0 };
+        self.progress_at_turn = self.progress;
+        if ran && self.idle_turns < IDLE_TURNS {
             return Turn::Ran;
         }
+        self.idle_turns = 0;
         let over = self.warps.iter().all(|warp| warp.groups.is_empty());
         match self.finish_one() {
             Ok(true) => return Turn::Ran,
@@ -69,7 +78,7 @@ impl Cluster<'_> {
         if over {
             return Turn::Done;
         }
-        if self.wake() { Turn::Ran } else { Turn::Stuck }
+        if ran || self.wake() { Turn::Ran } else { Turn::Stuck }
     }
 
     /// Lets waits that may give up do so. False where that was of no use before.
@@ -126,8 +135,11 @@ impl Cluster<'_> {
                 let pick = self.draw() as usize % candidates.len();
                 Some(candidates[pick])
             }
-            // Turn by turn the groups further on also run, so that a loop that waits for them ends.
-            _ if self.instructions % 64 == 63 => candidates.last().copied(),
+            // In the end the groups further on also run, so that a loop that waits for them ends.
+            _ if candidates.len() > 1 && self.warps[warp].apart > PATIENCE => {
+                self.warps[warp].apart = 0;
+                candidates.into_iter().max_by_key(|&i| self.warps[warp].groups[i].pc)
+            }
             _ => candidates.into_iter().min_by_key(|&i| self.warps[warp].groups[i].pc),
         }
     }
@@ -183,6 +195,12 @@ impl Cluster<'_> {
                 Flow::Next => {
                     group.pc += 1;
                     steps += 1;
+                }
+                Flow::Yield => {
+                    group.pc += 1;
+                    self.warps[warp].apart = PATIENCE + 1;
+                    self.settle(warp, &mut group, budget, budget);
+                    return Ok(steps + 1);
                 }
                 Flow::Jump(label) => {
                     let to = kernel.labels[label.0 as usize];
@@ -254,6 +272,10 @@ impl Cluster<'_> {
 
     /// After a step: puts the group back where it meets another or its time is over.
     fn settle(&mut self, warp: usize, group: &mut Group, steps: u64, budget: u64) -> bool {
+        if self.warps[warp].groups.is_empty() && steps < budget {
+            return false;
+        }
+        self.warps[warp].apart += 1;
         let groups = &self.warps[warp].groups;
         // Behind is only who can run; a group that waits at this very place joins.
         let meets = groups
