@@ -7,6 +7,7 @@
 pub mod exec;
 pub mod hazard;
 pub mod machine;
+pub mod mbarrier;
 pub mod memory;
 pub mod numbers;
 pub mod order;
