@@ -19,7 +19,7 @@ impl<'s> Decoder<'s> {
         let functions = || {
             source.items.iter().filter_map(|item| match item {
                 Item::Function(function) => Some(function),
-                Item::Variable(_) => None,
+                Item::Variable(_) | Item::Alias { .. } => None,
             })
         };
         let found = functions().find(|function| function.is_entry && &*function.name == entry);
@@ -38,6 +38,14 @@ impl<'s> Decoder<'s> {
             if other.body.is_some() || !defined.contains_key(&other.name) {
                 let label = decoder.new_label();
                 defined.insert(other.name.clone(), (other, label.0));
+            }
+        }
+        for item in &source.items {
+            if let Item::Alias { alias, of, line } = item {
+                let Some(function) = defined.get(of).copied() else {
+                    return Err(LoadError { line: *line, message: format!("`{alias}`: there is no function `{of}`") });
+                };
+                defined.insert(alias.clone(), function);
             }
         }
         decoder.functions = defined;

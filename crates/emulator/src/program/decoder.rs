@@ -290,9 +290,9 @@ impl<'s> Decoder<'s> {
                     self.prepare(execute);
                     return Ok(Source(destination.register.unwrap_or_default()));
                 }
-                self.symbol(name, 0)
+                self.symbol(name, 0, false)
             }
-            Operand::Expression { name, offset } => self.symbol(name, *offset),
+            Operand::Expression { name, generic, offset } => self.symbol(name, *offset, *generic),
             Operand::Vector(values) if values.len() == 1 => self.value(&values[0]),
             other => Err(self.error(format!("{} is not a value", describe(other)))),
         }
@@ -306,12 +306,8 @@ impl<'s> Decoder<'s> {
         }
     }
 
-    /// The address of a variable in its own space, or of a function.
-    fn symbol(&mut self, name: &str, offset: i64) -> Result<Source, LoadError> {
-        let (name, generic) = match name.strip_prefix("generic(").and_then(|rest| rest.strip_suffix(')')) {
-            Some(inner) => (inner, true),
-            None => (name, false),
-        };
+    /// The address of a variable in its own space or as a generic one, or of a function.
+    fn symbol(&mut self, name: &str, offset: i64, generic: bool) -> Result<Source, LoadError> {
         let Some(variable) = self.variable(name) else {
             return Err(self.error(format!("`{name}` is not declared")));
         };
@@ -439,7 +435,7 @@ impl<'s> Decoder<'s> {
         let Operand::Address { base, offset, .. } = operand else { return None };
         match &**base {
             Operand::Name { name, .. } if self.names.register(name).is_none() => Some((name, *offset)),
-            Operand::Expression { name, offset: more } => Some((name, offset + more)),
+            Operand::Expression { name, offset: more, .. } => Some((name, offset + more)),
             _ => None,
         }
     }
@@ -527,7 +523,7 @@ pub(crate) fn describe(operand: &Operand) -> String {
         Operand::Vector(_) => "a vector".to_owned(),
         Operand::Pair(..) => "a pair".to_owned(),
         Operand::Address { .. } => "an address".to_owned(),
-        Operand::Expression { name, offset } => format!("`{name}+{offset}`"),
+        Operand::Expression { name, offset, .. } => format!("`{name}+{offset}`"),
         Operand::List(_) => "a list".to_owned(),
     }
 }

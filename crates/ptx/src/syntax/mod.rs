@@ -8,7 +8,11 @@ use std::sync::Arc;
 
 use crate::target::PtxVersion;
 
+mod cursor;
+mod declaration;
+mod expression;
 mod lexer;
+mod operand;
 mod parser;
 
 pub use parser::{SyntaxError, parse};
@@ -20,6 +24,8 @@ pub struct Source {
     pub version: PtxVersion,
     /// The first word of `.target`, such as `sm_90a`.
     pub target: String,
+    /// The words after it, such as `debug`.
+    pub options: Vec<String>,
     /// Variables and functions, in the order of the text.
     pub items: Vec<Item>,
 }
@@ -31,6 +37,15 @@ pub enum Item {
     Variable(Variable),
     /// An `.entry` or a `.func`.
     Function(Function),
+    /// `.alias alias, of;`.
+    Alias {
+        /// The new name.
+        alias: Arc<str>,
+        /// The function that it stands for.
+        of: Arc<str>,
+        /// Line, from 1.
+        line: u32,
+    },
 }
 
 /// Who sees a name.
@@ -291,6 +306,8 @@ pub enum Operand {
     Expression {
         /// Of what.
         name: Arc<str>,
+        /// `generic(name)`: the generic address, not the one in the variable's space.
+        generic: bool,
         /// Bytes added.
         offset: i64,
     },
