@@ -46,7 +46,8 @@ DONE:
     ret;
 }";
     let run = Run::new(&format!("{HEAD}{body}"), "k").grid(4).block(64);
-    let given = [words(0..200), words((0..200).map(|i| 3 * i)), Given::Out(800), Given::Value(200u32.to_le_bytes().to_vec())];
+    let given =
+        [words(0..200), words((0..200).map(|i| 3 * i)), Given::Out(800), Given::Value(200u32.to_le_bytes().to_vec())];
     let expected: Vec<u32> = (0..200).map(|i| 4 * i).collect();
     assert_eq!(ints(&run.clean(&given)[0]), expected);
 }
