@@ -157,12 +157,20 @@ impl Cluster<'_> {
                 let bits = self.warps[warp].predicates[index as usize];
                 if negated { !bits } else { bits }
             });
-            let active = group.mask & guard;
-            if active != 0 && inst.converge != Converge::Never && self.missing(warp, &group, active)? {
-                group.converging = true;
-                self.warps[warp].groups.push(group);
-                self.merge(warp);
-                return Ok(steps);
+            let mut active = group.mask & guard;
+            if active != 0 && inst.converge != Converge::Never {
+                let ready = self.gathered(warp, &group, active)?;
+                if ready == 0 {
+                    group.converging = true;
+                    self.warps[warp].groups.push(group);
+                    self.merge(warp);
+                    return Ok(steps);
+                }
+                if ready != active {
+                    self.split(warp, active & !ready, pc);
+                    group.mask &= !(active & !ready);
+                    active = ready;
+                }
             }
             if active == 0 {
                 group.pc += 1;
@@ -324,40 +332,43 @@ impl Cluster<'_> {
         self.thread_exit(warp, mask);
     }
 
-    /// Whether other lanes must come before the instruction of `group` can run.
-    fn missing(&mut self, warp: usize, group: &Group, active: u32) -> Result<bool, Fault> {
+    /// Which of the active lanes can run a collective instruction now: all those of a member mask that is complete, or none.
+    fn gathered(&self, warp: usize, group: &Group, active: u32) -> Result<u32, Fault> {
         let kernel = self.grid.kernel;
         let inst = &kernel.code[group.pc as usize];
         let alive = self.warps[warp].alive();
-        let needed = match inst.converge {
-            Converge::Never => return Ok(false),
-            Converge::Warp => alive,
+        match inst.converge {
+            Converge::Never => Ok(active),
+            Converge::Warp if active == alive => Ok(active),
+            Converge::Warp if group.mask == alive => {
+                let message = format!(
+                    "an aligned instruction is run by lanes {active:#010x} of {alive:#010x}: its guard differs between them"
+                );
+                Err(Fault::new(HazardKind::Divergence, message).lane(active.trailing_zeros() as usize))
+            }
+            Converge::Warp => Ok(0),
             Converge::Members(source) => {
                 let masks = self.warps[warp].source(kernel, source);
-                let first = masks[active.trailing_zeros() as usize] as u32;
-                for lane in lanes(active) {
-                    if masks[lane] as u32 >> lane & 1 == 0 {
+                let mut open = active;
+                while open != 0 {
+                    let first = open.trailing_zeros() as usize;
+                    let members = masks[first] as u32;
+                    if members >> first & 1 == 0 {
                         let message =
-                            format!("lane {lane} runs it, but its member mask {:#010x} leaves it out", masks[lane]);
-                        return Err(Fault::new(HazardKind::Divergence, message).lane(lane));
+                            format!("lane {first} runs it, but its member mask {members:#010x} leaves it out");
+                        return Err(Fault::new(HazardKind::Divergence, message).lane(first));
                     }
-                    if masks[lane] as u32 != first {
-                        let message =
-                            format!("lanes give different member masks, {first:#010x} and {:#010x}", masks[lane]);
-                        return Err(Fault::new(HazardKind::Divergence, message).lane(lane));
+                    // Tiles of a warp each give their own mask and need not wait for each other.
+                    let tile = lanes(open).filter(|&lane| masks[lane] as u32 == members);
+                    let tile = tile.fold(0, |bits, lane| bits | 1 << lane);
+                    if members & alive & !tile == 0 {
+                        return Ok(tile);
                     }
+                    open &= !tile;
                 }
-                first & self.warps[warp].present & alive
+                Ok(0)
             }
-        };
-        let here = group.mask;
-        if inst.converge == Converge::Warp && active != here && here == alive {
-            let message = format!(
-                "an aligned instruction is run by lanes {active:#010x} of {alive:#010x}: its guard differs between them"
-            );
-            return Err(Fault::new(HazardKind::Divergence, message).lane(active.trailing_zeros() as usize));
         }
-        Ok(needed & !active != 0)
     }
 
     fn check_in_flight(&self, warp: usize, inst: &crate::program::Inst) -> Result<(), Fault> {
