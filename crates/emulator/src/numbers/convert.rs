@@ -4,7 +4,7 @@
 //! where `widen` says otherwise.
 
 use super::exact::{Overflow, Value};
-use super::float::{nearest_from_f64, round_to_f32};
+use super::float::{self, nearest_from_f64, round_to_f32};
 use super::{Format, Rounding};
 
 /// What a conversion does besides rounding.
@@ -64,6 +64,13 @@ fn widen(code: u64, from: Format, to: Format) -> u64 {
 pub fn narrow(code: u64, to: Format, clamping: Clamping) -> u64 {
     let code = if clamping.flush { Format::F32.flush(code & 0xffff_ffff) } else { code };
     clamp(nearest_from_f64(f64::from(f32::from_bits(code as u32)), to, clamping.finite), to, clamping)
+}
+
+/// f16 to f32, which is exact.
+#[inline(always)]
+pub fn widen_half(code: u64, clamping: Clamping) -> u64 {
+    let wide = float::F16::source::<0>(code) as f32;
+    clamp(if wide.is_nan() { Format::F32.nan } else { u64::from(wide.to_bits()) }, Format::F32, clamping)
 }
 
 /// f64 to f32.

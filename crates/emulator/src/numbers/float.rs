@@ -90,8 +90,6 @@ pub mod extreme {
     pub const ABS: u8 = 2;
     /// `.xorsign`: the result has the sign of the product of the sources.
     pub const XORSIGN: u8 = 8;
-    /// `.relu` of `min` and `max` of half types: a negative result becomes 0, NaN stays.
-    pub const RELU: u8 = super::mode::RELU;
 }
 
 /// `a + b` with the last bit set where bits were lost, so that it can be rounded again.
@@ -114,6 +112,25 @@ pub(crate) fn sum_to_odd(a: f64, b: f64) -> f64 {
 pub(crate) fn sum_for<const MODE: u8>(a: f64, b: f64) -> f64 {
     // The sum of the negated terms is rounded to nearest, where an exact zero is positive: negated it is the zero of `.rm`.
     if MODE & 3 == mode::RM { -sum_to_odd(-a, -b) } else { sum_to_odd(a, b) }
+}
+
+/// A half type as f64, as the mixed instructions read it.
+pub trait Narrow {
+    /// The number of some bits; exact.
+    fn wide(bits: u64) -> f64;
+}
+
+/// `a + c` with `a` of a half type and `c` f32, rounded once to f32; `a - c` where `MINUS`.
+#[inline(always)]
+pub fn add_mixed<T: Narrow, const MINUS: bool, const MODE: u8>(a: u64, c: u64) -> u64 {
+    let c = f64::from(f32::from_bits(c as u32));
+    F32::add_wide::<MODE>(T::wide(a), if MINUS { -c } else { c })
+}
+
+/// `a * b + c` with `a` and `b` of a half type and `c` f32, rounded once to f32.
+#[inline(always)]
+pub fn fma_mixed<T: Narrow, const MODE: u8>(a: u64, b: u64, c: u64) -> u64 {
+    F32::fma_wide::<MODE>(T::wide(a), T::wide(b), f64::from(f32::from_bits(c as u32)))
 }
 
 /// The order of `min` and `max` on bits: ascending with the number, -0 below +0.
@@ -170,7 +187,6 @@ pub(crate) fn choose<const MODE: u8, const LARGER: bool>(a: u64, b: u64, format:
     let nan = if mode::has(MODE, extreme::NAN) { a_nan | b_nan } else { a_nan & b_nan };
     let number = if b_nan | (a_wins & !a_nan) { a } else { b };
     let number = if mode::has(MODE, extreme::XORSIGN) { number | product_sign } else { number };
-    let number = if mode::has(MODE, extreme::RELU) && number & sign != 0 { 0 } else { number };
     if nan { format.nan } else { number }
 }
 

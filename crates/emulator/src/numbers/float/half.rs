@@ -1,6 +1,6 @@
 //! f16 and bf16, through f64: their products are exact there, and sums are rounded to odd.
 
-use super::{Float, choices, mode, sum_for};
+use super::{Float, Narrow, choices, mode, sum_for};
 use crate::numbers::{Format, Specials};
 
 /// Half precision.
@@ -69,6 +69,13 @@ macro_rules! half {
                     return if x > 0.0 { bits.min(ONE) } else { 0 };
                 }
                 if mode::has(MODE, mode::RELU) && bits & FORMAT.sign_bit() != 0 { 0 } else { bits }
+            }
+        }
+
+        impl Narrow for $Type {
+            #[inline(always)]
+            fn wide(bits: u64) -> f64 {
+                Self::source::<0>(bits)
             }
         }
 
