@@ -24,15 +24,11 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from launch import CASES, TRITON_TYPE, Const, Descriptor, In, InOut, Out, Scalar
+from launch import CASES, TRITON_TYPE, Const, Descriptor, In, Scalar
+from record import Writer, buffer_argument, without_header
 
 HERE = Path(__file__).resolve().parent
 FAMILIES = ["elementwise", "rows", "reductions", "memory", "matmul", "scaled", "attention"]
-
-ELEMENT = {
-    "fp64": "f64", "fp32": "f32", "fp16": "f16", "bf16": "bf16", "fp8e4nv": "e4m3", "fp8e5": "e5m2", "i1": "u8",
-}  # fmt: skip
-"""Names of element types in records, where they differ from Triton's."""
 
 SWIZZLE = ["none", "32B", "64B", "128B"]
 ENCODED_TYPE = {
@@ -40,41 +36,6 @@ ENCODED_TYPE = {
     10: "bf16",
 }  # fmt: skip
 """Element types of tensor maps, by the number that the compiler's metadata gives (the device's order)."""
-
-
-def element(array):
-    name = TRITON_TYPE[array.dtype]
-    return ELEMENT.get(name, name)
-
-
-def stored(array):
-    """The array as `.npy` can hold it: types that NumPy lacks as the bits of an unsigned integer."""
-    if array.dtype.kind == "V" or array.dtype.name.startswith(("bfloat", "float8")):
-        return array.view({1: np.uint8, 2: np.uint16}[array.dtype.itemsize])
-    return array.view(np.uint8) if array.dtype == np.bool_ else array
-
-
-def shape_text(array):
-    return "x".join(map(str, array.shape))
-
-
-class Writer:
-    """Writes the files of one case and remembers them."""
-
-    def __init__(self):
-        self.written = set()
-
-    def array(self, name, array):
-        path = HERE / "data" / f"{name}.npy"
-        np.save(path, np.ascontiguousarray(stored(array)))
-        self.written.add(path)
-        return f"data/{name}.npy"
-
-    def text(self, folder, name, text):
-        path = HERE / folder / name
-        path.write_text(text)
-        self.written.add(path)
-        return f"{folder}/{name}"
 
 
 def signature_of(launch):
@@ -98,21 +59,6 @@ def signature_of(launch):
                 if argument.aligned:
                     hints[(position,)] = [["tt.divisibility", 16]]
     return signature, constants, hints
-
-
-def buffer_argument(writer, label, name, argument, expect, position):
-    """`in:`, `out:` or `inout:` of one buffer; what is compared goes to `expect`."""
-    if isinstance(argument, In):
-        return "in:" + writer.array(f"{label}.{name}", argument.array)
-    array = np.asarray(argument.expected)
-    near = argument.near
-    expect.append(
-        dict(arg=position, file=writer.array(f"{label}.{name}.expected", array), dtype=element(array), rtol=near.rtol, atol=near.atol,
-             why=near.why)
-    )  # fmt: skip
-    if isinstance(argument, Out):
-        return f"out:{name}.npy:{element(array)}:{shape_text(array)}"
-    return f"inout:{writer.array(f'{label}.{name}', argument.start)}:{name}.npy"
 
 
 NUMBER = {"i1": "bytes", "i8": "bytes", "i16": "bytes", "fp32": "f32", "fp64": "f64"}
@@ -150,11 +96,6 @@ def arguments(writer, case, launch, metadata):
     return passed, expect
 
 
-def without_header(ptx):
-    """The program apart from the lines that name target and version."""
-    return [line for line in ptx.splitlines() if not line.startswith((".target", ".version", "//"))]
-
-
 def write_case(writer, case):
     programs = []
     for arch in case.targets:
@@ -174,7 +115,8 @@ def write_case(writer, case):
         for size in (metadata.global_scratch_size, metadata.profile_scratch_size):
             args.append(f"scratch:{size * blocks}" if size else "u64:0")
         cluster = [metadata.num_ctas, 1, 1]
-        record = dict(
+        writer.record(
+            name,
             ptx=writer.text("ptx", f"{name}.ptx", compiled.asm["ptx"]),
             target=target,
             entry=metadata.name,
@@ -186,15 +128,12 @@ def write_case(writer, case):
             expect=expect,
             options=case.options,
         )
-        writer.text("cases", f"{name}.json", json.dumps(record, indent=1) + "\n")
 
 
 def main(wanted):
     for family in FAMILIES:
         importlib.import_module(f"kernels.{family}")
-    for folder in ("ptx", "cases", "data"):
-        (HERE / folder).mkdir(exist_ok=True)
-    writer, failed = Writer(), []
+    writer, failed = Writer(HERE), []
     for case in CASES:
         if wanted and not case.name.startswith(tuple(wanted)):
             continue
@@ -204,11 +143,8 @@ def main(wanted):
             failed.append(case.name)
             print(f"{case.name}: {type(error).__name__}: {error}", file=sys.stderr)
     if not wanted:
-        for folder in ("ptx", "cases", "data"):
-            for path in set((HERE / folder).iterdir()) - writer.written:
-                path.unlink()
-    total = sum(path.stat().st_size for path in writer.written)
-    print(f"{len(writer.written)} files, {total / 1e6:.2f} MB; failed: {', '.join(failed) or 'none'}")
+        writer.delete_others()
+    print(f"{len(writer.written)} files, {writer.size() / 1e6:.2f} MB; failed: {', '.join(failed) or 'none'}")
     return 1 if failed else 0
 
 
