@@ -212,10 +212,10 @@ pub fn accumulator_format(rounding: Rounding) -> super::element::FloatFormat {
 
 /// The sum of the terms by the definition: aligned, cut, added and rounded.
 pub fn sum(numerics: &Numerics, terms: &[Term]) -> u32 {
+    // Zeros take no part, whatever their exponent.
     let present = terms.iter().filter(|term| term.significand != 0);
-    let largest = present.map(|term| term.exponent).fold(numerics.lowest_exponent, i32::max);
-    let total: i64 = terms
-        .iter()
+    let largest = present.clone().map(|term| term.exponent).fold(numerics.lowest_exponent, i32::max);
+    let total: i64 = present
         .map(|term| {
             let shift = term.exponent - largest + numerics.fraction_bits as i32 - term.fraction_bits as i32;
             let cut = shift_toward_zero(term.significand.unsigned_abs(), shift);

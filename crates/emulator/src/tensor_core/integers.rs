@@ -31,25 +31,39 @@ pub(super) fn multiply_integers(
             b[k * n + column] = value;
         }
     }
-    pulp::Arch::new().dispatch(|| add_rows(shape, &a, &b, saturate, accumulator));
+    pulp::Arch::new().dispatch(Rows { shape, a: &a, b: &b, saturate, accumulator });
     Ok(())
 }
 
-#[inline(always)]
-fn add_rows(shape: Shape, a: &[i16], b: &[i16], saturate: bool, accumulator: &mut [u32]) {
-    let Shape { n, k, .. } = shape;
-    let mut sums = vec![0i32; n];
-    for (row, outputs) in a.chunks_exact(k.max(1)).zip(accumulator.chunks_exact_mut(n.max(1))) {
-        sums.fill(0);
-        for (&value, columns) in row.iter().zip(b.chunks_exact(n.max(1))) {
-            for (sum, &column) in sums.iter_mut().zip(columns) {
-                // At most 2^16 in size: 2^15 of them fit, far more than any instruction has.
-                *sum = sum.wrapping_add(i32::from(value) * i32::from(column));
+struct Rows<'a> {
+    shape: Shape,
+    /// m rows of k.
+    a: &'a [i16],
+    /// k rows of n.
+    b: &'a [i16],
+    saturate: bool,
+    accumulator: &'a mut [u32],
+}
+
+impl pulp::NullaryFnOnce for Rows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Shape { n, k, .. } = self.shape;
+        let mut sums = vec![0i32; n];
+        for (row, outputs) in self.a.chunks_exact(k.max(1)).zip(self.accumulator.chunks_exact_mut(n.max(1))) {
+            sums.fill(0);
+            for (&value, columns) in row.iter().zip(self.b.chunks_exact(n.max(1))) {
+                for (sum, &column) in sums.iter_mut().zip(columns) {
+                    // At most 2^16 in size: 2^15 of them fit, far more than any instruction has.
+                    *sum = sum.wrapping_add(i32::from(value) * i32::from(column));
+                }
             }
-        }
-        for (output, &sum) in outputs.iter_mut().zip(&sums) {
-            let c = *output as i32;
-            *output = if saturate { c.saturating_add(sum) } else { c.wrapping_add(sum) } as u32;
+            for (output, &sum) in outputs.iter_mut().zip(&sums) {
+                let c = *output as i32;
+                *output = if self.saturate { c.saturating_add(sum) } else { c.wrapping_add(sum) } as u32;
+            }
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Matrix instructions as plain functions: fragments, descriptors, layouts, and how each family adds up.
 
 pub mod accumulate;
+mod block_sums;
 pub mod descriptor;
 pub mod element;
 mod integers;
+mod lanes;
 pub mod multiply;
 pub mod operand;
 pub mod packing;

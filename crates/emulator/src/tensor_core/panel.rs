@@ -1,10 +1,10 @@
-//! Operands taken apart once for many columns at a time: significands as f32, exponents as i32.
+//! Operands taken apart once for many columns at a time: significands as signed integers, and exponents.
 //!
-//! A value is `significand * 2^exponent`, with the significand of a normal number in [1, 2) before scales. Zero has a significand
-//! of zero and an exponent so low that it is never the largest of a group. NaN and infinities become zero and mark their row.
+//! A value is `significand * 2^(exponent - fraction_bits)`. Zero has a significand of zero and an exponent so low that it is never
+//! the largest of a group. NaN and infinities become zero and mark their row.
 
-use super::accumulate::Terms;
-use super::element::{Class, Decoded, Element, FloatFormat};
+use super::accumulate::{Terms, signed};
+use super::element::{Class, Decoded, Element, F16, FloatFormat};
 use super::multiply::{Operand, Problem, operand_value};
 
 /// The exponent of zero. Sums of a few of them stay far from the ends of the type.
@@ -13,9 +13,11 @@ pub const ZERO_EXPONENT: i32 = -10_000;
 /// The rows of A or B.
 pub struct Panel {
     /// Rows of k.
-    pub significands: Vec<f32>,
+    pub significands: Vec<i32>,
     /// Rows of k.
     pub exponents: Vec<i32>,
+    /// Bits of every significand that are below `2^exponent`.
+    pub fraction_bits: u32,
     /// Rows with an element, or a scale, that is not a number.
     pub special: Vec<bool>,
 }
@@ -41,6 +43,11 @@ impl Panel {
         let mut panel = Panel {
             significands: values.iter().map(|value| value.0).collect(),
             exponents: values.iter().map(|value| value.1).collect(),
+            fraction_bits: if problem.numerics.terms == Terms::ConvertedPairs {
+                F16.fraction_bits
+            } else {
+                format.fraction_bits
+            },
             special: values
                 .chunks_exact(k.max(1))
                 .map(|row| row.iter().any(|value| value.1 == SPECIAL_EXPONENT))
@@ -52,7 +59,7 @@ impl Panel {
             let elements = panel.significands.chunks_mut(scales.block).zip(panel.exponents.chunks_mut(scales.block));
             for (block, ((significands, exponents), &code)) in elements.zip(codes).enumerate() {
                 let scale = scales.format.decode(code);
-                let (significand, exponent) = split(scale, scales.format.fraction_bits());
+                let (significand, exponent) = split(scale);
                 if exponent == SPECIAL_EXPONENT {
                     panel.special[block * scales.block / k] = true;
                 } else if problem.numerics.terms == Terms::Products {
@@ -60,6 +67,9 @@ impl Panel {
                     exponents.iter_mut().for_each(|value| *value += exponent);
                 }
             }
+        }
+        if let (Some(scales), Terms::Products) = (problem.scales, problem.numerics.terms) {
+            panel.fraction_bits += scales.format.fraction_bits();
         }
         if problem.numerics.terms == Terms::ConvertedPairs {
             order_pairs(&mut panel.significands, k);
@@ -73,41 +83,30 @@ impl Panel {
 const SPECIAL_EXPONENT: i32 = i32::MAX;
 
 /// Significand and exponent as a panel has them, before specials are taken out.
-fn split(decoded: Decoded, fraction_bits: u32) -> (f32, i32) {
-    // Powers of two down to 2^-10: exact.
-    let unit = 1.0 / (1u32 << fraction_bits) as f32;
-    let magnitude = decoded.significand as f32 * unit;
+fn split(decoded: Decoded) -> (i32, i32) {
     match decoded.class {
-        Class::Infinite | Class::Nan => (0.0, SPECIAL_EXPONENT),
-        Class::Finite if decoded.significand == 0 => (0.0, ZERO_EXPONENT),
-        Class::Finite => (if decoded.negative { -magnitude } else { magnitude }, decoded.exponent),
+        Class::Infinite | Class::Nan => (0, SPECIAL_EXPONENT),
+        Class::Finite if decoded.significand == 0 => (0, ZERO_EXPONENT),
+        Class::Finite => (signed(&decoded) as i32, decoded.exponent),
     }
 }
 
-fn values(terms: Terms, operand: &Operand, format: FloatFormat) -> Vec<(f32, i32)> {
-    let at = |index: usize| {
-        let (decoded, format) = operand_value(terms, operand, format, index);
-        split(decoded, format.fraction_bits)
-    };
+fn values(terms: Terms, operand: &Operand, format: FloatFormat) -> Vec<(i32, i32)> {
+    let at = |operand: &Operand, index: usize| split(operand_value(terms, operand, format, index).0);
     let length = operand.codes.len();
     if operand.element.bits() <= 8 && length > 256 {
         // Each code once; what a code with other bits above the type would be is not asked.
         let all: Vec<u8> = (0..=255).collect();
         let every = Operand { codes: super::multiply::Codes::Bytes(&all), ..*operand };
-        let table: Vec<(f32, i32)> = (0..256)
-            .map(|index| {
-                let (decoded, format) = operand_value(terms, &every, format, index);
-                split(decoded, format.fraction_bits)
-            })
-            .collect();
+        let table: Vec<(i32, i32)> = (0..256).map(|index| at(&every, index)).collect();
         return (0..length).map(|index| table[operand.codes.get(index) as usize & 0xff]).collect();
     }
     match (operand.codes, operand.element) {
         (super::multiply::Codes::Halves(codes), Element::F16 | Element::Bf16) => {
             let sign = u32::from(operand.negate) << (format.bits() - 1);
-            codes.iter().map(|&code| split(format.decode(u32::from(code) ^ sign), format.fraction_bits)).collect()
+            codes.iter().map(|&code| split(format.decode(u32::from(code) ^ sign))).collect()
         }
-        _ => (0..length).map(at).collect(),
+        _ => (0..length).map(|index| at(operand, index)).collect(),
     }
 }
 
