@@ -1,13 +1,16 @@
 //! Holds models against their recorded outputs on a device. Exits with 1 when one differs.
 //!
 //! ```text
-//! cargo run --release --example check_models -- [--device cuda:0] [--precision bf16] [--regions] FOLDER ...
+//! cargo run --release --example check_models -- [--device cuda:0] [--target sm_100a] [--schedule lazy]
+//!     [--precision bf16] [--regions] FOLDER ...
 //! ```
 //! A FOLDER has `model.onnx` (or is a safetensors folder) and `manifest.json`, which lists cases: inputs and outputs with
 //! their names and `.npy` files. `--regions` compiles each fused region by itself as well and holds it against the cpu
-//! device on random data: it names the kernel that is wrong.
+//! device on random data: it names the kernel that is wrong. `--target` and `--schedule` are of device `emulator`.
 
-use gable::{Compiled, Device, Model, Options, Precision, Session, Tensor};
+use gable::{
+    Compiled, Device, Emulation, Model, Options, Precision, Schedule, Session, SessionOptions, Target, Tensor,
+};
 use gable_tensor::Tolerance;
 use gable_tensor::compare::compare;
 use serde::Deserialize;
@@ -34,9 +37,23 @@ struct Port {
 
 struct Settings {
     device: Device,
+    target: Option<Target>,
+    schedule: Schedule,
     precision: Precision,
     regions: bool,
     folders: Vec<PathBuf>,
+}
+
+impl Settings {
+    fn options(&self) -> Options {
+        let options = self.target.iter().fold(Options::new(), |options, target| options.target(*target));
+        options.for_device(self.device)
+    }
+
+    fn open(&self, compiled: &Compiled) -> Result<Session, gable::Error> {
+        let emulation = Emulation { schedule: self.schedule, ..Emulation::default() };
+        Session::open_with(compiled, self.device, SessionOptions { emulation, ..SessionOptions::default() })
+    }
 }
 
 fn main() -> ExitCode {
@@ -64,12 +81,20 @@ fn main() -> ExitCode {
 }
 
 fn parse_args() -> Result<Settings, Box<dyn Error>> {
-    let mut settings =
-        Settings { device: Device::Auto, precision: Precision::default(), regions: false, folders: Vec::new() };
+    let mut settings = Settings {
+        device: Device::Auto,
+        target: None,
+        schedule: Schedule::default(),
+        precision: Precision::default(),
+        regions: false,
+        folders: Vec::new(),
+    };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         match arg.as_str() {
             "--device" => settings.device = args.next().ok_or("--device needs a value")?.parse()?,
+            "--target" => settings.target = Some(args.next().ok_or("--target needs a value")?.parse()?),
+            "--schedule" => settings.schedule = args.next().ok_or("--schedule needs a value")?.parse()?,
             "--precision" => settings.precision = args.next().ok_or("--precision needs a value")?.parse()?,
             "--regions" => settings.regions = true,
             folder => settings.folders.push(folder.into()),
@@ -90,12 +115,11 @@ fn check_folder(settings: &Settings, folder: &Path) -> Result<bool, Box<dyn Erro
             .map(|port| Ok((port.name.clone(), gable::inputs::read_npy(&folder.join(&port.file), None)?)))
             .collect::<Result<_, gable::Error>>()?;
         let dims = gable::inputs::bind_from_shapes(&model, &inputs)?;
-        let compiled: Compiled =
-            Options::new().precision(settings.precision).dims(&dims).for_device(settings.device).optimize(&model)?;
+        let compiled = settings.options().precision(settings.precision).dims(&dims).optimize(&model)?;
         if settings.regions {
             all_within &= check_regions(settings, &compiled)?;
         }
-        let mut session = Session::open(&compiled, settings.device)?;
+        let mut session = settings.open(&compiled)?;
         let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
         let outputs = session.run(&given)?;
         for port in &case.outputs {
@@ -118,7 +142,7 @@ fn check_regions(settings: &Settings, compiled: &Compiled) -> Result<bool, Box<d
         let alone = gable::ir::region::alone(&graph, region);
         let module = gable::ir::Module { graph: alone, ..Default::default() };
         // No passes but fusion have anything left to do, so the kernel is the same as in the model.
-        let compiled = Options::new().for_device(settings.device).optimize_module(&region.name, module)?;
+        let compiled = settings.options().optimize_module(&region.name, module)?;
         let inputs: Vec<(String, Tensor)> = compiled
             .artifact()
             .inputs
@@ -126,7 +150,7 @@ fn check_regions(settings: &Settings, compiled: &Compiled) -> Result<bool, Box<d
             .map(|input| Ok((input.name.clone(), gable::inputs::random_input(input, Some(&graph), 1)?)))
             .collect::<Result<_, gable::Error>>()?;
         let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-        let found = Session::open(&compiled, settings.device)?.run(&given)?;
+        let found = settings.open(&compiled)?.run(&given)?;
         let expected = Session::open(&compiled, Device::Cpu)?.run(&given)?;
         for ((name, found), (_, expected)) in found.iter().zip(&expected) {
             let comparison = compare(found, expected, Tolerance::RelativeL2(REGION_BOUND));

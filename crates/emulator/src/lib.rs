@@ -17,6 +17,7 @@ pub mod scalar;
 pub mod tensor_core;
 pub mod tensor_map;
 
+pub use gable_ptx::Target;
 pub use hazard::{Fault, Hazard, HazardKind};
 pub use machine::{Launch, LaunchError, Options, Outcome, Schedule};
 pub use memory::GlobalMemory;

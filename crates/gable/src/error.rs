@@ -69,6 +69,15 @@ pub enum Error {
 }
 
 impl Error {
+    /// A report was asked of the emulator.
+    pub fn no_emulated_times() -> Error {
+        Error::Request(
+            "device `emulator` has no times: it says whether kernels are right, not how fast they are; \
+             measure on `cuda:N`, or predict with `--machine NAME`"
+                .into(),
+        )
+    }
+
     /// 1 when the input or the request is at fault, 3 when Gable is.
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -28,6 +28,7 @@ pub use gable_ir as ir;
 pub use gable_passes::Precision;
 pub use gable_ptx::Target;
 pub use gable_runtime::DeviceKind as Device;
+pub use gable_runtime::{Emulation, Schedule, SessionOptions};
 pub use gable_tensor::{Bindings, DType, Tensor};
 pub use options::{Assemble, Options};
 pub use report::Report;

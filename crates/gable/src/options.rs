@@ -5,6 +5,9 @@ use gable_passes::Precision;
 use gable_tensor::Bindings;
 use std::path::PathBuf;
 
+/// What is compiled for when the emulator runs a model and no target is asked for.
+const EMULATED_TARGET: Target = Target::Sm100a;
+
 /// Whether kernels are assembled at compile time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Assemble {
@@ -66,7 +69,14 @@ impl Options {
 
     /// Where no target is asked for: those of the device that the model will run on. A model that only the cpu runs
     /// needs no kernels, but is compiled for the default targets all the same, so that its report can be predicted.
-    pub fn for_device(self, device: Device) -> Options {
+    /// The emulator runs one target's PTX, so for it nothing is assembled, and one target is compiled for.
+    pub fn for_device(mut self, device: Device) -> Options {
+        if device == Device::Emulator {
+            if self.assemble == Assemble::IfFound {
+                self.assemble = Assemble::Never;
+            }
+            return if self.targets.is_empty() { self.target(EMULATED_TARGET) } else { self };
+        }
         let Device::Cuda(ordinal) = device else { return self };
         if !self.targets.is_empty() {
             return self;

@@ -4,7 +4,7 @@ use crate::inputs::random_input;
 use crate::{Compiled, Device, Error, Report};
 use gable_artifact::{Artifact, Signature};
 use gable_roofline::{Machine, Roofs};
-use gable_runtime::{DeviceInfo, ProfileOptions};
+use gable_runtime::{DeviceInfo, ProfileOptions, SessionOptions};
 use gable_tensor::Tensor;
 
 /// Seed of the random inputs that reports are measured with.
@@ -19,7 +19,12 @@ pub struct Session {
 impl Session {
     /// Loads a compiled model onto a device.
     pub fn open(compiled: &Compiled, device: Device) -> Result<Session, Error> {
-        let inner = gable_runtime::Session::open(compiled.artifact(), device)?;
+        Session::open_with(compiled, device, SessionOptions::default())
+    }
+
+    /// As [`Session::open`], with choices: how a CUDA device runs the plan, which target the emulator runs and how.
+    pub fn open_with(compiled: &Compiled, device: Device, options: SessionOptions<'_>) -> Result<Session, Error> {
+        let inner = gable_runtime::Session::open_with(compiled.artifact(), device, options)?;
         Ok(Session { artifact: compiled.artifact().clone(), inner })
     }
 
@@ -44,7 +49,7 @@ impl Session {
     }
 
     /// The roofline report with default settings: measured with random inputs on a GPU; on the cpu, where no kernel
-    /// runs, predicted for the first target's machine.
+    /// runs, predicted for the first target's machine. The emulator has no times and refuses.
     pub fn report(&mut self) -> Result<Report, Error> {
         self.report_with(&[], ProfileOptions::default())
     }
@@ -52,7 +57,10 @@ impl Session {
     /// The roofline report with chosen settings. Inputs that are not given are random.
     pub fn report_with(&mut self, given: &[(&str, &Tensor)], options: ProfileOptions) -> Result<Report, Error> {
         let Some(cuda) = self.inner.device().cuda.clone() else {
-            return predicted(&self.artifact);
+            return match self.inner.device().device.parse() {
+                Ok(Device::Emulator) => Err(Error::no_emulated_times()),
+                _ => predicted(&self.artifact),
+            };
         };
         let graph = gable_ir::text::parse(&self.artifact.graph).ok();
         let filled: Vec<(String, Tensor)> = self

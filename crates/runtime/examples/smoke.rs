@@ -175,7 +175,7 @@ fn smoke() -> Result<usize, RuntimeError> {
     }
     for execution in [Execution::Graph, Execution::Stepwise] {
         let progress = |progress| println!("{progress:?}");
-        let options = SessionOptions { execution, progress: Some(&progress) };
+        let options = SessionOptions { execution, progress: Some(&progress), ..SessionOptions::default() };
         let mut session = Session::open_with(&artifact, DeviceKind::Cuda(0), options)?;
         for run in 0..2 {
             let outputs = session.run(&inputs)?;

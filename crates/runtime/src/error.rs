@@ -128,15 +128,69 @@ pub enum RuntimeError {
     /// The cpu cannot prepare or run the graph.
     #[error(transparent)]
     Cpu(#[from] CpuError),
-    /// A value of the graph is larger than the host's memory.
-    #[error("value {value} needs {needed_bytes} bytes, this machine has {memory_bytes} bytes of memory")]
+    /// Something is larger than the host's memory.
+    #[error("{what} needs {needed_bytes} bytes, this machine has {memory_bytes} bytes of memory")]
     HostMemory {
-        /// The value, with its operator and type.
-        value: String,
+        /// What: a value of the graph with its operator and type, or a plan's memory.
+        what: String,
         /// Bytes that it needs.
         needed_bytes: u64,
         /// Bytes that the machine has.
         memory_bytes: u64,
+    },
+    /// The artifact has no plan for the target asked for.
+    #[error("the artifact has no plan for {target}; it was compiled for {}", list(targets))]
+    NoTarget {
+        /// The target asked for.
+        target: String,
+        /// The artifact's targets.
+        targets: Vec<String>,
+    },
+    /// The emulator cannot read a kernel.
+    #[error("the emulator cannot load kernel `{kernel}` for {target}: {message}")]
+    Load {
+        /// The kernel.
+        kernel: String,
+        /// The plan's target.
+        target: String,
+        /// What is wrong, with the line.
+        message: String,
+    },
+    /// The emulated machine refuses a launch.
+    #[error("step {step} (`{label}`), kernel `{kernel}`: {message}")]
+    Launch {
+        /// Position of the step in the plan.
+        step: usize,
+        /// The region that it carries out.
+        label: String,
+        /// The kernel's name.
+        kernel: String,
+        /// Which limit the launch exceeds.
+        message: String,
+    },
+    /// The emulator found a kernel at fault.
+    #[error("step {step} (`{label}`), kernel `{kernel}` for {target} is at fault:{}", indented(hazards))]
+    Hazards {
+        /// Position of the step in the plan.
+        step: usize,
+        /// The region that it carries out.
+        label: String,
+        /// The kernel's name.
+        kernel: String,
+        /// The plan's target.
+        target: String,
+        /// What was found; at least one.
+        hazards: Vec<gable_emulator::Hazard>,
+    },
+    /// Bytes that the plan promises to write were not written in an emulated run.
+    #[error("{place} leaves {what} unwritten from byte {first} on")]
+    Unwritten {
+        /// The step and its kernel, or the plan.
+        place: String,
+        /// The range or the output.
+        what: String,
+        /// The first byte that nobody wrote, counted from the start of the range.
+        first: u64,
     },
     /// The device cannot do what was asked of it.
     #[error("device `{device}` {what}")]
@@ -185,6 +239,10 @@ fn list(names: &[String]) -> String {
         return "none".to_string();
     }
     names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ")
+}
+
+fn indented(hazards: &[gable_emulator::Hazard]) -> String {
+    hazards.iter().map(|hazard| format!("\n  {}", hazard.to_string().replace('\n', "\n  "))).collect()
 }
 
 fn advice(target: &Option<&'static str>) -> String {

@@ -19,11 +19,21 @@ fn check_values_fit_in(graph: &Graph, memory_bytes: u64) -> Result<(), RuntimeEr
         let Some(ty) = graph.ty(id).concrete() else { continue };
         let needed_bytes = byte_count(ty.dtype, &ty.shape).map_or(u64::MAX, |bytes| bytes as u64);
         if needed_bytes > memory_bytes {
-            let value = format!("%{} = {} : {ty}", id.index(), graph.op(id).name());
-            return Err(RuntimeError::HostMemory { value, needed_bytes, memory_bytes });
+            let what = format!("value %{} = {} : {ty}", id.index(), graph.op(id).name());
+            return Err(RuntimeError::HostMemory { what, needed_bytes, memory_bytes });
         }
     }
     Ok(())
+}
+
+/// Refuses what needs more bytes than the host's memory has.
+pub fn check_fits(what: impl Into<String>, needed_bytes: u64) -> Result<(), RuntimeError> {
+    match total_bytes() {
+        Some(memory_bytes) if needed_bytes > memory_bytes => {
+            Err(RuntimeError::HostMemory { what: what.into(), needed_bytes, memory_bytes })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The host's memory, where the system says.

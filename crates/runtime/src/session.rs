@@ -3,6 +3,7 @@
 use crate::cpu::Cpu;
 use crate::cuda;
 use crate::device::{DeviceInfo, DeviceKind};
+use crate::emulator::{Emulation, Emulator};
 use crate::error::RuntimeError;
 use crate::timing::{Profile, ProfileOptions};
 use crate::trace::TraceStep;
@@ -43,6 +44,8 @@ pub enum Execution {
 pub struct SessionOptions<'a> {
     /// How a CUDA device runs the plan.
     pub execution: Execution,
+    /// How the emulator runs a plan.
+    pub emulation: Emulation<'a>,
     /// Told how far the opening is; may be called from several threads.
     pub progress: Option<&'a (dyn Fn(Progress) + Sync)>,
 }
@@ -115,6 +118,7 @@ impl Session {
         artifact.check()?;
         let device: Box<dyn Device> = match kind {
             DeviceKind::Cpu => Box::new(Cpu::open(artifact)?),
+            DeviceKind::Emulator => Box::new(Emulator::open(artifact, options)?),
             DeviceKind::Cuda(ordinal) => Box::new(cuda::Cuda::open(artifact, ordinal, options)?),
             DeviceKind::Auto => match cuda::find_device(artifact) {
                 Ok(ordinal) => Box::new(cuda::Cuda::open(artifact, ordinal, options)?),
@@ -165,7 +169,7 @@ impl Session {
         self.device.trace(&inputs, visit)
     }
 
-    /// The kernels as the driver has loaded them; none on the cpu.
+    /// The kernels as the driver has loaded them; none on the other devices.
     pub fn kernels(&self) -> Result<Vec<LoadedKernel>, RuntimeError> {
         self.device.kernels()
     }

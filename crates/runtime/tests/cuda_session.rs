@@ -122,7 +122,7 @@ fn counting(from: f32) -> Tensor {
 }
 
 fn open(artifact: &Artifact, execution: Execution) -> Result<Session, RuntimeError> {
-    Session::open_with(artifact, DeviceKind::Cuda(0), SessionOptions { execution, progress: None })
+    Session::open_with(artifact, DeviceKind::Cuda(0), SessionOptions { execution, ..SessionOptions::default() })
 }
 
 fn opening_fails(break_it: impl Fn(&mut Artifact)) -> String {

@@ -43,6 +43,7 @@ impl Kernel {
             timer: AtomicU64::new(0),
         };
         let outcome = if self.cooperative { take_turns(&grid, count) } else { side_by_side(&grid, count) };
+        memory.free(param_base);
         Ok(outcome)
     }
 

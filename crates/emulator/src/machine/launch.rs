@@ -1,5 +1,7 @@
 //! What a launch asks for, and what comes of it.
 
+use std::fmt;
+use std::str::FromStr;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
@@ -19,6 +21,33 @@ pub enum Schedule {
     Lazy,
     /// Both by chance, from a seed.
     Random(u64),
+}
+
+impl fmt::Display for Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Schedule::Eager => f.write_str("eager"),
+            Schedule::Lazy => f.write_str("lazy"),
+            Schedule::Random(seed) => write!(f, "random:{seed}"),
+        }
+    }
+}
+
+impl FromStr for Schedule {
+    type Err = String;
+
+    /// `eager`, `lazy` or `random:SEED`.
+    fn from_str(text: &str) -> Result<Schedule, String> {
+        match text {
+            "eager" => Ok(Schedule::Eager),
+            "lazy" => Ok(Schedule::Lazy),
+            _ => text
+                .strip_prefix("random:")
+                .and_then(|seed| seed.parse().ok())
+                .map(Schedule::Random)
+                .ok_or_else(|| format!("unknown schedule `{text}`, expected `eager`, `lazy` or `random:SEED`")),
+        }
+    }
 }
 
 /// How to run.

@@ -46,8 +46,14 @@ impl GlobalMemory {
 
     /// A new allocation of `bytes` bytes that nobody wrote. Gives its address.
     pub fn allocate(&mut self, name: impl Into<String>, bytes: u64) -> u64 {
+        self.allocate_part(name, 0, bytes)
+    }
+
+    /// As [`GlobalMemory::allocate`], for `bytes` bytes that lie `offset` bytes inside a buffer: the address is no better aligned than
+    /// it is there.
+    pub fn allocate_part(&mut self, name: impl Into<String>, offset: u64, bytes: u64) -> u64 {
         let after = self.allocations.last().map_or(FIRST, |last| (last.base + last.bytes + GAP).max(FIRST));
-        let base = after.next_multiple_of(ALIGNMENT);
+        let base = after.next_multiple_of(ALIGNMENT) + offset % ALIGNMENT;
         let zeros = |count: u64| (0..count).map(|_| AtomicU32::new(0)).collect();
         let (words, written) = (zeros(bytes.div_ceil(4)), zeros(bytes.div_ceil(32)));
         self.allocations.push(Allocation { name: name.into(), base, bytes, read_only: false, words, written });
@@ -62,10 +68,10 @@ impl GlobalMemory {
         base
     }
 
-    /// An allocation at an address of its own, for the variables of modules. One that is there already is filled anew.
+    /// An allocation at an address of its own, for the variables of modules. It takes the place of those that are there.
     pub fn place(&mut self, name: impl Into<String>, base: u64, data: &[u8], read_only: bool) {
-        self.allocations.retain(|allocation| allocation.base != base);
         let bytes = data.len() as u64;
+        self.allocations.retain(|other| other.base + other.bytes <= base || base + bytes <= other.base);
         let zeros = |count: u64| (0..count).map(|_| AtomicU32::new(0)).collect();
         let (words, written) = (zeros(bytes.div_ceil(4)), zeros(bytes.div_ceil(32)));
         let allocation = Allocation { name: name.into(), base, bytes, read_only, words, written };
@@ -81,6 +87,24 @@ impl GlobalMemory {
         }
     }
 
+    /// Takes the allocation at `base` away.
+    pub fn free(&mut self, base: u64) {
+        self.allocations.retain(|allocation| allocation.base != base);
+    }
+
+    /// Writes bytes of the host, to read-only memory too.
+    pub fn fill(&mut self, address: u64, data: &[u8]) -> Result<(), Fault> {
+        let (allocation, offset) = self.find(address, data.len() as u64)?;
+        allocation.write(offset, data);
+        Ok(())
+    }
+
+    /// The first of some bytes that nobody wrote, counted from `address`.
+    pub fn first_unwritten(&self, address: u64, bytes: u64) -> Result<Option<u64>, Fault> {
+        let (allocation, offset) = self.find(address, bytes)?;
+        Ok(allocation.first_unwritten(offset, bytes).map(|byte| byte - offset))
+    }
+
     /// The allocations, by address.
     pub fn allocations(&self) -> &[Allocation] {
         &self.allocations
@@ -92,6 +116,18 @@ impl GlobalMemory {
         let mut data = vec![0; allocation.bytes as usize];
         allocation.copy(0, &mut data);
         Some((data, allocation.first_unwritten(0, allocation.bytes).is_none()))
+    }
+
+    /// Copies bytes to the host, and for each whether anybody wrote it; zero where nobody did.
+    pub fn copy_out(&self, address: u64, into: &mut [u8], written: &mut [bool]) -> Result<(), Fault> {
+        let (allocation, offset) = self.find(address, into.len() as u64)?;
+        allocation.copy(offset, into);
+        let mut bits = spans(offset, into.len() as u64).flat_map(|(word, bits)| {
+            let marks = allocation.written[word].load(Ordering::Relaxed);
+            (0..32).filter(move |bit| bits >> bit & 1 == 1).map(move |bit| marks >> bit & 1 == 1)
+        });
+        written.iter_mut().for_each(|mark| *mark = bits.next().unwrap_or(false));
+        Ok(())
     }
 
     /// The allocation that holds all of the bytes, and the offset in it.

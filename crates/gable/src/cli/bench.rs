@@ -2,7 +2,7 @@
 
 use super::{Prepared, RunOptions, progress, write_whole};
 use clap::Args;
-use gable::{Device, Error, Report, Session};
+use gable::{Device, Error, Report};
 use gable_roofline::Machine;
 use gable_runtime::ProfileOptions;
 use std::path::PathBuf;
@@ -23,6 +23,9 @@ pub struct BenchArgs {
 }
 
 pub fn run(args: &BenchArgs) -> Result<(), Error> {
+    if args.run.device == Device::Emulator && args.machine.is_none() {
+        return Err(Error::no_emulated_times());
+    }
     let prepared = Prepared::new(&args.run)?;
     let report = match &args.machine {
         Some(name) => predict(&prepared, name)?,
@@ -42,7 +45,7 @@ pub fn run(args: &BenchArgs) -> Result<(), Error> {
 
 fn measure(args: &BenchArgs, prepared: &Prepared) -> Result<Report, Error> {
     let spinner = progress::spinner(format!("measuring on {}", args.run.device));
-    let mut session = Session::open(&prepared.compiled, args.run.device)?;
+    let mut session = args.run.open(prepared)?;
     if args.run.device == Device::Cpu || session.device().cuda.is_none() {
         spinner.finish_and_clear();
         eprintln!("no kernel runs on the cpu: times are predicted for the first target's machine");

@@ -8,7 +8,10 @@ mod progress;
 mod run;
 
 use clap::{Args, Parser, Subcommand};
-use gable::{Bindings, Compiled, Device, Error, Model, Options, Precision, Target, Tensor};
+use gable::{
+    Bindings, Compiled, Device, Emulation, Error, Model, Options, Precision, Schedule, Session, SessionOptions, Target,
+    Tensor,
+};
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -73,9 +76,15 @@ impl CompileOptions {
 struct RunOptions {
     /// A .onnx file, a folder with config.json and *.safetensors, a .gir file, or a compiled .gable file
     model: PathBuf,
-    /// auto, cpu or cuda:N
+    /// auto, cpu, emulator or cuda:N
     #[arg(long, default_value = "auto")]
     device: Device,
+    /// Of the emulator: when asynchronous work finishes and in which order warps run: eager, lazy or random:SEED
+    #[arg(long, default_value = "eager")]
+    schedule: Schedule,
+    /// Of the emulator: do not check accesses for races and missing waits
+    #[arg(long)]
+    no_races: bool,
     /// An input of the graph from a .npy file; may be repeated
     #[arg(long, value_name = "NAME=FILE.npy", value_parser = parse_input)]
     input: Vec<(String, PathBuf)>,
@@ -123,6 +132,15 @@ impl Source {
                 compiled.artifact().inputs.iter().map(|input| (input.name.clone(), ty(input))).collect()
             }
         }
+    }
+}
+
+impl RunOptions {
+    /// Opens what was prepared on the device; the emulator runs the first target that is named.
+    fn open(&self, prepared: &Prepared) -> Result<Session, Error> {
+        let target = self.compile.target.first().map(|name| name.trim());
+        let emulation = Emulation { target, schedule: self.schedule, races: !self.no_races };
+        Session::open_with(&prepared.compiled, self.device, SessionOptions { emulation, ..SessionOptions::default() })
     }
 }
 

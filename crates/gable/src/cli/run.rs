@@ -2,7 +2,7 @@
 
 use super::{Prepared, RunOptions, progress, write_whole};
 use clap::Args;
-use gable::{Error, Session, Tensor};
+use gable::{Error, Tensor};
 use std::path::PathBuf;
 
 /// Elements of an output that are printed.
@@ -20,7 +20,7 @@ pub struct RunArgs {
 pub fn run(args: &RunArgs) -> Result<(), Error> {
     let prepared = Prepared::new(&args.run)?;
     let spinner = progress::spinner(format!("opening {}", args.run.device));
-    let mut session = Session::open(&prepared.compiled, args.run.device)?;
+    let mut session = args.run.open(&prepared)?;
     spinner.set_message("running");
     let outputs = session.run(&prepared.inputs())?;
     spinner.finish_and_clear();
