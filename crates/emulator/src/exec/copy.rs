@@ -169,10 +169,8 @@ fn finish(c: &mut Cluster<'_>, at: &super::At, lane: usize, done: Vec<Copied>) -
     Ok(())
 }
 
-/// Finishes every copy that a lane has issued: `cp.async.mbarrier.arrive` tells a barrier of it.
-pub(crate) fn finish_all(c: &mut Cluster<'_>, at: &super::At, lane: usize) -> Result<(), Fault> {
-    let copies = &mut c.warps[at.warp].copies[lane];
-    let mut done: Vec<Copied> = copies.groups.drain(..).flatten().collect();
-    done.append(&mut copies.open);
-    finish(c, at, lane, done)
+/// Copies of a lane that nobody waited for.
+pub(super) fn outstanding(c: &Cluster<'_>, warp: usize, lane: usize) -> Vec<Operation> {
+    let LaneCopies { open, groups } = &c.warps[warp].copies[lane];
+    groups.iter().flatten().chain(open).filter_map(|copied| copied.operation.clone()).collect()
 }

@@ -6,12 +6,20 @@
 pub mod arithmetic;
 pub mod atomic;
 pub mod barrier;
+pub mod bulk;
+pub mod bulk_group;
 pub mod carry;
 pub mod control;
 pub mod copy;
+pub mod launch_control;
+pub mod mbarrier;
 pub mod memory;
 pub mod moves;
 pub mod print;
+pub mod store_async;
+pub mod tensor_copy;
+pub mod tensor_map;
+mod transfer;
 pub mod warp;
 
 use gable_ptx::grammar::{Modifier, Op, Resolved};
@@ -101,7 +109,14 @@ impl Decoded {
 
 /// Decodes an instruction.
 pub fn decode(decoder: &mut Decoder<'_>, resolved: &Resolved, instruction: &Instruction) -> Result<Decoded, LoadError> {
-    let families: [Family; 9] = [
+    let families: [Family; 16] = [
+        store_async::decode,
+        launch_control::decode,
+        tensor_map::decode,
+        mbarrier::decode,
+        bulk::decode,
+        bulk_group::decode,
+        tensor_copy::decode,
         moves::decode,
         memory::decode,
         atomic::decode,
@@ -186,4 +201,9 @@ pub(crate) const fn splat(value: u64) -> Register {
 /// Whether the operation is one of some.
 pub(crate) fn is(op: Op, ops: &[Op]) -> bool {
     ops.contains(&op)
+}
+
+/// Whether the word stands in the mnemonic.
+pub(crate) fn says(instruction: &Instruction, word: &str) -> bool {
+    instruction.modifiers.iter().any(|modifier| &**modifier == word)
 }

@@ -1,5 +1,7 @@
 //! A cluster in execution: its CTAs, warps, and what is on its way.
 
+use std::collections::HashMap;
+
 use crate::hazard::{Fault, Hazard};
 use crate::memory::{SHARED_BASE, SharedMemory};
 use crate::order::{Clock, ClusterOrder, ClusterShape};
@@ -68,6 +70,10 @@ pub struct Cluster<'l> {
     pub warps: Vec<Warp>,
     /// Its barrier.
     pub barrier: ClusterBarrier,
+    /// What is kept of mbarriers beside their words, by shared address.
+    pub mbarriers: HashMap<u32, crate::exec::mbarrier::Tracked>,
+    /// Whether a request for another cluster was seen to fail.
+    pub no_more_launches: bool,
     /// Happens-before, unless switched off.
     pub order: Option<ClusterOrder>,
     /// Asynchronous operations on their way, in the order of issue.
@@ -132,6 +138,8 @@ impl<'l> Cluster<'l> {
             ctas,
             warps,
             barrier: ClusterBarrier::default(),
+            mbarriers: HashMap::new(),
+            no_more_launches: false,
             order,
             pending: Vec::new(),
             issued: 0,

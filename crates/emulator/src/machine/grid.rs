@@ -20,6 +20,9 @@ use super::turn::Turn;
 /// Clusters that are resident at once where they take turns: as many CTAs as a large GPU has SMs.
 const RESIDENT_CTAS: u64 = 148;
 
+/// Clusters that are resident at once where they take over others.
+const RESIDENT_TAKERS: usize = 3;
+
 impl Kernel {
     /// Runs a grid. Faults of the kernel are hazards of the outcome; a launch that the machine refuses is an error.
     pub fn run(&self, memory: &mut GlobalMemory, launch: &Launch, options: &Options) -> Result<Outcome, LaunchError> {
@@ -160,7 +163,11 @@ fn side_by_side(grid: &Grid<'_>, count: u64) -> Outcome {
 /// Clusters in turns on one thread, so that they may wait for each other and the result is the same each time.
 fn take_turns(grid: &Grid<'_>, count: u64) -> Outcome {
     let per_cluster: u64 = grid.launch.cluster.iter().map(|n| u64::from(*n)).product();
-    let most = (RESIDENT_CTAS / per_cluster).max(1) as usize;
+    let most = match grid.kernel.takes_over {
+        // Few, so that there are clusters to take over; a right kernel works with any number.
+        true => RESIDENT_TAKERS,
+        false => (RESIDENT_CTAS / per_cluster).max(1) as usize,
+    };
     grid.waiting.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).extend(0..count);
     let next = || grid.waiting.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop_front();
     let mut resident: Vec<Cluster<'_>> = Vec::new();

@@ -88,6 +88,8 @@ pub struct Warp {
     pub max_registers: Option<u32>,
     /// Groups of `cp.async` copies of each lane.
     pub copies: Vec<crate::exec::copy::LaneCopies>,
+    /// Groups of bulk copies of each lane.
+    pub bulk: Vec<crate::exec::bulk_group::LaneBulk>,
     /// Instructions that the group furthest behind ran since another had a turn.
     pub apart: u64,
     /// Registers that an asynchronous operation of this warp still reads or writes, and why.
@@ -116,6 +118,7 @@ impl Warp {
             cluster_phase: [0; LANES],
             max_registers: None,
             copies: vec![crate::exec::copy::LaneCopies::default(); LANES],
+            bulk: vec![crate::exec::bulk_group::LaneBulk::default(); LANES],
             apart: 0,
             in_flight: Vec::new(),
         }

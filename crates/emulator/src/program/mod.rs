@@ -133,6 +133,8 @@ pub struct Kernel {
     pub directives: Directives,
     /// Whether CTAs may depend on each other through global memory, so that they must take turns.
     pub cooperative: bool,
+    /// Whether clusters take over others that have not started (`clusterlaunchcontrol`).
+    pub takes_over: bool,
 }
 
 /// A parsed module.

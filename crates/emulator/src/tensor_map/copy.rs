@@ -512,3 +512,44 @@ impl<'a> Tile<'a> {
         self.copy.runs.push(run);
     }
 }
+
+impl Copy {
+    /// The bytes of global memory that the runs name: address and length, neighbours joined.
+    pub fn global_ranges(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let mut runs = self.runs.iter().filter_map(|run| match run.place {
+            Place::Global(address) => Some((address, self.global_length(run))),
+            Place::Fill | Place::Padding => None,
+        });
+        let mut next = runs.next();
+        std::iter::from_fn(move || {
+            let (address, mut length) = next?;
+            next = runs.next();
+            while let Some((following, more)) = next
+                && following == address.wrapping_add(length)
+            {
+                length += more;
+                next = runs.next();
+            }
+            Some((address, length))
+        })
+    }
+
+    fn global_length(&self, run: &Run) -> u64 {
+        let length = u64::from(run.length);
+        if self.conversion == Conversion::PackSixBits { length / 4 * 3 } else { length }
+    }
+
+    /// The bytes of shared memory that the runs name: address and length, neighbours in the tile joined.
+    pub fn shared_ranges(&self) -> Vec<(u32, u32)> {
+        let mut ranges: Vec<(u32, u32)> = self.runs.iter().map(|run| (run.shared, run.length)).collect();
+        ranges.sort_unstable();
+        ranges.dedup_by(|next, last| {
+            let joins = last.0 + last.1 == next.0;
+            if joins {
+                last.1 += next.1;
+            }
+            joins
+        });
+        ranges
+    }
+}
