@@ -132,6 +132,9 @@ impl Cluster<'_> {
 
     /// Adds a conflict to the report.
     pub fn report_conflict(&mut self, warp: usize, conflict: Conflict) {
+        let code = &self.grid.kernel.code;
+        let lines = [conflict.first.at, conflict.second.at].map(|at| code.get(at as usize).map_or(0, |inst| inst.line));
+        lines.into_iter().for_each(|line| self.explained(line));
         let fault = self.conflict_fault(&conflict);
         self.report(warp, fault);
     }
@@ -209,21 +212,50 @@ impl Cluster<'_> {
         Ok(())
     }
 
-    fn read_target(&self, warp: usize, lane: usize, target: Target, into: &mut [u8]) -> Result<(), Fault> {
-        match target {
-            Target::Global(address) => self.grid.memory.read(address, into),
+    /// Reads what a lane asks for. Bytes that nobody wrote are reported and read as they are: the kernel goes on, and a race that is
+    /// the cause is found too.
+    fn read_target(&mut self, warp: usize, lane: usize, target: Target, into: &mut [u8]) -> Result<(), Fault> {
+        let fault = match target {
+            Target::Global(address) => match self.grid.memory.read(address, into) {
+                Err(fault) if fault.kind == HazardKind::Uninitialized => {
+                    self.grid.memory.read_any(address, into)?;
+                    fault
+                }
+                other => return other,
+            },
             Target::Shared(short) => {
                 let (rank, offset) = rank_of(short);
                 self.live(warp, rank)?;
-                into.copy_from_slice(self.ctas[rank as usize].shared.read(offset, into.len())?);
-                Ok(())
+                let shared = &self.ctas[rank as usize].shared;
+                match shared.read(offset, into.len()) {
+                    Ok(data) => {
+                        into.copy_from_slice(data);
+                        return Ok(());
+                    }
+                    Err(fault) if fault.kind == HazardKind::Uninitialized => {
+                        into.copy_from_slice(shared.read_any(offset, into.len())?);
+                        fault
+                    }
+                    Err(fault) => return Err(fault),
+                }
             }
             Target::Local(offset) => {
                 let local = self.warps[warp].local.get(lane).ok_or_else(no_local)?;
-                into.copy_from_slice(local.read(offset, into.len())?);
-                Ok(())
+                match local.read(offset, into.len()) {
+                    Ok(data) => {
+                        into.copy_from_slice(data);
+                        return Ok(());
+                    }
+                    Err(fault) if fault.kind == HazardKind::Uninitialized => {
+                        into.copy_from_slice(local.read_any(offset, into.len())?);
+                        fault
+                    }
+                    Err(fault) => return Err(fault),
+                }
             }
-        }
+        };
+        self.report(warp, fault.lane(lane));
+        Ok(())
     }
 
     fn write_target(&mut self, warp: usize, lane: usize, target: Target, from: &[u8]) -> Result<(), Fault> {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::hazard::{Fault, Hazard};
+use crate::hazard::{Fault, Hazard, HazardKind};
 use crate::memory::{SHARED_BASE, SharedMemory};
 use crate::order::{Clock, ClusterOrder, ClusterShape};
 use crate::profile::Profile;
@@ -230,10 +230,15 @@ impl<'l> Cluster<'l> {
     pub fn report(&mut self, warp: usize, fault: Fault) {
         let hazard = self.hazard(warp, self.pc, fault);
         // One line of PTX at fault in a thousand threads is one finding.
-        let same = |known: &&Hazard| known.kind == hazard.kind && known.line == hazard.line;
-        if self.hazards.iter().find(same).is_none() {
+        let same = |known: &Hazard| known.kind == hazard.kind && known.line == hazard.line;
+        if !self.hazards.iter().any(same) {
             self.hazards.push(hazard);
         }
+    }
+
+    /// Removes reads of unwritten bytes at a line from the report: a race at that line is why they were unwritten.
+    pub(super) fn explained(&mut self, line: u32) {
+        self.hazards.retain(|known| known.kind != HazardKind::Uninitialized || known.line != line);
     }
 
     pub(super) fn hazard(&mut self, warp: usize, pc: u32, fault: Fault) -> Hazard {

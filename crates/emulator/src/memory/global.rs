@@ -5,6 +5,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::shared;
 use crate::hazard::{Fault, HazardKind};
 
 /// Where the first allocation starts.
@@ -15,6 +16,9 @@ const GAP: u64 = 4096;
 
 /// Allocations start at multiples of this, as `cuMemAlloc` gives them at least.
 const ALIGNMENT: u64 = 512;
+
+/// What words hold that nobody wrote.
+const UNWRITTEN: u32 = u32::from_le_bytes([shared::UNWRITTEN; 4]);
 
 /// One allocation.
 #[derive(Debug)]
@@ -54,8 +58,7 @@ impl GlobalMemory {
     pub fn allocate_part(&mut self, name: impl Into<String>, offset: u64, bytes: u64) -> u64 {
         let after = self.allocations.last().map_or(FIRST, |last| (last.base + last.bytes + GAP).max(FIRST));
         let base = after.next_multiple_of(ALIGNMENT) + offset % ALIGNMENT;
-        let zeros = |count: u64| (0..count).map(|_| AtomicU32::new(0)).collect();
-        let (words, written) = (zeros(bytes.div_ceil(4)), zeros(bytes.div_ceil(32)));
+        let (words, written) = (filled(bytes.div_ceil(4), UNWRITTEN), filled(bytes.div_ceil(32), 0));
         self.allocations.push(Allocation { name: name.into(), base, bytes, read_only: false, words, written });
         base
     }
@@ -72,8 +75,7 @@ impl GlobalMemory {
     pub fn place(&mut self, name: impl Into<String>, base: u64, data: &[u8], read_only: bool) {
         let bytes = data.len() as u64;
         self.allocations.retain(|other| other.base + other.bytes <= base || base + bytes <= other.base);
-        let zeros = |count: u64| (0..count).map(|_| AtomicU32::new(0)).collect();
-        let (words, written) = (zeros(bytes.div_ceil(4)), zeros(bytes.div_ceil(32)));
+        let (words, written) = (filled(bytes.div_ceil(4), UNWRITTEN), filled(bytes.div_ceil(32), 0));
         let allocation = Allocation { name: name.into(), base, bytes, read_only, words, written };
         allocation.write(0, data);
         let index = self.allocations.partition_point(|other| other.base < base);
@@ -110,7 +112,7 @@ impl GlobalMemory {
         &self.allocations
     }
 
-    /// The bytes of the allocation at `base`, zero where nobody wrote, and whether all were written.
+    /// The bytes of the allocation at `base`, `ff` where nobody wrote, and whether all were written.
     pub fn contents(&self, base: u64) -> Option<(Vec<u8>, bool)> {
         let allocation = self.allocations.iter().find(|allocation| allocation.base == base)?;
         let mut data = vec![0; allocation.bytes as usize];
@@ -164,6 +166,13 @@ impl GlobalMemory {
             )
             .at(address));
         }
+        allocation.copy(offset, into);
+        Ok(())
+    }
+
+    /// Reads bytes, written or not.
+    pub fn read_any(&self, address: u64, into: &mut [u8]) -> Result<(), Fault> {
+        let (allocation, offset) = self.find(address, into.len() as u64)?;
         allocation.copy(offset, into);
         Ok(())
     }
@@ -231,6 +240,10 @@ impl Allocation {
             (missing != 0).then(|| word as u64 * 32 + u64::from(missing.trailing_zeros()))
         })
     }
+}
+
+fn filled(count: u64, value: u32) -> Box<[AtomicU32]> {
+    (0..count).map(|_| AtomicU32::new(value)).collect()
 }
 
 /// The words of 32 bits that cover bytes, each with its bits.

@@ -2,6 +2,9 @@
 
 use crate::hazard::{Fault, HazardKind};
 
+/// What bytes hold that nobody wrote: NaN in every float format that has one.
+pub(super) const UNWRITTEN: u8 = 0xff;
+
 /// A block of bytes from an offset on.
 #[derive(Clone, Debug)]
 pub struct SharedMemory {
@@ -16,7 +19,7 @@ impl SharedMemory {
     /// `bytes` bytes that nobody wrote, from `base` on; `what` names the memory in faults.
     pub fn new(what: &'static str, base: u32, bytes: u32) -> Self {
         let bytes = bytes as usize;
-        SharedMemory { what, base, bytes: vec![0; bytes], written: vec![0; bytes.div_ceil(64)] }
+        SharedMemory { what, base, bytes: vec![UNWRITTEN; bytes], written: vec![0; bytes.div_ceil(64)] }
     }
 
     /// One past the last offset.
