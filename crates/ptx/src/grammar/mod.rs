@@ -36,6 +36,13 @@ pub struct Row {
     pub floor: Floor,
 }
 
+impl Row {
+    /// Every spelling of the row: the modifiers of each instance.
+    pub fn instances(&self) -> Vec<Vec<Modifier>> {
+        Pattern::new(self.pattern).instances()
+    }
+}
+
 /// An instruction with its modifiers understood.
 #[derive(Clone, Debug)]
 pub struct Resolved {

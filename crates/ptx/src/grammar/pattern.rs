@@ -54,6 +54,15 @@ impl Pattern {
         self.name
     }
 
+    /// Every spelling: the modifiers of each instance.
+    pub fn instances(&self) -> Vec<Vec<Modifier>> {
+        self.positions.iter().fold(vec![Vec::new()], |begun, position| {
+            let left_out = position.optional.then(Vec::new);
+            let choices: Vec<&Vec<Modifier>> = left_out.iter().chain(&position.choices).collect();
+            begun.iter().flat_map(|run| choices.iter().map(|choice| [run.as_slice(), choice].concat())).collect()
+        })
+    }
+
     /// Whether the modifiers are an instance.
     pub fn matches(&self, modifiers: &[Modifier]) -> bool {
         matches(&self.positions, modifiers)
