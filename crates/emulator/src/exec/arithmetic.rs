@@ -6,7 +6,7 @@ use gable_ptx::syntax::{Instruction, Operand};
 use super::{Decoded, Flow, is, pair, step};
 use crate::machine::LANES;
 use crate::program::{Condition, Decoder, LoadError};
-use crate::scalar::{Compute, compute};
+use crate::scalar::{self, Compute, compute};
 
 pub(super) fn decode(
     d: &mut Decoder<'_>,
@@ -19,7 +19,11 @@ pub(super) fn decode(
     if is(resolved.op, &[Op::And, Op::Or, Op::Xor, Op::Not, Op::Lop3]) && resolved.has(Modifier::Pred) {
         return logic(d, resolved.op, inst).map(Some);
     }
-    let Some(function) = compute(resolved.op, &resolved.modifiers) else { return Ok(None) };
+    if let Some(run) = scalar::four_elements(&resolved.modifiers).filter(|_| resolved.op == Op::Cvt) {
+        return four_elements(d, inst, run).map(Some);
+    }
+    let of_three = || scalar::extreme_of_three(resolved.op, &resolved.modifiers).filter(|_| inst.operands.len() == 4);
+    let Some(function) = of_three().or_else(|| compute(resolved.op, &resolved.modifiers)) else { return Ok(None) };
     let (first, second) = pair(d.operand(inst, 0)?);
     // `lop3.or.b32 d|p, a, b, c, table, q` also says whether the result is not zero, combined with q.
     let test = match second {
@@ -119,6 +123,26 @@ pub(super) fn decode(
             return Err(d.error(format!("`{}` gives a predicate", inst.spelling())));
         }
     }))
+}
+
+/// `cvt.rs` of four f32 in a vector, and the random bits.
+fn four_elements(d: &mut Decoder<'_>, inst: &Instruction, run: scalar::FiveSources) -> Result<Decoded, LoadError> {
+    let to = d.destination(d.operand(inst, 0)?)?;
+    let mut sources = Vec::new();
+    for element in d.elements(d.operand(inst, 1)?)? {
+        sources.push(d.value_f32(&element)?);
+    }
+    sources.push(d.value(d.operand(inst, 2)?)?);
+    let sources: [_; 5] =
+        sources.try_into().map_err(|_| d.error(format!("`{}` takes a vector of four values", inst.spelling())))?;
+    Ok(Decoded::free(step(move |c, at| {
+        let kernel = c.grid.kernel;
+        let warp = &c.warps[at.warp];
+        let mut result = [0; LANES];
+        run(&mut result, sources.map(|source| warp.source(kernel, source)));
+        c.warps[at.warp].set(to, at.mask, &result);
+        Ok(Flow::Next)
+    })))
 }
 
 /// `setp.CMP{.BOOL}.type p{|q}, a, b{, {!}c}` and `set`, whose result is a value of all ones or 1.0.
