@@ -6,6 +6,8 @@ pub mod descriptor;
 pub mod element;
 mod integers;
 mod lanes;
+pub mod matrix_moves;
+pub mod mma_sync;
 pub mod multiply;
 pub mod operand;
 pub mod packing;
