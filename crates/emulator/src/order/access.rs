@@ -90,8 +90,34 @@ pub enum OperationKind {
     TensorLoad,
     /// `tcgen05.st`.
     TensorStore,
+    /// `tcgen05.alloc`, `tcgen05.dealloc`: they take the columns as a write would.
+    TensorAllocation,
     /// `clusterlaunchcontrol.try_cancel`: the writing of the response.
     LaunchControl,
+}
+
+impl OperationKind {
+    /// The queue of the issuing thread (or warp) in which such operations finish in the order of issue, as far as waiting
+    /// for one means to have waited for those before it. None: each finishes on its own.
+    pub(crate) fn queue(self) -> Option<u8> {
+        match self {
+            OperationKind::BulkLoad | OperationKind::StoreAsync | OperationKind::LaunchControl => None,
+            OperationKind::CopyAsync => Some(0),
+            OperationKind::BulkStoreSource => Some(1),
+            OperationKind::BulkStore | OperationKind::BulkReduce => Some(2),
+            OperationKind::Wgmma => Some(3),
+            OperationKind::TensorMma | OperationKind::TensorCopy | OperationKind::TensorShift => {
+                Some(Self::TENSOR_PIPE)
+            }
+            OperationKind::TensorLoad => Some(5),
+            OperationKind::TensorStore => Some(6),
+            OperationKind::TensorAllocation => Some(7),
+        }
+    }
+
+    /// The queue whose operations are ordered with one another on tensor memory. The ISA lists cp before mma, mma before mma, shift
+    /// before mma and mma before shift; mma before cp is not in its list, but is relied upon by published kernels.
+    pub(crate) const TENSOR_PIPE: u8 = 4;
 }
 
 /// The record of an access in the shadow of memory. `counter` 0: there was none.

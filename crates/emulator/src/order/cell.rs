@@ -1,8 +1,9 @@
 //! The shadow of 16 bytes: who wrote them last and who has read them since, whole or split in four, down to single bytes.
 //! In: an access and what its agent knows. Out: the first access that it conflicts with.
 
-use crate::order::access::{Access, Proxy, Scope, WHOLE};
+use crate::order::access::{Access, Kind, Proxy, Scope, WHOLE};
 use crate::order::conflict::Reason;
+use crate::order::knowledge::Copies;
 use crate::order::vector::Vector;
 
 /// Bytes of a cell that is not part of another.
@@ -28,11 +29,17 @@ pub(crate) struct Unit {
 pub(crate) struct Actor<'a> {
     pub(crate) known: &'a Vector,
     pub(crate) fenced: &'a Vector,
+    /// What whoever knows of the access knows too.
+    pub(crate) told: &'a Vector,
     pub(crate) mapped: &'a Vector,
     pub(crate) tensor: &'a Vector,
     /// The agent of the own lanes, whose own accesses are known implicitly; none for an operation.
     pub(crate) own: Option<u32>,
-    /// CTA of the access, for scopes: rank in the cluster.
+    /// The `cp.async` of the own lanes.
+    pub(crate) copies: Option<&'a Copies>,
+    /// The agent of operations which the hardware performs in the order of issue.
+    pub(crate) in_order: Option<u32>,
+    /// Tells of a warp in which CTA of the cluster it is.
     pub(crate) warps_per_cta: u32,
     /// How many accesses beside the last write and one read a cell remembers; more are a sample.
     pub(crate) remembered: usize,
@@ -51,6 +58,14 @@ pub(crate) struct Found {
     pub(crate) second_lane: u32,
     /// Byte in the cell.
     pub(crate) offset: u32,
+}
+
+impl Found {
+    /// The same, in a larger cell in which the one at hand begins at `start`.
+    pub(crate) fn moved(mut self, start: u32) -> Found {
+        self.offset += start;
+        self
+    }
 }
 
 /// Whether the order of two accesses is there, or which is missing, or that the cell must be split to tell.
@@ -92,22 +107,19 @@ impl Cell {
         let Cell::Split(parts) = self else {
             return Ok(());
         };
+        let mut first = Ok(());
         for (index, cell) in parts.iter_mut().enumerate() {
             let start = index as u32 * quarter;
             let (from, to) = (low.max(start), high.min(start + quarter));
             if from < to {
-                cell.touch(quarter, from - start, to - start, access.part(start, quarter), actor).map_err(
-                    |mut found| {
-                        found.offset += start;
-                        found
-                    },
-                )?;
+                let part = cell.touch(quarter, from - start, to - start, access.part(start, quarter), actor);
+                first = first.and(part.map_err(|found| found.moved(start)));
             }
         }
-        if full && access.kind.writes() {
+        if full && access.kind == Kind::Write {
             self.write_whole(access);
         }
-        Ok(())
+        first
     }
 
     fn write_whole(&mut self, access: Access) {
@@ -127,52 +139,70 @@ impl Unit {
         }
     }
 
-    /// True when it was recorded; false when the bytes of the unit have to be told apart.
+    /// True when it was checked and recorded; false when the bytes of the unit have to be told apart. An access in conflict
+    /// is recorded like any other.
     #[inline]
     fn touch(&mut self, size: u32, access: Access, actor: &Actor<'_>) -> Result<bool, Found> {
-        if !self.write.is_none() && !settled(&self.write, &access, actor, size)? {
+        match self.check(size, &access, actor) {
+            Ok(false) => Ok(false),
+            checked => {
+                if access.kind.writes() {
+                    self.set_write(size, access, actor);
+                } else {
+                    self.add_read(size, access, actor);
+                }
+                checked
+            }
+        }
+    }
+
+    #[inline]
+    fn check(&self, size: u32, access: &Access, actor: &Actor<'_>) -> Result<bool, Found> {
+        if !self.write.is_none() && !settled(&self.write, access, actor, size)? {
             return Ok(false);
         }
-        if !access.kind.writes() {
-            self.add_read(size, access, actor);
-            return Ok(true);
-        }
-        if !self.read.is_none() && !settled(&self.read, &access, actor, size)? {
+        let writes = access.kind.writes();
+        if writes && !self.read.is_none() && !settled(&self.read, access, actor, size)? {
             return Ok(false);
         }
         if let Some(more) = &self.more {
-            for read in more.iter() {
-                if !settled(read, &access, actor, size)? {
+            for old in more.iter().filter(|old| writes || old.kind.writes()) {
+                if !settled(old, access, actor, size)? {
                     return Ok(false);
                 }
             }
         }
-        // A strong write may follow another that it is not ordered with: a later weak access must still be ordered with both.
-        let beside =
-            access.kind.scope().is_some() && !self.write.is_none() && !replaces(&self.write, &access, actor, size);
-        if beside {
-            let more = self.more.get_or_insert_default();
-            if !self.read.is_none() {
-                remember(more, self.read, actor);
-            }
-            remember(more, self.write, actor);
-            more.retain(|old| !replaces(old, &access, actor, size));
-        } else {
-            self.more = None;
-        }
-        self.write = access;
-        self.read = Access::NONE;
         Ok(true)
     }
 
+    #[inline]
+    fn set_write(&mut self, size: u32, access: Access, actor: &Actor<'_>) {
+        if access.kind == Kind::Write {
+            self.more = None;
+        } else {
+            // A strong write may follow others that it is not ordered with: a later weak access must be ordered with them all.
+            let mut kept = self.more.take().unwrap_or_default();
+            kept.retain(|old| !stands_for(&access, old, actor, size));
+            for old in [self.write, self.read] {
+                if !old.is_none() && !stands_for(&access, &old, actor, size) {
+                    remember(&mut kept, old, actor);
+                }
+            }
+            self.more = (!kept.is_empty()).then_some(kept);
+        }
+        self.write = access;
+        self.read = Access::NONE;
+    }
+
+    #[inline]
     fn add_read(&mut self, size: u32, access: Access, actor: &Actor<'_>) {
-        if replaces(&self.read, &access, actor, size) {
+        if self.read.is_none() || read_replaces(&access, &self.read, actor, size) {
             self.read = access;
             return;
         }
         let more = self.more.get_or_insert_default();
-        match more.iter_mut().find(|read| replaces(read, &access, actor, size)) {
-            Some(read) => *read = access,
+        match more.iter_mut().find(|old| read_replaces(&access, old, actor, size)) {
+            Some(old) => *old = access,
             None => remember(more, access, actor),
         }
     }
@@ -188,19 +218,16 @@ fn remember(more: &mut Vec<Access>, access: Access, actor: &Actor<'_>) {
     }
 }
 
-/// True when whoever knows `new` also knows `old`, so that `old` can be forgotten.
+/// True when the old access, a read, can be forgotten for the new read: they are of one strength, and `new` stands for it.
 #[inline]
-fn replaces(old: &Access, new: &Access, actor: &Actor<'_>, size: u32) -> bool {
-    if old.is_none() {
-        return true;
-    }
-    if old.kind.scope().is_some() != new.kind.scope().is_some() {
-        return false;
-    }
-    if old.same_lanes(new) {
-        return true;
-    }
-    actor.known.knows(old.cluster, old.agent, old.counter, old.mask(size))
+fn read_replaces(new: &Access, old: &Access, actor: &Actor<'_>, size: u32) -> bool {
+    !old.kind.writes() && old.kind.scope().is_some() == new.kind.scope().is_some() && stands_for(new, old, actor, size)
+}
+
+/// True when whoever knows `new` also knows `old`.
+#[inline]
+fn stands_for(new: &Access, old: &Access, actor: &Actor<'_>, size: u32) -> bool {
+    old.same_lanes(new) || actor.told.knows(old.cluster, old.agent, old.counter, old.mask(size))
 }
 
 #[inline]
@@ -218,9 +245,20 @@ fn settled(first: &Access, second: &Access, actor: &Actor<'_>, size: u32) -> Res
 /// Judges `first` before `second`, of which at least one writes, on all bytes of a unit.
 #[inline]
 fn order(first: &Access, second: &Access, actor: &Actor<'_>, size: u32) -> Verdict {
-    let own = actor.own == Some(first.agent) && first.cluster == second.cluster;
     let mut mask = first.mask(size);
-    if own && first.same_lanes(second) {
+    let mut own = false;
+    if first.cluster == second.cluster {
+        own = actor.own == Some(first.agent);
+        if let Some(copies) = actor.copies
+            && copies.agent == first.agent
+        {
+            own = waited(copies, first, mask);
+        }
+        if actor.in_order == Some(first.agent) {
+            return Verdict::Ordered;
+        }
+    }
+    if own && first.shift == second.shift && first.lanes == second.lanes {
         if first.shift != WHOLE || first.lanes.is_power_of_two() {
             return Verdict::Ordered;
         }
@@ -254,6 +292,11 @@ fn order(first: &Access, second: &Access, actor: &Actor<'_>, size: u32) -> Verdi
         Reason::Race
     };
     missing(reason, first, second, actor, mask)
+}
+
+/// True when each of the lanes of `mask` waited for its part of the copy.
+fn waited(copies: &Copies, first: &Access, mask: u32) -> bool {
+    (0..32).all(|lane| mask >> lane & 1 == 0 || copies.waited[lane] >= first.counter)
 }
 
 fn missing(reason: Reason, first: &Access, second: &Access, actor: &Actor<'_>, mask: u32) -> Verdict {

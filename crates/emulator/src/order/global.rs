@@ -41,21 +41,23 @@ impl GlobalOrder {
         access: Access,
         actor: &Actor<'_>,
     ) -> Result<(), (u64, Found)> {
+        let mut first = Ok(());
         let mut from = address;
         let end = address.saturating_add(bytes);
         while from < end {
-            let page = from / PAGE;
-            let base = page * PAGE;
+            let number = from / PAGE;
+            let base = number * PAGE;
             let to = end.min(base.saturating_add(PAGE));
-            let mut pages = lock(&self.pages[page as usize % SHARDS]);
-            pages
-                .entry(page)
-                .or_insert_with(Page::new)
-                .touch((from - base) as u32, (to - base) as u32, access.shifted((from - address) as u32, 0), actor)
-                .map_err(|found| (base, found))?;
+            let part = access.shifted((from - address) as u32, 0);
+            let mut pages = lock(&self.pages[number as usize % SHARDS]);
+            let page = pages.entry(number).or_insert_with(Page::new);
+            let touched = page.touch((from - base) as u32, (to - base) as u32, part, actor);
+            if touched.is_err() && first.is_ok() {
+                first = touched.map_err(|found| (base, found));
+            }
             from = to;
         }
-        Ok(())
+        first
     }
 
     /// What the location at `address` releases, for the time of `use_it`.

@@ -66,8 +66,14 @@ impl View {
     }
 }
 
+/// Joins, and shares the record where one side knows all that the other does: lanes that learn the same stay together.
 pub(crate) fn join(mine: &mut Arc<Vector>, theirs: &Arc<Vector>) {
-    if !Arc::ptr_eq(mine, theirs) {
+    if Arc::ptr_eq(mine, theirs) || mine.includes(theirs) {
+        return;
+    }
+    if theirs.includes(mine) {
+        *mine = theirs.clone();
+    } else {
         Arc::make_mut(mine).join(theirs);
     }
 }
@@ -79,7 +85,7 @@ pub(crate) struct Group {
     pub(crate) view: View,
     /// May be followed by accesses to tensor memory. A part of `known`.
     pub(crate) tensor: Arc<Vector>,
-    /// The view at the last release fence: what later relaxed stores release.
+    /// The view at the last release fence, without the own accesses: what later relaxed stores release.
     pub(crate) released: Option<Arc<View>>,
     /// What relaxed loads have seen: what the next acquire fence acquires.
     pub(crate) observed: Option<Arc<View>>,
@@ -99,12 +105,38 @@ impl Group {
     }
 }
 
-/// Up to which counter a lane's own accesses passed each kind of fence.
-#[derive(Clone, Debug)]
+/// Of each lane, up to which counter its own accesses passed each kind of fence.
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Own {
+    /// The fences of other proxies and of tensor memory.
+    pub(crate) passed: Passed,
+    /// A release fence.
+    pub(crate) released: [u32; 32],
+    /// What had passed the other fences at the last release fence.
+    pub(crate) passed_at_release: Passed,
+}
+
+/// Of each lane, up to which counter its own accesses passed the fences of other proxies and of tensor memory.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Passed {
+    /// `fence.proxy.async`.
     pub(crate) fenced: [u32; 32],
+    /// `fence.proxy.tensormap`.
     pub(crate) mapped: [u32; 32],
+    /// `tcgen05.fence::before_thread_sync`.
     pub(crate) before: [u32; 32],
+}
+
+/// The `cp.async` of a warp: an agent whose lanes are the issuing ones; each lane knows its own copies once it waited.
+#[derive(Clone, Debug)]
+pub(crate) struct Copies {
+    pub(crate) agent: u32,
+    /// Count of the instructions issued.
+    pub(crate) issued: u32,
+    /// Of each lane, up to which instruction it waited.
+    pub(crate) waited: [u32; 32],
+    /// Of each lane, up to which instruction it waited before its last `fence.proxy.async`.
+    pub(crate) fenced: [u32; 32],
 }
 
 /// The lanes of one warp.
@@ -116,6 +148,7 @@ pub(crate) struct Warp {
     pub(crate) counter: u32,
     pub(crate) groups: Vec<Group>,
     pub(crate) own: Own,
+    pub(crate) copies: Option<Box<Copies>>,
 }
 
 impl Warp {
@@ -130,7 +163,8 @@ impl Warp {
                 released: None,
                 observed: None,
             }],
-            own: Own { fenced: [0; 32], mapped: [0; 32], before: [0; 32] },
+            own: Own::default(),
+            copies: None,
         }
     }
 
@@ -186,20 +220,43 @@ impl Warp {
         Some(view)
     }
 
+    /// What the lane's last release fence releases, its own accesses until then included.
+    pub(crate) fn released(&self, lane: u32) -> Option<View> {
+        let group = self.groups.iter().find(|group| group.mask >> lane & 1 == 1)?;
+        let mut view = (**group.released.as_ref()?).clone();
+        self.add_own_until(&mut view, 1 << lane, &self.own.released, &self.own.passed_at_release);
+        Some(view)
+    }
+
     /// Adds the own accesses of the lanes of `mask`, which groups leave out.
     pub(crate) fn add_own(&self, view: &mut View, mask: u32) {
-        Arc::make_mut(&mut view.known).raise(self.agent, mask, self.counter);
-        let parts = [
-            (&mut view.fenced, &self.own.fenced),
-            (&mut view.mapped, &self.own.mapped),
-            (&mut view.before, &self.own.before),
-        ];
-        for (vector, own) in parts {
-            let news = (0..32)
-                .any(|lane| mask >> lane & 1 == 1 && !vector.knows(vector.cluster(), self.agent, own[lane], 1 << lane));
-            if news {
-                Arc::make_mut(vector).raise_each(self.agent, mask, &|lane| own[lane as usize]);
-            }
+        self.add_own_until(view, mask, &[self.counter; 32], &self.own.passed);
+    }
+
+    /// Adds the own accesses of the lanes of `mask`, of each up to its counter in `until`, and those that `passed` fences.
+    fn add_own_until(&self, view: &mut View, mask: u32, until: &[u32; 32], passed: &Passed) {
+        learn(&mut view.known, self.agent, mask, until);
+        learn(&mut view.fenced, self.agent, mask, &passed.fenced);
+        learn(&mut view.mapped, self.agent, mask, &passed.mapped);
+        learn(&mut view.before, self.agent, mask, &passed.before);
+        if let Some(copies) = &self.copies {
+            learn(&mut view.known, copies.agent, mask, &copies.waited);
+            learn(&mut view.fenced, copies.agent, mask, &copies.fenced);
         }
+    }
+}
+
+/// Learns of each lane of `mask` its value, without a new record when nothing is news.
+fn learn(vector: &mut Arc<Vector>, agent: u32, mask: u32, values: &[u32; 32]) {
+    if values.iter().all(|value| *value == values[0]) {
+        if !vector.knows(vector.cluster(), agent, values[0], mask) {
+            Arc::make_mut(vector).raise(agent, mask, values[0]);
+        }
+        return;
+    }
+    let news =
+        (0..32).any(|lane| mask >> lane & 1 == 1 && !vector.knows(vector.cluster(), agent, values[lane], 1 << lane));
+    if news {
+        Arc::make_mut(vector).raise_each(agent, mask, |lane| values[lane as usize]);
     }
 }

@@ -12,13 +12,16 @@
 //! acquired, a conflicting access is one in every schedule.
 
 mod access;
+mod asynchronous;
 mod cell;
 mod cluster;
 mod conflict;
 mod global;
 mod knowledge;
 mod operation;
+mod run;
 mod shadow;
+mod synchronise;
 mod vector;
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
-//! Asynchronous operations as agents. Slots are reused: an operation takes over the slot of an earlier one that its
-//! issuer knows to be finished, so that whoever knows the later one to be finished knows the earlier one too.
+//! Asynchronous operations as agents. Slots are reused, so that whoever knows the later operation to be finished knows
+//! the earlier one too: those of a queue that finishes in order share one slot; any other takes over the slot of an
+//! earlier one that its issuer knows to be finished.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::order::access::OperationKind;
@@ -26,6 +28,10 @@ pub(crate) struct Slots {
     /// Agent of the first slot.
     first: u32,
     generations: Vec<u32>,
+    /// Slots of queues, by warp, first lane and queue: never searched.
+    queues: HashMap<(u32, u32, u8), u32>,
+    /// Slots that belong to no queue.
+    free: Vec<u32>,
     /// Where the search for a finished operation begins.
     next: usize,
 }
@@ -35,22 +41,36 @@ const LOOKED_AT: usize = 8;
 
 impl Slots {
     pub(crate) fn new(first: u32) -> Self {
-        Slots { first, generations: Vec::new(), next: 0 }
+        Slots { first, generations: Vec::new(), queues: HashMap::new(), free: Vec::new(), next: 0 }
+    }
+
+    /// An agent and its generation for the next operation of a queue of the warp's lane.
+    pub(crate) fn take_queued(&mut self, warp: u32, lane: u32, queue: u8) -> (u32, u32) {
+        let next = self.generations.len() as u32;
+        let slot = *self.queues.entry((warp, lane, queue)).or_insert(next);
+        if slot == next {
+            self.generations.push(0);
+        }
+        let generation = &mut self.generations[slot as usize];
+        *generation += 1;
+        (self.first + slot, *generation)
     }
 
     /// An agent and its generation for an operation whose issuer knows `known`.
     pub(crate) fn take(&mut self, known: &Vector) -> (u32, u32) {
-        let count = self.generations.len();
+        let count = self.free.len();
         for _ in 0..count.min(LOOKED_AT) {
             self.next = if self.next + 1 < count { self.next + 1 } else { 0 };
-            let agent = self.first + self.next as u32;
-            let generation = &mut self.generations[self.next];
-            if known.least(agent) >= *generation {
+            let slot = self.free[self.next];
+            let generation = &mut self.generations[slot as usize];
+            if known.least(self.first + slot) >= *generation {
                 *generation += 1;
-                return (agent, *generation);
+                return (self.first + slot, *generation);
             }
         }
+        let slot = self.generations.len() as u32;
         self.generations.push(1);
-        (self.first + count as u32, 1)
+        self.free.push(slot);
+        (self.first + slot, 1)
     }
 }

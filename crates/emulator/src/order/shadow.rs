@@ -21,20 +21,22 @@ impl Page {
 
     /// Checks and records the access to bytes `low..high` of the page; `access` counts lanes from `low` on.
     pub(crate) fn touch(&mut self, low: u32, high: u32, access: Access, actor: &Actor<'_>) -> Result<(), Found> {
+        let mut first = Ok(());
         let mut from = low;
         while from < high {
             let start = from / CELL * CELL;
             let to = high.min(start + CELL);
+            let mut part = access.shifted(from - low, from - start);
+            if to - from == CELL {
+                part = part.part(0, CELL);
+            }
             let cell = &mut self.cells[(start / CELL) as usize];
-            let full = to - start == CELL && from == start;
-            let part = access.shifted(from - low, from - start);
-            let part = if full { part.part(0, CELL) } else { part };
-            cell.touch(CELL, from - start, to - start, part, actor).map_err(|mut found| {
-                found.offset += start;
-                found
-            })?;
+            let touched = cell.touch(CELL, from - start, to - start, part, actor);
+            if touched.is_err() && first.is_ok() {
+                first = touched.map_err(|found| found.moved(start));
+            }
             from = to;
         }
-        Ok(())
+        first
     }
 }

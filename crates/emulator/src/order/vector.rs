@@ -86,11 +86,20 @@ impl Vector {
 
     /// Learns `counter` of `lanes` of an agent of the own cluster.
     pub(crate) fn raise(&mut self, agent: u32, lanes: u32, counter: u32) {
-        self.raise_each(agent, lanes, &|_| counter);
+        let index = agent as usize;
+        let uneven = self.uneven.first().is_some_and(|first| first.0 <= agent);
+        if lanes == u32::MAX && !uneven {
+            if self.near.len() <= index {
+                self.near.resize(index + 1, 0);
+            }
+            self.near[index] = self.near[index].max(counter);
+            return;
+        }
+        self.raise_each(agent, lanes, |_| counter);
     }
 
     /// Learns `counter(lane)` of each of `lanes` of an agent of the own cluster.
-    pub(crate) fn raise_each(&mut self, agent: u32, lanes: u32, counter: &dyn Fn(u32) -> u32) {
+    pub(crate) fn raise_each(&mut self, agent: u32, lanes: u32, counter: impl Fn(u32) -> u32) {
         if lanes == 0 {
             return;
         }
@@ -113,6 +122,30 @@ impl Vector {
             return;
         }
         self.near[index] = settle(&mut self.uneven, place, agent, values);
+    }
+
+    /// True when nothing of `other`, seen from the same cluster, is news. May say false where that is costly to tell.
+    pub(crate) fn includes(&self, other: &Vector) -> bool {
+        let far = match (&self.far, &other.far) {
+            (_, None) => true,
+            (Some(mine), Some(theirs)) => Arc::ptr_eq(mine, theirs),
+            (None, Some(_)) => false,
+        };
+        let near = self.near.len() >= other.near.len()
+            && self.near.iter().zip(&other.near).all(|(mine, theirs)| mine >= theirs);
+        self.cluster == other.cluster
+            && far
+            && near
+            && other.uneven.iter().all(|(agent, theirs)| {
+                self.least(*agent) >= theirs.iter().copied().max().unwrap_or(0)
+                    || match self.uneven.binary_search_by_key(agent, |entry| entry.0) {
+                        Ok(at) => {
+                            let mine = &self.uneven[at].1;
+                            mine.iter().zip(theirs.iter()).all(|(m, t)| m >= t)
+                        }
+                        Err(_) => false,
+                    }
+            })
     }
 
     /// Learns all that `other` knows.
@@ -173,12 +206,7 @@ impl Vector {
         match &mut self.far {
             None => self.far = Some(theirs.clone()),
             Some(mine) if Arc::ptr_eq(mine, theirs) => {}
-            Some(mine) => {
-                let mine = Arc::make_mut(mine);
-                for (key, lanes) in spread(theirs) {
-                    mine.raise(key, &lanes);
-                }
-            }
+            Some(mine) => Arc::make_mut(mine).merge(spread(theirs)),
         }
     }
 
@@ -204,7 +232,7 @@ impl Vector {
             far.merge(away);
             for (key, known) in home {
                 let agent = key as u32;
-                self.raise_each(agent, u32::MAX, &|lane| known.of(lane));
+                self.raise_each(agent, u32::MAX, |lane| known.of(lane));
             }
         }
         self.far = Some(Arc::new(far));
@@ -219,6 +247,22 @@ enum Known {
 }
 
 impl Known {
+    fn join(&mut self, other: Known) {
+        match (&mut *self, &other) {
+            (Known::Even(mine), Known::Even(theirs)) => *mine = (*mine).max(*theirs),
+            (Known::Uneven(mine), Known::Uneven(theirs)) if Arc::ptr_eq(mine, theirs) => {}
+            _ => {
+                let values: [u32; 32] = std::array::from_fn(|lane| self.of(lane as u32).max(other.of(lane as u32)));
+                let least = least_of(&values);
+                *self = if values.iter().all(|value| *value == least) {
+                    Known::Even(least)
+                } else {
+                    Known::Uneven(Arc::new(values))
+                };
+            }
+        }
+    }
+
     fn of(&self, lane: u32) -> u32 {
         match self {
             Known::Even(value) => *value,
@@ -238,45 +282,39 @@ fn spread(far: &FarVector) -> impl Iterator<Item = (Far, Known)> + '_ {
 
 impl FarVector {
     /// Joins entries sorted by key.
-    fn merge(&mut self, entries: Vec<(Far, Known)>) {
-        if self.even.is_empty() {
-            for (key, known) in entries {
-                match known {
-                    Known::Even(value) => self.even.push((key, value)),
-                    Known::Uneven(values) => {
-                        self.even.push((key, least_of(&values)));
-                        self.uneven.push((key, values));
-                    }
+    fn merge(&mut self, entries: impl IntoIterator<Item = (Far, Known)>) {
+        let mut merged = FarVector::default();
+        let mut mine = spread(self).peekable();
+        let mut theirs = entries.into_iter().peekable();
+        loop {
+            let (key, known) = match (mine.peek(), theirs.peek()) {
+                (Some((left, _)), Some((right, _))) if left == right => {
+                    let (Some((key, mut known)), Some((_, other))) = (mine.next(), theirs.next()) else {
+                        break;
+                    };
+                    known.join(other);
+                    (key, known)
+                }
+                (Some((left, _)), Some((right, _))) => {
+                    let next = if left < right { mine.next() } else { theirs.next() };
+                    let Some(entry) = next else { break };
+                    entry
+                }
+                _ => match mine.next().or_else(|| theirs.next()) {
+                    Some(entry) => entry,
+                    None => break,
+                },
+            };
+            match known {
+                Known::Even(value) => merged.even.push((key, value)),
+                Known::Uneven(values) => {
+                    merged.even.push((key, least_of(&values)));
+                    merged.uneven.push((key, values));
                 }
             }
-            return;
         }
-        for (key, known) in entries {
-            self.raise(key, &known);
-        }
-    }
-
-    fn raise(&mut self, key: Far, known: &Known) {
-        let at = match self.even.binary_search_by_key(&key, |entry| entry.0) {
-            Ok(at) => at,
-            Err(at) => {
-                self.even.insert(at, (key, 0));
-                at
-            }
-        };
-        let place = self.uneven.binary_search_by_key(&key, |entry| entry.0);
-        if let (Known::Even(value), Err(_)) = (known, &place) {
-            self.even[at].1 = self.even[at].1.max(*value);
-            return;
-        }
-        let mut values = match place {
-            Ok(index) => *self.uneven[index].1,
-            Err(_) => [self.even[at].1; 32],
-        };
-        for (lane, value) in values.iter_mut().enumerate() {
-            *value = (*value).max(known.of(lane as u32));
-        }
-        self.even[at].1 = settle(&mut self.uneven, place, key, values);
+        drop(mine);
+        *self = merged;
     }
 }
 

@@ -1,6 +1,8 @@
 //! Each idiom of synchronisation as a short trace: clean when whole, found when a step is left out.
 
 mod operations;
+mod oracle;
+mod random;
 mod threads;
 
 use std::sync::Arc;
@@ -16,7 +18,7 @@ fn cluster() -> ClusterOrder {
 }
 
 fn of(global: &Arc<GlobalOrder>, cluster: u32) -> ClusterOrder {
-    let shape = ClusterShape { ctas: 2, warps_per_cta: 4, shared_bytes: 64 << 10 };
+    let shape = ClusterShape { ctas: 2, warps_per_cta: 4, shared_bytes: 64 << 10, tensor_fences: true };
     ClusterOrder::new(global.clone(), cluster, shape)
 }
 
