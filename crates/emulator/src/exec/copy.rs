@@ -6,12 +6,13 @@
 use gable_ptx::grammar::{Modifier, Op, Resolved};
 use gable_ptx::syntax::Instruction;
 
-use super::{Decoded, Flow, step};
+use super::{At, Decoded, Flow, step};
 use crate::hazard::{Fault, HazardKind};
-use crate::machine::{Asynchronous, Cluster, Queue, Space, lanes};
+use crate::machine::{Asynchronous, Cluster, LANES, Queue, Space, lanes};
 use crate::memory::Target;
-use crate::order::{Kind, Operation, OperationKind, Place, Proxy};
+use crate::order::{Clock, Kind, Place};
 use crate::program::{Decoder, LoadError};
+use crate::scalar::Register;
 
 /// Copies of one lane: those since the last commit, and the groups before, oldest first. Numbers of operations.
 #[derive(Clone, Debug, Default)]
@@ -26,9 +27,8 @@ pub struct LaneCopies {
 #[derive(Clone, Debug)]
 pub struct Copied {
     number: u64,
-    operation: Option<Operation>,
-    to: u32,
-    bytes: u32,
+    /// The number of the instruction in its warp, for happens-before.
+    instruction: u32,
 }
 
 pub(super) fn decode(
@@ -97,6 +97,8 @@ fn copy(d: &mut Decoder<'_>, resolved: &Resolved, inst: &Instruction) -> Result<
         let (targets, sources) = (c.warps[at.warp].addresses(kernel, to), c.warps[at.warp].addresses(kernel, from));
         let sizes = size.map(|size| *c.warps[at.warp].source(kernel, size));
         let ignored = ignore.map_or(0, |condition| c.warps[at.warp].condition(condition));
+        let mut copies: Vec<(usize, Copy)> = Vec::with_capacity(LANES);
+        let mut filled = [0; LANES];
         for lane in lanes(at.mask) {
             let place = |fault: Fault| fault.lane(lane);
             let Target::Shared(to) = c.locate(at.warp, Space::Shared, targets[lane]).map_err(place)? else {
@@ -119,24 +121,52 @@ fn copy(d: &mut Decoder<'_>, resolved: &Resolved, inst: &Instruction) -> Result<
                 let message = format!("{bytes} bytes from {from:#x} to {to:#x}: both must be multiples of {bytes}");
                 return Err(Fault::new(HazardKind::Misaligned, message).lane(lane));
             }
-            let operation =
-                c.order.as_mut().map(|order| order.start(at.warp as u32, 1 << lane, OperationKind::CopyAsync));
-            if read > 0 {
-                c.touch(&at, operation.as_ref(), Place::Global, from, read, Kind::Read, Proxy::Generic);
-            }
-            c.touch(&at, operation.as_ref(), Place::Shared, u64::from(to), bytes, Kind::Write, Proxy::Generic);
+            filled[lane] = u64::from(to);
+            copies.push((lane, Copy { from, to, read, bytes }));
+        }
+        let instruction = order(c, &at, &copies, &filled, bytes);
+        for (lane, copy) in copies {
             let queue = Queue::Copies { warp: at.warp as u32, lane: lane as u32 };
             let issuer = (at.warp, lane as u32);
-            let number = c.issue(queue, issuer, at.pc, Box::new(Copy { from, to, read, bytes })).map_err(place)?;
-            let copied = Copied { number, operation, to, bytes: bytes as u32 };
-            c.warps[at.warp].copies[lane].open.push(copied);
+            let number = c.issue(queue, issuer, at.pc, Box::new(copy)).map_err(|fault| fault.lane(lane))?;
+            c.warps[at.warp].copies[lane].open.push(Copied { number, instruction });
         }
         Ok(Flow::Next)
     })))
 }
 
-/// Finishes all but the last `most` groups of each lane, and with `open` also what is in no group.
-fn wait(c: &mut Cluster<'_>, at: super::At, most: usize, open: bool) -> Result<Flow, Fault> {
+/// Records what the copies read and fill; the number of the instruction in its warp.
+fn order(c: &mut Cluster<'_>, at: &At, copies: &[(usize, Copy)], filled: &Register, bytes: usize) -> u32 {
+    let Some(order) = &mut c.order else { return 0 };
+    let warp = at.warp as u32;
+    let mut found = Vec::new();
+    let mut sources = [0; LANES];
+    let mut rest = 0u32;
+    for (lane, copy) in copies.iter().filter(|(_, copy)| copy.read > 0) {
+        sources[*lane] = copy.from;
+        rest |= 1 << lane;
+    }
+    // Lanes at the edge read less than the others.
+    while rest != 0 {
+        let read = |lane: usize| copies.iter().find(|(other, _)| *other == lane).map_or(0, |(_, copy)| copy.read);
+        let first = read(rest.trailing_zeros() as usize);
+        let mask = lanes(rest).filter(|lane| read(*lane) == first).fold(0, |mask, lane| mask | 1 << lane);
+        let same = |_: u32, _: u32| true;
+        found.extend(order.lanes(warp, mask, &sources, first as u32, Place::Global, Kind::Read, at.pc, &same).err());
+        rest &= !mask;
+    }
+    let (instruction, conflict) = order.copy_async(warp, at.mask, filled, bytes as u32, at.pc);
+    found.extend(conflict);
+    for conflict in found {
+        c.report_conflict(at.warp, conflict);
+    }
+    instruction
+}
+
+/// Finishes all but the last `most` groups of each lane, and with `open` also what is in no group. The bytes are the lanes' own
+/// from then on.
+fn wait(c: &mut Cluster<'_>, at: At, most: usize, open: bool) -> Result<Flow, Fault> {
+    let mut waited = [0; LANES];
     for lane in lanes(at.mask) {
         let copies = &mut c.warps[at.warp].copies[lane];
         let ready = copies.groups.len().saturating_sub(most);
@@ -144,33 +174,35 @@ fn wait(c: &mut Cluster<'_>, at: super::At, most: usize, open: bool) -> Result<F
         if open {
             done.append(&mut copies.open);
         }
-        finish(c, &at, lane, done)?;
+        waited[lane] = finish(c, done)?;
+    }
+    let mut rest = at.mask;
+    while rest != 0 {
+        let number = waited[rest.trailing_zeros() as usize];
+        let mask = lanes(rest).filter(|lane| waited[*lane] == number).fold(0, |mask, lane| mask | 1 << lane);
+        if let Some(order) = &mut c.order {
+            order.wait_copies(at.warp as u32, mask, number);
+        }
+        rest &= !mask;
     }
     Ok(Flow::Next)
 }
 
-/// Finishes copies of a lane, whose bytes are its own from then on.
-fn finish(c: &mut Cluster<'_>, at: &super::At, lane: usize, done: Vec<Copied>) -> Result<(), Fault> {
+/// Finishes copies; the number of the last one's instruction.
+fn finish(c: &mut Cluster<'_>, done: Vec<Copied>) -> Result<u32, Fault> {
+    let mut last = 0;
     for copied in done {
         c.finish_queue_up_to(copied.number)?;
-        let (warp, mask) = (at.warp as u32, 1 << lane);
-        let mut found = None;
-        if let (Some(order), Some(operation)) = (&mut c.order, &copied.operation) {
-            order.complete(operation, warp, mask);
-            let mut addresses = [0; 32];
-            addresses[lane] = u64::from(copied.to);
-            let same = |_: u32, _: u32| true;
-            found = order.lanes(warp, mask, &addresses, copied.bytes, Place::Shared, Kind::Write, at.pc, &same).err();
-        }
-        if let Some(conflict) = found {
-            c.report_conflict(at.warp, conflict);
-        }
+        last = last.max(copied.instruction);
     }
-    Ok(())
+    Ok(last)
 }
 
-/// Copies of a lane that nobody waited for.
-pub(super) fn outstanding(c: &Cluster<'_>, warp: usize, lane: usize) -> Vec<Operation> {
-    let LaneCopies { open, groups } = &c.warps[warp].copies[lane];
-    groups.iter().flatten().chain(open).filter_map(|copied| copied.operation.clone()).collect()
+/// What an `cp.async.mbarrier.arrive` of the lane tells: all copies that it has issued.
+pub(super) fn issued(c: &mut Cluster<'_>, warp: usize, lane: usize) -> Clock {
+    let mut clock = Clock::default();
+    if let Some(order) = &mut c.order {
+        order.finish_copies(warp as u32, 1 << lane, &mut clock);
+    }
+    clock
 }

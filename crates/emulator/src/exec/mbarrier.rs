@@ -392,12 +392,13 @@ impl Execute for Wait {
 /// An arrival that happens when the copies before it are done.
 struct ArriveAfter {
     barrier: u32,
-    operations: Vec<Operation>,
+    tells: Clock,
 }
 
 impl Asynchronous for ArriveAfter {
     fn finish(self: Box<Self>, c: &mut Cluster<'_>) -> Result<(), Fault> {
-        arrive_finished(c, self.barrier, &self.operations)
+        c.mbarriers.entry(self.barrier).or_default().filling.join(&self.tells);
+        change(c, self.barrier, |barrier| barrier.arrive(1).map(drop))
     }
 }
 
@@ -416,10 +417,10 @@ fn arrive_after_copies(
         if increments {
             change(c, barrier, Mbarrier::increment_pending).map_err(place)?;
         }
-        let operations = super::copy::outstanding(c, at.warp, lane);
+        let tells = super::copy::issued(c, at.warp, lane);
         // The queue of the lane's copies: the arrival comes after all of them.
         let queue = Queue::Copies { warp: at.warp as u32, lane: lane as u32 };
-        let arrival = Box::new(ArriveAfter { barrier, operations });
+        let arrival = Box::new(ArriveAfter { barrier, tells });
         c.issue(queue, (at.warp, lane as u32), at.pc, arrival).map_err(place)?;
     }
     Ok(Flow::Next)

@@ -125,7 +125,8 @@ impl<'l> Cluster<'l> {
                 warps.push(Warp::new(kernel, rank as usize, number, u32::MAX >> (32 - count)));
             }
         }
-        let shape = ClusterShape { ctas: sx * sy * sz, warps_per_cta, shared_bytes: shared_end };
+        let tensor_fences = kernel.tensor_fences;
+        let shape = ClusterShape { ctas: sx * sy * sz, warps_per_cta, shared_bytes: shared_end, tensor_fences };
         let order = grid.order.as_ref().map(|global| ClusterOrder::new(global.clone(), number as u32, shape));
         let seed = match grid.options.schedule {
             Schedule::Random(seed) => seed,

@@ -123,10 +123,7 @@ impl ClusterOrder {
 
     /// `cp.async`: each lane of `mask` fills `bytes` bytes of shared memory at its address. The reading of the source is an
     /// access of the lane itself, by [`ClusterOrder::lanes`]. Returns the number of the instruction in its warp, for
-    /// [`ClusterOrder::wait_copies`].
-    ///
-    /// # Errors
-    /// The conflict found.
+    /// [`ClusterOrder::wait_copies`], and the first conflict found.
     pub fn copy_async(
         &mut self,
         warp: u32,
@@ -134,13 +131,14 @@ impl ClusterOrder {
         addresses: &[u64; 32],
         bytes: u32,
         at: u32,
-    ) -> Result<u32, Conflict> {
+    ) -> (u32, Option<Conflict>) {
         let queue = OperationKind::CopyAsync.queue().unwrap_or(0);
         let (agent, generation) = self.slots.take_queued(warp, 0, queue);
         let state = &mut self.warps[warp as usize];
         let copies =
             state.copies.get_or_insert_with(|| Box::new(Copies { agent, issued: 0, waited: [0; 32], fenced: [0; 32] }));
         copies.issued = generation;
+        let mut first = None;
         for index in 0..self.warps[warp as usize].groups.len() {
             let state = &self.warps[warp as usize];
             let group = &state.groups[index];
@@ -160,11 +158,14 @@ impl ClusterOrder {
                     operation: Some(OperationKind::CopyAsync),
                 };
                 let actor = lane_actor(state, index, self.shape, Place::Shared);
-                touch(&self.global, &mut self.shared, Place::Shared, run.address, run.bytes, access, &actor)
-                    .map_err(|(base, found)| self.conflict(Place::Shared, base, &found, &access))?;
+                let touched =
+                    touch(&self.global, &mut self.shared, Place::Shared, run.address, run.bytes, access, &actor);
+                if let Err((base, found)) = touched {
+                    first.get_or_insert_with(|| self.conflict(Place::Shared, base, &found, &access));
+                }
             }
         }
-        Ok(generation)
+        (generation, first)
     }
 
     /// The lanes waited for their copies up to the instruction of that number: from now on these count as their own writes.

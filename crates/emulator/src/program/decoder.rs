@@ -90,6 +90,7 @@ impl<'s> Decoder<'s> {
     }
 
     pub(super) fn finish(self, name: &str) -> super::Kernel {
+        let tensor_fences = self.code.iter().any(|inst| inst.spelling.contains("tcgen05.fence"));
         super::Kernel {
             name: name.to_owned(),
             machine: self.machine,
@@ -107,6 +108,7 @@ impl<'s> Decoder<'s> {
             directives: self.directives,
             cooperative: self.cooperative,
             takes_over: self.takes_over,
+            tensor_fences,
         }
     }
 

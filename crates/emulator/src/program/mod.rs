@@ -135,6 +135,9 @@ pub struct Kernel {
     pub cooperative: bool,
     /// Whether clusters take over others that have not started (`clusterlaunchcontrol`).
     pub takes_over: bool,
+    /// Whether the code has any `tcgen05.fence`. There are compilers that emit none and rely on ptxas not moving accesses to tensor
+    /// memory over barriers: only code that has some is held to having all.
+    pub tensor_fences: bool,
 }
 
 /// A parsed module.

@@ -251,7 +251,7 @@ impl Both {
                 for (thread, (node, _)) in threads(warp, mask).zip(&accesses) {
                     self.oracle.issued(thread, self.copies[warp as usize], *node);
                 }
-                let found = self.order.copy_async(warp, mask, &addresses, 4, 0).is_err();
+                let found = self.order.copy_async(warp, mask, &addresses, 4, 0).1.is_some();
                 return (found, expected);
             }
             Step::WaitCopies { warp, mask, behind } => {
