@@ -17,10 +17,12 @@ pub mod memory;
 pub mod moves;
 pub mod print;
 pub mod store_async;
+pub mod tcgen05;
 pub mod tensor_copy;
 pub mod tensor_map;
 mod transfer;
 pub mod warp;
+pub mod wgmma;
 
 use gable_ptx::grammar::{Modifier, Op, Resolved};
 use gable_ptx::syntax::{Instruction, Operand};
@@ -109,7 +111,7 @@ impl Decoded {
 
 /// Decodes an instruction.
 pub fn decode(decoder: &mut Decoder<'_>, resolved: &Resolved, instruction: &Instruction) -> Result<Decoded, LoadError> {
-    let families: [Family; 16] = [
+    let families: [Family; 18] = [
         store_async::decode,
         launch_control::decode,
         tensor_map::decode,
@@ -125,6 +127,8 @@ pub fn decode(decoder: &mut Decoder<'_>, resolved: &Resolved, instruction: &Inst
         warp::decode,
         carry::decode,
         copy::decode,
+        wgmma::decode,
+        tcgen05::decode,
         arithmetic::decode,
     ];
     for family in families {

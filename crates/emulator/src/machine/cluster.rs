@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::hazard::{Fault, Hazard, HazardKind};
-use crate::memory::{SHARED_BASE, SharedMemory};
+use crate::memory::{SHARED_BASE, SharedMemory, TensorMemory};
 use crate::order::{Clock, ClusterOrder, ClusterShape};
 use crate::profile::Profile;
 
@@ -38,6 +38,10 @@ pub struct Cta {
     pub rank: u32,
     /// Its shared memory.
     pub shared: SharedMemory,
+    /// Its tensor memory.
+    pub tensor: TensorMemory,
+    /// What it did to its tensor memory that its pair must do too.
+    pub tensor_owner: crate::exec::tcgen05::Owner,
     /// Its barriers.
     pub barriers: Vec<NamedBarrier>,
     /// Threads that have exited.
@@ -119,7 +123,15 @@ impl<'l> Cluster<'l> {
             let place = [rank % sx, rank / sx % sy, rank / (sx * sy)];
             let id = [0, 1, 2].map(|i| index[i] * launch.cluster[i] + place[i]);
             let shared = SharedMemory::new("shared", SHARED_BASE, shared_end - SHARED_BASE);
-            ctas.push(Cta { id, rank, shared, barriers: vec![NamedBarrier::default(); 16], exited: 0 });
+            ctas.push(Cta {
+                id,
+                rank,
+                shared,
+                tensor: TensorMemory::default(),
+                tensor_owner: crate::exec::tcgen05::Owner::default(),
+                barriers: vec![NamedBarrier::default(); 16],
+                exited: 0,
+            });
             for number in 0..warps_per_cta {
                 let count = (threads - number * 32).min(32);
                 warps.push(Warp::new(kernel, rank as usize, number, u32::MAX >> (32 - count)));

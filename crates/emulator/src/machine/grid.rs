@@ -289,6 +289,9 @@ impl Cluster<'_> {
     pub(super) fn thread_exit(&mut self, warp: usize, mask: u32) {
         let cta = self.warps[warp].cta;
         self.ctas[cta].exited += mask.count_ones();
+        if self.ctas[cta].exited == self.threads_per_cta() {
+            crate::exec::tcgen05::cta_exits(self, warp);
+        }
         crate::exec::barrier::complete_cluster(self);
     }
 }

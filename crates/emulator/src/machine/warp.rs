@@ -90,6 +90,12 @@ pub struct Warp {
     pub copies: Vec<crate::exec::copy::LaneCopies>,
     /// Groups of bulk copies of each lane.
     pub bulk: Vec<crate::exec::bulk_group::LaneBulk>,
+    /// Multiplies of the warp as part of a warpgroup.
+    pub multiplies: crate::exec::wgmma::WarpMultiplies,
+    /// What the warpgroup that begins with this warp has multiplied.
+    pub warpgroup: crate::exec::wgmma::WarpgroupLog,
+    /// Operations on tensor memory.
+    pub tensor: crate::exec::tcgen05::WarpTensor,
     /// Instructions that the group furthest behind ran since another had a turn.
     pub apart: u64,
     /// Registers that an asynchronous operation of this warp still reads or writes, and why.
@@ -119,6 +125,9 @@ impl Warp {
             max_registers: None,
             copies: vec![crate::exec::copy::LaneCopies::default(); LANES],
             bulk: vec![crate::exec::bulk_group::LaneBulk::default(); LANES],
+            multiplies: crate::exec::wgmma::WarpMultiplies::default(),
+            warpgroup: crate::exec::wgmma::WarpgroupLog::default(),
+            tensor: crate::exec::tcgen05::WarpTensor::default(),
             apart: 0,
             in_flight: Vec::new(),
         }

@@ -5,8 +5,10 @@
 
 mod global;
 mod shared;
+mod tensor;
 mod window;
 
 pub use global::{Allocation, GlobalMemory};
 pub use shared::SharedMemory;
+pub use tensor::TensorMemory;
 pub use window::{GENERIC_LOCAL, GENERIC_SHARED, SHARED_BASE, Target, rank_of, resolve, shared_address};

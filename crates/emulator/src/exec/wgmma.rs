@@ -1,0 +1,576 @@
+//! `wgmma.*`: matrix multiplies of a warpgroup.
+//!
+//! Each of the four warps multiplies its 16 rows of A by all of B on its own; that they all run the same instructions is checked by a
+//! log of the warpgroup. A multiply reads shared memory and writes its registers when the schedule says, in order, and at the latest
+//! when it is waited for; until then its accumulator and its A registers are in flight.
+
+use gable_ptx::grammar::Resolved;
+use gable_ptx::syntax::{Instruction, Operand as Text};
+
+use super::{At, Decoded, Execute, Flow, step};
+use crate::hazard::{Fault, HazardKind};
+use crate::machine::{Asynchronous, Cluster, LANES, Queue};
+use crate::order::{Kind, Operation, OperationKind, Place, Proxy};
+use crate::program::{Condition, Decoder, Destination, LoadError, Source};
+use crate::tensor_core::accumulate::{Accumulator, Device, Numerics, Unit};
+use crate::tensor_core::descriptor::{Format, MatrixDescriptor};
+use crate::tensor_core::element::Element;
+use crate::tensor_core::multiply::{Codes, Operand, Shape, multiply};
+use crate::tensor_core::operand::{Major, SharedOperand};
+use crate::tensor_core::packing::Container;
+use crate::tensor_core::sparsity::Granularity;
+use crate::tensor_core::wgmma::{self, Form};
+use crate::tensor_core::{BitOperation, multiply_bits};
+
+/// Multiplies of one warp that were not waited for.
+#[derive(Clone, Debug, Default)]
+pub struct WarpMultiplies {
+    /// Since the last commit.
+    open: Vec<Issued>,
+    /// Committed groups, oldest first.
+    groups: Vec<Vec<Issued>>,
+    /// Index of the last `wgmma.fence`.
+    fence: Option<u32>,
+    /// How many multiplies the warp has issued.
+    count: usize,
+}
+
+#[derive(Clone, Debug)]
+struct Issued {
+    number: u64,
+    operation: Option<Operation>,
+    /// Registers of the accumulator, and of A.
+    d: Vec<u32>,
+    a: Vec<u32>,
+}
+
+/// What the warps of a warpgroup have issued so far: each entry is the instruction and its descriptors.
+#[derive(Clone, Debug, Default)]
+pub struct WarpgroupLog(Vec<(u32, u64, u64)>);
+
+const IN_FLIGHT: &str = "a wgmma that was not waited for still owns: wgmma.wait_group must come first";
+
+pub(super) fn decode(
+    d: &mut Decoder<'_>,
+    _resolved: &Resolved,
+    inst: &Instruction,
+) -> Result<Option<Decoded>, LoadError> {
+    if &*inst.name != "wgmma" {
+        return Ok(None);
+    }
+    Ok(Some(match inst.modifiers.first().map(|word| &**word) {
+        Some("fence") => Decoded::aligned(step(|c, at| {
+            c.warps[at.warp].multiplies.fence = Some(at.pc);
+            Ok(Flow::Next)
+        })),
+        Some("commit_group") => Decoded::aligned(step(|c, at| {
+            let multiplies = &mut c.warps[at.warp].multiplies;
+            let open = std::mem::take(&mut multiplies.open);
+            multiplies.groups.push(open);
+            Ok(Flow::Next)
+        })),
+        Some("wait_group") => {
+            let most = d.immediate(d.operand(inst, 0)?)? as usize;
+            Decoded::aligned(step(move |c, at| wait(c, &at, most)))
+        }
+        Some("mma_async") => Decoded::aligned(multiply_async(d, inst)?),
+        _ => return Ok(None),
+    }))
+}
+
+fn wait(c: &mut Cluster<'_>, at: &At, most: usize) -> Result<Flow, Fault> {
+    let multiplies = &mut c.warps[at.warp].multiplies;
+    let done = multiplies.groups.len().saturating_sub(most);
+    let done: Vec<Issued> = multiplies.groups.drain(..done).flatten().collect();
+    for issued in &done {
+        c.finish_queue_up_to(issued.number)?;
+        if let (Some(order), Some(operation)) = (&mut c.order, &issued.operation) {
+            order.complete(operation, at.warp as u32, at.mask);
+        }
+    }
+    let warp = &mut c.warps[at.warp];
+    warp.in_flight.retain(|(_, why)| *why != IN_FLIGHT);
+    let pending = warp.multiplies.groups.iter().flatten().chain(&warp.multiplies.open);
+    let mut owned: Vec<u32> = pending.flat_map(|issued| issued.d.iter().chain(&issued.a).copied()).collect();
+    owned.sort_unstable();
+    owned.dedup();
+    warp.in_flight.extend(owned.into_iter().map(|register| (register, IN_FLIGHT)));
+    Ok(Flow::Next)
+}
+
+/// A in registers or in shared memory.
+enum A {
+    Registers(Vec<Source>),
+    Descriptor(Source),
+}
+
+struct Multiply {
+    form: Form,
+    d: Vec<Destination>,
+    a: A,
+    b: Source,
+    metadata: Option<(Source, u32)>,
+    accumulates: Condition,
+}
+
+fn multiply_async(d: &mut Decoder<'_>, inst: &Instruction) -> Result<Multiply, LoadError> {
+    let words: Vec<&str> = inst.modifiers.iter().map(|word| &**word).collect();
+    let says = |word: &str| words.contains(&word);
+    let sparse = says("sp");
+    let shape = words.iter().find_map(|word| shape(word));
+    let types: Vec<Element> = words.iter().filter_map(|word| element(word)).collect();
+    let (Some((n, k)), [.., a, b]) = (shape, types.as_slice()) else {
+        return Err(d.error(format!("`{}` names no shape or types", inst.spelling())));
+    };
+    let accumulator = if says("s32") {
+        Accumulator::S32 { saturate: says("satfinite") }
+    } else if says("f32") {
+        Accumulator::F32
+    } else {
+        Accumulator::F16
+    };
+    let mut form = Form {
+        n,
+        k,
+        a: *a,
+        b: *b,
+        d: accumulator,
+        sparse,
+        a_major: Major::K,
+        b_major: Major::K,
+        negate_a: false,
+        negate_b: false,
+    };
+    let elements = d.elements(d.operand(inst, 0)?)?;
+    let destinations = elements.iter().map(|to| d.destination(to)).collect::<Result<Vec<_>, _>>()?;
+    let a = match d.operand(inst, 1)? {
+        Text::Vector(values) => A::Registers(values.iter().map(|value| d.value(value)).collect::<Result<Vec<_>, _>>()?),
+        operand => A::Descriptor(d.value(operand)?),
+    };
+    let b = d.value(d.operand(inst, 2)?)?;
+    let mut next = 3;
+    let metadata = if sparse {
+        let source = d.value(d.operand(inst, 3)?)?;
+        let selector = d.immediate(d.operand(inst, 4)?)? as u32;
+        next = 5;
+        if selector >= wgmma::selectors(form.a) {
+            return Err(d.error(format!("sparsity selector {selector} of `{}`", inst.spelling())));
+        }
+        Some((source, selector))
+    } else {
+        None
+    };
+    let accumulates = d.condition(d.operand(inst, next)?)?;
+    let immediates = inst.operands[next + 1..].iter().map(|i| d.immediate(i)).collect::<Result<Vec<u64>, _>>()?;
+    let negated = |value: u64| match value as i64 as i32 {
+        1 => Ok(false),
+        -1 => Ok(true),
+        other => Err(d.error(format!("`{}` scales an operand by {other}, expected 1 or -1", inst.spelling()))),
+    };
+    let major = |value: u64| match value {
+        0 => Ok(Major::K),
+        1 => Ok(Major::Mn),
+        other => Err(d.error(format!("`{}` transposes by {other}, expected 0 or 1", inst.spelling()))),
+    };
+    let integer = matches!(accumulator, Accumulator::S32 { .. });
+    match (immediates.as_slice(), &a) {
+        ([], _) if integer => {}
+        ([sa, sb], _) if !integer => (form.negate_a, form.negate_b) = (negated(*sa)?, negated(*sb)?),
+        ([sa, sb, tb], A::Registers(_)) => {
+            (form.negate_a, form.negate_b, form.b_major) = (negated(*sa)?, negated(*sb)?, major(*tb)?);
+        }
+        ([sa, sb, ta, tb], A::Descriptor(_)) => {
+            (form.negate_a, form.negate_b) = (negated(*sa)?, negated(*sb)?);
+            (form.a_major, form.b_major) = (major(*ta)?, major(*tb)?);
+        }
+        _ => {
+            let count = immediates.len();
+            return Err(d.error(format!("`{}` with {count} immediates has no such form", inst.spelling())));
+        }
+    }
+    form.check().map_err(|error| d.error(error.to_string()))?;
+    let expected = form.d_registers() as usize;
+    if destinations.len() != expected {
+        let found = destinations.len();
+        return Err(d.error(format!("`{}` has {found} registers of D, expected {expected}", inst.spelling())));
+    }
+    if let A::Registers(registers) = &a
+        && registers.len() != wgmma::A_REGISTERS as usize
+    {
+        let found = registers.len();
+        return Err(d.error(format!("`{}` has {found} registers of A, expected 4", inst.spelling())));
+    }
+    Ok(Multiply { form, d: destinations, a, b, metadata, accumulates })
+}
+
+/// `m64n128k16`: N and K.
+fn shape(word: &str) -> Option<(u32, u32)> {
+    let (n, k) = word.strip_prefix("m64n")?.split_once('k')?;
+    Some((n.parse().ok()?, k.parse().ok()?))
+}
+
+fn element(word: &str) -> Option<Element> {
+    Element::ALL.iter().copied().find(|element| element.name() == word)
+}
+
+/// What is left of a multiply when it has been issued.
+struct Running {
+    warp: usize,
+    form: Form,
+    d: Vec<Destination>,
+    /// A as the registers gave it, or where it lies.
+    a: Result<Vec<u32>, SharedOperand>,
+    b: SharedOperand,
+    metadata: Option<(Vec<u32>, u32)>,
+    accumulates: bool,
+}
+
+impl Execute for Multiply {
+    fn execute(&self, c: &mut Cluster<'_>, at: At) -> Result<Flow, Fault> {
+        let kernel = c.grid.kernel;
+        whole_warpgroup(c, &at)?;
+        let b_bits = uniform(c, &at, self.b, "the descriptor of B")?;
+        let a_bits = match &self.a {
+            A::Descriptor(source) => uniform(c, &at, *source, "the descriptor of A")?,
+            A::Registers(_) => 0,
+        };
+        same_as_the_others(c, &at, a_bits, b_bits)?;
+        let condition = c.warps[at.warp].condition(self.accumulates) & at.mask;
+        if condition != 0 && condition != at.mask {
+            return Err(Fault::new(HazardKind::Divergence, "scale-d differs between the lanes of a warp"));
+        }
+        self.check_registers(c, &at)?;
+
+        let form = self.form;
+        let b = shared_operand(b_bits, form.b_major, form.b, form.n, form.k)?;
+        let warp = &c.warps[at.warp];
+        let (a, a_registers) = match &self.a {
+            A::Descriptor(_) => {
+                let whole = shared_operand(a_bits, form.a_major, form.a, wgmma::M, form.stored_k())?;
+                (Err(whole), Vec::new())
+            }
+            A::Registers(sources) => {
+                let registers: Vec<&[u64; 32]> = sources.iter().map(|source| warp.source(kernel, *source)).collect();
+                (Ok(a_of_registers(form, &registers)), sources.clone())
+            }
+        };
+        let metadata = self.metadata.map(|(source, selector)| {
+            (warp.source(kernel, source).iter().map(|word| *word as u32).collect::<Vec<u32>>(), selector)
+        });
+
+        let rows = 16 * (warp.number % 4)..16 * (warp.number % 4) + 16;
+        let operation = c.order.as_mut().map(|order| order.start(at.warp as u32, at.mask, OperationKind::Wgmma));
+        let rank = u64::from(c.cta_of(at.warp).rank) << 24;
+        if let Err(a) = &a {
+            touch_shared(c, &at, operation.as_ref(), rank, a, |chunk| overlaps(&a.rows_of_chunk(chunk), &rows));
+        }
+        touch_shared(c, &at, operation.as_ref(), rank, &b, |_| true);
+
+        let d_registers: Vec<u32> = self.d.iter().filter_map(|to| to.register).collect();
+        let a_registers: Vec<u32> =
+            a_registers.iter().filter(|s| !s.place().1).map(|source| source.place().0 as u32).collect();
+        let running = Running { warp: at.warp, form, d: self.d.clone(), a, b, metadata, accumulates: condition != 0 };
+        let queue = Queue::Warpgroup { warp: at.warp as u32 };
+        let number = c.issue(queue, (at.warp, 0), at.pc, Box::new(running))?;
+        let warp = &mut c.warps[at.warp];
+        for register in d_registers.iter().chain(&a_registers) {
+            if !warp.in_flight.iter().any(|(owned, _)| owned == register) {
+                warp.in_flight.push((*register, IN_FLIGHT));
+            }
+        }
+        warp.multiplies.open.push(Issued { number, operation, d: d_registers, a: a_registers });
+        Ok(Flow::Next)
+    }
+
+    fn may_touch_in_flight(&self) -> bool {
+        true
+    }
+}
+
+impl Multiply {
+    /// The accumulator may be that of multiplies on their way; registers of A may not, and what ordinary instructions touched since
+    /// the fence needs another one.
+    fn check_registers(&self, c: &Cluster<'_>, at: &At) -> Result<(), Fault> {
+        let warp = &c.warps[at.warp];
+        let a: Vec<u32> = match &self.a {
+            A::Registers(sources) => sources.iter().filter(|s| !s.place().1).map(|s| s.place().0 as u32).collect(),
+            A::Descriptor(_) => Vec::new(),
+        };
+        let mut pending = warp.multiplies.groups.iter().flatten().chain(&warp.multiplies.open);
+        let d: Vec<u32> = self.d.iter().filter_map(|to| to.register).collect();
+        if pending.any(|issued| issued.d.iter().any(|register| a.contains(register))) {
+            let message = format!("takes A from a register that {IN_FLIGHT}");
+            return Err(Fault::new(HazardKind::NotWaitedFor, message));
+        }
+        let Some(fence) = warp.multiplies.fence else {
+            let message = "the first wgmma of a warp needs a wgmma.fence before it";
+            return Err(Fault::new(HazardKind::NotWaitedFor, message));
+        };
+        let code = &c.grid.kernel.code;
+        let between = code.get(fence as usize + 1..at.pc as usize).unwrap_or_default();
+        if between.iter().any(|inst| leaves(inst.op)) {
+            return Ok(());
+        }
+        for inst in between.iter().filter(|inst| !inst.execute.may_touch_in_flight()) {
+            let touched = |register: &u32| inst.registers.binary_search(register).is_ok();
+            if d.iter().chain(&a).any(touched) {
+                let message = format!(
+                    "line {} `{}` uses a register of this wgmma after the last wgmma.fence: another fence must come between",
+                    inst.line, inst.spelling
+                );
+                return Err(Fault::new(HazardKind::NotWaitedFor, message));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether control may leave the straight line at an instruction.
+fn leaves(op: gable_ptx::grammar::Op) -> bool {
+    use gable_ptx::grammar::Op;
+    matches!(op, Op::Bra | Op::Brx | Op::Call | Op::Ret | Op::Exit)
+}
+
+fn overlaps(one: &std::ops::Range<u32>, other: &std::ops::Range<u32>) -> bool {
+    one.start < other.end && other.start < one.end
+}
+
+fn whole_warpgroup(c: &Cluster<'_>, at: &At) -> Result<(), Fault> {
+    let per_cta = c.warps_per_cta();
+    let warp = &c.warps[at.warp];
+    let first = at.warp - warp.number as usize % 4;
+    let last = warp.cta * per_cta + per_cta;
+    if first + 4 > last || c.warps[first..first + 4].iter().any(|warp| warp.present != u32::MAX) {
+        let message = "wgmma needs a whole warpgroup: four full warps, the first a multiple of four";
+        return Err(Fault::new(HazardKind::Divergence, message));
+    }
+    Ok(())
+}
+
+/// The value of a register that must be the same in all lanes.
+pub(super) fn uniform(c: &Cluster<'_>, at: &At, source: Source, what: &str) -> Result<u64, Fault> {
+    let values = c.warps[at.warp].source(c.grid.kernel, source);
+    let first = values[at.mask.trailing_zeros() as usize];
+    for lane in crate::machine::lanes(at.mask) {
+        if values[lane] != first {
+            let message = format!("{what} is {first:#x} in one lane and {:#x} in lane {lane}", values[lane]);
+            return Err(Fault::new(HazardKind::Divergence, message).lane(lane));
+        }
+    }
+    Ok(first)
+}
+
+/// Checks that the four warps run the same multiplies in the same order.
+fn same_as_the_others(c: &mut Cluster<'_>, at: &At, a: u64, b: u64) -> Result<(), Fault> {
+    let first = at.warp - c.warps[at.warp].number as usize % 4;
+    let count = c.warps[at.warp].multiplies.count;
+    c.warps[at.warp].multiplies.count += 1;
+    let WarpgroupLog(log) = &mut c.warps[first].warpgroup;
+    match log.get(count) {
+        None => log.push((at.pc, a, b)),
+        Some(&(pc, ..)) if pc != at.pc => {
+            let line = c.grid.kernel.code.get(pc as usize).map_or(0, |inst| inst.line);
+            let message = format!("another warp of the warpgroup runs the wgmma at line {line} instead");
+            return Err(Fault::new(HazardKind::Divergence, message));
+        }
+        Some(&(_, other_a, other_b)) if (other_a, other_b) != (a, b) => {
+            let message = format!(
+                "descriptors {a:#x} and {b:#x}; another warp of the warpgroup has {other_a:#x} and {other_b:#x}"
+            );
+            return Err(Fault::new(HazardKind::Divergence, message));
+        }
+        Some(_) => {}
+    }
+    Ok(())
+}
+
+/// Single bits are multiplied 32 at a time.
+fn word_bits(element: Element) -> u32 {
+    if element == Element::B1 { 32 } else { element.bits() }
+}
+
+fn shared_operand(bits: u64, major: Major, element: Element, rows: u32, k: u32) -> Result<SharedOperand, Fault> {
+    let (container, k) = match element {
+        Element::B1 => (Container::Words, k / 32),
+        _ => (Container::mixed(element), k),
+    };
+    let fault =
+        |error: crate::tensor_core::descriptor::DescriptorError| Fault::new(HazardKind::Descriptor, error.to_string());
+    let descriptor = MatrixDescriptor::decode(bits, Format::Hopper).map_err(fault)?;
+    SharedOperand::new(descriptor, major, container, rows, k).map_err(fault)
+}
+
+/// Records that an operation reads the chunks of an operand, those that lie together at once.
+pub(super) fn touch_shared(
+    c: &mut Cluster<'_>,
+    at: &At,
+    operation: Option<&Operation>,
+    rank: u64,
+    operand: &SharedOperand,
+    wanted: impl Fn(usize) -> bool,
+) {
+    if operation.is_none() {
+        return;
+    }
+    let mut addresses: Vec<u32> =
+        operand.chunk_addresses().enumerate().filter(|(chunk, _)| wanted(*chunk)).map(|(_, address)| address).collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    let partial = operand.used_bytes() < 16;
+    let mut run: Option<(u32, u32)> = None;
+    for address in addresses.into_iter().map(Some).chain([None]) {
+        match (run, address) {
+            (Some((start, end)), Some(address)) if end == address && !partial => run = Some((start, address + 16)),
+            (done, next) => {
+                if let Some((start, end)) = done {
+                    let bytes = if partial { operand.used_bytes() } else { end - start };
+                    let start = rank | u64::from(start);
+                    c.touch(at, operation, Place::Shared, start, bytes as usize, Kind::Read, Proxy::Async);
+                }
+                run = next.map(|address| (address, address + 16));
+            }
+        }
+    }
+}
+
+/// The bytes of an operand's chunks in the shared memory of a CTA: the first `used` of each, the others are zero.
+pub(super) fn read_shared(
+    c: &Cluster<'_>,
+    rank: u32,
+    operand: &SharedOperand,
+    used: usize,
+    wanted: impl Fn(usize) -> bool,
+) -> Result<Vec<u8>, Fault> {
+    let mut bytes = vec![0; operand.chunk_count() * 16];
+    let (chunks, _) = bytes.as_chunks_mut::<16>();
+    for (chunk, address) in operand.chunk_addresses().enumerate() {
+        if wanted(chunk) {
+            // An offset beyond the bits of a rank is beyond every shared memory.
+            if address >= 1 << 24 {
+                let message = format!("an operand reaches offset {address:#x} of shared memory");
+                return Err(Fault::new(HazardKind::OutOfBounds, message));
+            }
+            chunks[chunk][..used].copy_from_slice(c.read_shared(rank << 24 | address, used)?);
+        }
+    }
+    Ok(bytes)
+}
+
+/// A of a warp, 16 rows, from its registers.
+fn a_of_registers(form: Form, registers: &[&[u64; 32]]) -> Vec<u32> {
+    let bits = word_bits(form.a);
+    let k = form.stored_k() * form.a.bits() / bits;
+    let mut codes = vec![0; (16 * k) as usize];
+    for (number, register) in registers.iter().enumerate() {
+        for (lane, word) in register.iter().enumerate() {
+            let (row, first) = wgmma::a_elements(0, lane as u32, number as u32, bits);
+            for element in 0..32 / bits {
+                let code = (*word as u32 >> (bits * element)) & (u32::MAX >> (32 - bits));
+                codes[(row * k + first + element) as usize] = code;
+            }
+        }
+    }
+    codes
+}
+
+impl Asynchronous for Running {
+    fn finish(self: Box<Self>, c: &mut Cluster<'_>) -> Result<(), Fault> {
+        let form = self.form;
+        let (rank, number) = (c.cta_of(self.warp).rank, c.warps[self.warp].number % 4);
+        let (n, k) = (form.n as usize, self.b.k() as usize);
+        let stored = if form.sparse { k / 2 } else { k };
+        let mut a = match &self.a {
+            Ok(codes) => codes.clone(),
+            Err(operand) => {
+                let rows = 16 * number..16 * number + 16;
+                let bytes = read_shared(c, rank, operand, 16, |chunk| overlaps(&operand.rows_of_chunk(chunk), &rows))?;
+                let mut codes = vec![0; wgmma::M as usize * stored];
+                operand.assemble(&bytes, &mut codes);
+                codes[rows.start as usize * stored..rows.end as usize * stored].to_vec()
+            }
+        };
+        let mut present = None;
+        if let Some((words, selector)) = &self.metadata {
+            let granularity = match Granularity::of(form.a, false) {
+                Granularity::TwoOfFour => Granularity::TwoOfFourAnyOrder,
+                other => other,
+            };
+            let code = |row, chunk| {
+                let (lane, nibble) = wgmma::metadata_nibble(row, chunk, *selector);
+                words[lane as usize] >> (4 * nibble) & 0xf
+            };
+            let expanded = granularity
+                .expand(&a, 16, form.k, code)
+                .map_err(|error| Fault::new(HazardKind::Descriptor, error.to_string()))?;
+            a = expanded.codes;
+            present = Some(expanded.present);
+        }
+        let bytes = read_shared(c, rank, &self.b, 16, |_| true)?;
+        let mut b = vec![0; n * k];
+        self.b.assemble(&bytes, &mut b);
+
+        let warp = &mut c.warps[self.warp];
+        let mut accumulator = vec![0; 16 * n];
+        if self.accumulates {
+            self.read_accumulator(&warp.registers, &mut accumulator);
+        }
+        let shape = Shape { m: 16, n, k };
+        let error =
+            |error: crate::tensor_core::multiply::MultiplyError| Fault::new(HazardKind::Unsupported, error.to_string());
+        if form.a == Element::B1 {
+            multiply_bits(BitOperation::And, 16, n, k, &a, &b, &mut accumulator).map_err(error)?;
+        } else {
+            let numerics = Numerics::of(Device::Hopper, Unit::Wgmma, form.a, form.d, false);
+            let numerics = if form.sparse { numerics.sparse() } else { numerics };
+            let a_operand = Operand {
+                element: form.a,
+                codes: Codes::Words(&a),
+                negate: form.negate_a,
+                present: present.as_deref(),
+            };
+            let b_operand = Operand { negate: form.negate_b, ..Operand::new(form.b, Codes::Words(&b)) };
+            multiply(&numerics, shape, &a_operand, &b_operand, None, form.d, &mut accumulator).map_err(error)?;
+        }
+        self.write_accumulator(warp, &accumulator);
+        Ok(())
+    }
+}
+
+impl Running {
+    fn read_accumulator(&self, registers: &[[u64; 32]], accumulator: &mut [u32]) {
+        let n = self.form.n;
+        for (number, to) in self.d.iter().enumerate() {
+            let Some(index) = to.register else { continue };
+            for lane in 0..LANES {
+                let value = registers[index as usize][lane] as u32;
+                let (lane, number) = (lane as u32, number as u32);
+                if self.form.d == Accumulator::F16 {
+                    let (row, column) = wgmma::d_pair(0, lane, number);
+                    let first = (row * n + column) as usize;
+                    (accumulator[first], accumulator[first + 1]) = (value & 0xffff, value >> 16);
+                } else {
+                    let (row, column) = wgmma::d_cell(0, lane, number);
+                    accumulator[(row * n + column) as usize] = value;
+                }
+            }
+        }
+    }
+
+    fn write_accumulator(&self, warp: &mut crate::machine::Warp, accumulator: &[u32]) {
+        let n = self.form.n;
+        for (number, to) in self.d.iter().enumerate() {
+            let number = number as u32;
+            let values: [u64; LANES] = std::array::from_fn(|lane| {
+                if self.form.d == Accumulator::F16 {
+                    let (row, column) = wgmma::d_pair(0, lane as u32, number);
+                    let first = (row * n + column) as usize;
+                    u64::from(accumulator[first] & 0xffff | accumulator[first + 1] << 16)
+                } else {
+                    let (row, column) = wgmma::d_cell(0, lane as u32, number);
+                    u64::from(accumulator[(row * n + column) as usize])
+                }
+            });
+            warp.set(*to, u32::MAX, &values);
+        }
+    }
+}
