@@ -180,6 +180,7 @@ impl Cluster<'_> {
     }
 
     /// Reads, changes and writes a value of each lane, one after the other. `change` gives the new bytes, or none to leave them.
+    #[expect(clippy::too_many_arguments, reason = "an access has this many parts")]
     pub fn update_lanes(
         &mut self,
         at: &At,
@@ -300,6 +301,7 @@ impl Cluster<'_> {
 
     /// Records bytes that an asynchronous operation will touch. Call it when the operation is issued: from then on until its
     /// completion is waited for, whoever else touches them is in conflict, in every schedule.
+    #[expect(clippy::too_many_arguments, reason = "an access has this many parts")]
     pub fn touch(
         &mut self,
         at: &At,
