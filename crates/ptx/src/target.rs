@@ -41,6 +41,28 @@ pub enum Feature {
     NarrowFloatConvert,
     /// Registers moved between warpgroups (`setmaxnreg`).
     RegisterReallocation,
+    /// Tensor maps changed by a kernel (`tensormap.replace`).
+    TensorMapReplace,
+    /// `tcgen05.mma` on 8-bit integers.
+    Tcgen05Int8,
+    /// Block scales of `tcgen05.mma` spelled `.scale_vec::2X`.
+    ScaleVectorSpelling,
+    /// `tcgen05.shift`, and `.ashift` of `tcgen05.mma`.
+    TensorMemoryShift,
+    /// Minimum and maximum by `tcgen05.ld.red`.
+    TensorMemoryReduce,
+    /// Conversions with `.rs`.
+    StochasticRounding,
+    /// `redux.sync` on f32.
+    FloatRedux,
+    /// `ldmatrix` and `stmatrix` on elements of 8, 6 and 4 bits.
+    NarrowMatrixLoad,
+    /// Tensor copies for pairs of CTAs, and `scatter4`.
+    CtaPairCopies,
+    /// `clusterlaunchcontrol.try_cancel` with an answer to every CTA of the cluster.
+    ClusterWideCancel,
+    /// `multimem` on 8-bit floats.
+    NarrowMultimem,
 }
 
 impl fmt::Display for Feature {
@@ -51,6 +73,17 @@ impl fmt::Display for Feature {
             Feature::BlockScaledMma => "block-scaled mma.sync",
             Feature::NarrowFloatConvert => "fp6, fp4 and ue8m0 conversions",
             Feature::RegisterReallocation => "setmaxnreg",
+            Feature::TensorMapReplace => "tensormap.replace",
+            Feature::Tcgen05Int8 => "tcgen05.mma on integers",
+            Feature::ScaleVectorSpelling => "scale vectors of tcgen05.mma by size",
+            Feature::TensorMemoryShift => "tcgen05.shift",
+            Feature::TensorMemoryReduce => "tcgen05.ld.red",
+            Feature::StochasticRounding => "stochastic rounding",
+            Feature::FloatRedux => "redux.sync on f32",
+            Feature::NarrowMatrixLoad => "ldmatrix and stmatrix on narrow elements",
+            Feature::CtaPairCopies => "tensor copies for pairs of CTAs",
+            Feature::ClusterWideCancel => "cluster-wide answers of clusterlaunchcontrol",
+            Feature::NarrowMultimem => "multimem on 8-bit floats",
         })
     }
 }
@@ -134,25 +167,32 @@ macro_rules! targets {
 targets! {
     /// H100, H200.
     Sm90a = "sm_90a": sm 90 Sm90 false, ptx 8 . 0, 232_448 bytes, 2048 threads,
-        [Wgmma RegisterReallocation];
+        [Wgmma RegisterReallocation TensorMapReplace];
     /// B200.
     Sm100a = "sm_100a": sm 100 Sm100 false, ptx 8 . 6, 232_448 bytes, 2048 threads,
-        [Tcgen05 NarrowFloatConvert RegisterReallocation];
+        [Tcgen05 NarrowFloatConvert RegisterReallocation TensorMapReplace FloatRedux NarrowMatrixLoad CtaPairCopies
+         ClusterWideCancel NarrowMultimem Tcgen05Int8 ScaleVectorSpelling TensorMemoryShift StochasticRounding];
     /// B300.
     Sm103a = "sm_103a": sm 103 Sm100 false, ptx 8 . 8, 232_448 bytes, 2048 threads,
-        [Tcgen05 NarrowFloatConvert RegisterReallocation];
+        [Tcgen05 NarrowFloatConvert RegisterReallocation TensorMapReplace FloatRedux NarrowMatrixLoad CtaPairCopies
+         ClusterWideCancel NarrowMultimem ScaleVectorSpelling TensorMemoryShift TensorMemoryReduce
+         StochasticRounding];
     /// RTX 50, RTX PRO.
     Sm120a = "sm_120a": sm 120 Sm120 false, ptx 8 . 7, 101_376 bytes, 1536 threads,
-        [BlockScaledMma NarrowFloatConvert RegisterReallocation];
+        [BlockScaledMma NarrowFloatConvert RegisterReallocation TensorMapReplace NarrowMatrixLoad ClusterWideCancel
+         NarrowMultimem];
     /// GB10.
     Sm121a = "sm_121a": sm 121 Sm120 false, ptx 8 . 8, 101_376 bytes, 1536 threads,
-        [BlockScaledMma NarrowFloatConvert RegisterReallocation];
+        [BlockScaledMma NarrowFloatConvert RegisterReallocation TensorMapReplace NarrowMatrixLoad ClusterWideCancel
+         NarrowMultimem];
     /// B200 and B300 in one build.
     Sm100f = "sm_100f": sm 100 Sm100 true, ptx 8 . 8, 232_448 bytes, 2048 threads,
-        [Tcgen05 NarrowFloatConvert RegisterReallocation];
+        [Tcgen05 NarrowFloatConvert RegisterReallocation TensorMapReplace FloatRedux NarrowMatrixLoad CtaPairCopies
+         ClusterWideCancel NarrowMultimem];
     /// RTX 50, RTX PRO and GB10 in one build.
     Sm120f = "sm_120f": sm 120 Sm120 true, ptx 8 . 8, 101_376 bytes, 1536 threads,
-        [BlockScaledMma NarrowFloatConvert RegisterReallocation];
+        [BlockScaledMma NarrowFloatConvert RegisterReallocation TensorMapReplace NarrowMatrixLoad ClusterWideCancel
+         NarrowMultimem];
 }
 
 impl Target {

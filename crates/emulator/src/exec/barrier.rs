@@ -55,11 +55,7 @@ pub(super) fn decode(
         })),
         Op::FenceProxy => {
             // `fence.proxy.tensormap` has a reader of its own beside the bulk copies; aliases and constants need no tracking here.
-            let is_async = resolved.has(M::Async)
-                || resolved.has(M::AsyncGlobal)
-                || resolved.has(M::AsyncSharedCta)
-                || resolved.has(M::AsyncSharedCluster)
-                || resolved.has(M::AsyncGeneric);
+            let is_async = resolved.has(M::Async) || resolved.has(M::AsyncGeneric);
             Decoded::free(step(move |c, at| {
                 if is_async && let Some(order) = &mut c.order {
                     order.fence_proxy_async(at.warp as u32, at.mask);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use gable_ptx::Target;
-use gable_ptx::grammar;
+use gable_ptx::grammar::{self, Platform};
 use gable_ptx::syntax::{Function, Item, Linkage, Operand, Parameter, Source as Tree, Statement, VariableSpace};
 
 use super::decoder::{Decoder, LoadError};
@@ -28,8 +28,7 @@ impl<'s> Decoder<'s> {
             let known = if names.is_empty() { "it has none".to_owned() } else { names.join(", ") };
             return Err(LoadError { line: 1, message: format!("there is no entry `{entry}`; entries: {known}") });
         };
-        grammar::check_target(source, machine).map_err(|message| LoadError { line: 1, message })?;
-        let mut decoder = Decoder::new(machine, source.version, function.directives.clone());
+        let mut decoder = Decoder::new(Platform::new(source, machine)?, function.directives.clone());
         decoder.shared_end = SHARED_BASE;
         let main = decoder.new_label();
         let mut defined: HashMap<Arc<str>, (&Function, u32)> = HashMap::new();

@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use gable_ptx::PtxVersion;
 use gable_ptx::Target;
-use gable_ptx::grammar::{Resolved, SpecialRegister};
+use gable_ptx::grammar::{Platform, Resolved, SpecialRegister};
 use gable_ptx::syntax::{Directives, Function, Instruction, Operand, StorageType};
 
 use super::body::Interface;
@@ -30,8 +29,7 @@ const MAX_CODE: usize = 1 << 24;
 
 /// The state of decoding one kernel.
 pub struct Decoder<'s> {
-    pub(super) machine: Target,
-    pub(super) version: PtxVersion,
+    pub(super) platform: Platform,
     pub(super) functions: HashMap<Arc<str>, (&'s Function, u32)>,
     pub(super) names: Names,
     pub(super) code: Vec<Inst>,
@@ -60,10 +58,9 @@ pub struct Decoder<'s> {
 }
 
 impl<'s> Decoder<'s> {
-    pub(super) fn new(machine: Target, version: PtxVersion, directives: Directives) -> Self {
+    pub(super) fn new(platform: Platform, directives: Directives) -> Self {
         Decoder {
-            machine,
-            version,
+            platform,
             functions: HashMap::new(),
             names: Names::default(),
             code: Vec::new(),
@@ -93,7 +90,7 @@ impl<'s> Decoder<'s> {
         let tensor_fences = self.code.iter().any(|inst| inst.spelling.contains("tcgen05.fence"));
         super::Kernel {
             name: name.to_owned(),
-            machine: self.machine,
+            machine: self.platform.machine,
             code: self.code,
             labels: self.labels,
             registers: self.register_count,
@@ -114,7 +111,7 @@ impl<'s> Decoder<'s> {
 
     /// The machine that the code is for.
     pub fn machine(&self) -> Target {
-        self.machine
+        self.platform.machine
     }
 
     /// An error at the instruction being decoded.
@@ -157,7 +154,7 @@ impl<'s> Decoder<'s> {
     pub(super) fn instruction(&mut self, instruction: &Instruction) -> Result<(), LoadError> {
         self.line = instruction.line;
         self.touched.clear();
-        let resolved = gable_ptx::grammar::resolve(instruction, self.version, self.machine)?;
+        let resolved = gable_ptx::grammar::resolve(instruction, &self.platform)?;
         let guard = match &instruction.guard {
             None => None,
             Some((name, negated)) => {

@@ -55,7 +55,7 @@ fn floats<S: Source>(comparison: M) -> Option<Compute> {
         M::Gtu => holds!(|a, b| (a > b) | a.is_nan() | b.is_nan()),
         M::Geu => holds!(|a, b| (a >= b) | a.is_nan() | b.is_nan()),
         M::Num => holds!(|a, b| !(a.is_nan() | b.is_nan())),
-        M::Nan | M::NanWord => holds!(|a, b| a.is_nan() | b.is_nan()),
+        M::Nan | M::IsNan => holds!(|a, b| a.is_nan() | b.is_nan()),
         _ => return None,
     })
 }

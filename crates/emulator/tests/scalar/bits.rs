@@ -197,7 +197,7 @@ fn float_comparisons_are_ordered_or_not() {
     of(M::Neu, |a, b| a != b);
     of(M::Equ, |a, b| a == b || a.is_nan() || b.is_nan());
     of(M::Num, |a, b| !a.is_nan() && !b.is_nan());
-    of(M::NanWord, |a, b| a.is_nan() || b.is_nan());
+    of(M::IsNan, |a, b| a.is_nan() || b.is_nan());
     check(Op::Setp, &[M::Eq, M::Ftz, M::F32], 1, |[a, b, ..]| {
         let flush = |x: u64| if f32::from_bits(x as u32).is_subnormal() { 0.0 } else { f32::from_bits(x as u32) };
         u64::from(flush(a) == flush(b))

@@ -10,20 +10,25 @@
 //! parsed instruction and checks that the target has it; anything else is an error that names the instruction. Rows here carry
 //! no builder: those that we write ourselves have one in `table`, and a test holds that every row there is an instance of one here.
 
+mod lists;
 mod modifier;
+mod op;
 mod pattern;
+mod platform;
 mod rows;
+mod special;
 
 pub use modifier::Modifier;
+pub use op::Op;
 pub use pattern::Pattern;
-pub use rows::Op;
+pub use platform::{ModuleTarget, Platform};
+pub use special::SpecialRegister;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 use crate::form::Floor;
 use crate::syntax::Instruction;
-use crate::target::{PtxVersion, Target};
 
 /// A form of an instruction.
 #[derive(Debug)]
@@ -32,7 +37,7 @@ pub struct Row {
     pub op: Op,
     /// How it is spelled.
     pub pattern: &'static str,
-    /// The lowest target and PTX version that have it.
+    /// The lowest target and PTX version that have it; words that came later add their own, see `floors`.
     pub floor: Floor,
 }
 
@@ -50,7 +55,7 @@ pub struct Resolved {
     pub op: Op,
     /// Its row.
     pub row: &'static Row,
-    /// Its modifiers in the order of the text.
+    /// Its modifiers, in the order of the row.
     pub modifiers: Vec<Modifier>,
 }
 
@@ -83,7 +88,7 @@ pub struct GrammarError {
 
 static BY_NAME: LazyLock<BTreeMap<&'static str, Vec<(&'static Row, Pattern)>>> = LazyLock::new(|| {
     let mut rows: BTreeMap<&'static str, Vec<(&'static Row, Pattern)>> = BTreeMap::new();
-    for row in rows::ROWS {
+    for row in self::rows() {
         let pattern = Pattern::new(row.pattern);
         rows.entry(pattern.name()).or_default().push((row, pattern));
     }
@@ -91,14 +96,20 @@ static BY_NAME: LazyLock<BTreeMap<&'static str, Vec<(&'static Row, Pattern)>>> =
 });
 
 /// Every row.
-pub fn rows() -> &'static [Row] {
-    rows::ROWS
+pub fn rows() -> impl Iterator<Item = &'static Row> {
+    rows::CHAPTERS.iter().copied().flatten()
 }
 
-/// The row of an instruction, for a module of this version on this target.
-pub fn resolve(instruction: &Instruction, version: PtxVersion, target: Target) -> Result<Resolved, GrammarError> {
+/// Instructions that are left out on purpose.
+const TEXTURES: &[&str] = &["tex", "tld4", "txq", "suld", "sust", "sured", "suq", "istypep"];
+
+/// What an instruction is, in a module on a platform.
+pub fn resolve(instruction: &Instruction, platform: &Platform) -> Result<Resolved, GrammarError> {
     let error = |message: String| GrammarError { line: instruction.line, message };
     let spelling = || instruction.spelling();
+    if TEXTURES.contains(&&*instruction.name) {
+        return Err(error(format!("`{}`: textures and surfaces are not supported", spelling())));
+    }
     let rows = BY_NAME
         .get(&*instruction.name)
         .ok_or_else(|| error(format!("`{}`: there is no instruction `{}`", spelling(), instruction.name)))?;
@@ -108,10 +119,19 @@ pub fn resolve(instruction: &Instruction, version: PtxVersion, target: Target) -
             Modifier::of(text).ok_or_else(|| error(format!("`{}`: there is no modifier `.{text}`", spelling())))?;
         modifiers.push(modifier);
     }
-    // Of several rows that match, the one that the target has; a row's floor is its own.
+    let mut found: Vec<&Row> =
+        rows.iter().filter(|(_, pattern)| pattern.matches(&modifiers)).map(|(row, _)| *row).collect();
+    if found.is_empty()
+        && let Some(arranged) = rows.iter().find_map(|(_, pattern)| pattern.arrange(&modifiers))
+    {
+        found.extend(rows.iter().filter(|(_, pattern)| pattern.matches(&arranged)).map(|(row, _)| *row));
+        modifiers = arranged;
+    }
+    // Of several rows that match, the one that the platform has; a row's floor is its own.
     let mut refusal = None;
-    for (row, _) in rows.iter().filter(|(_, pattern)| pattern.matches(&modifiers)) {
-        match row.floor.fault(version, target) {
+    for row in found {
+        let fault = floors(row, &modifiers).find_map(|floor| platform.fault(&floor));
+        match fault {
             None => return Ok(Resolved { op: row.op, row, modifiers }),
             Some(fault) => refusal = Some(fault),
         }
@@ -125,68 +145,7 @@ pub fn resolve(instruction: &Instruction, version: PtxVersion, target: Target) -
     }))
 }
 
-#[expect(missing_docs, reason = "p")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum SpecialRegister {
-    AggrSmemSize,
-    Clock,
-    Clock64,
-    ClockHi,
-    ClusterCtaidX,
-    ClusterCtaidY,
-    ClusterCtaidZ,
-    ClusterCtarank,
-    ClusterNctaidX,
-    ClusterNctaidY,
-    ClusterNctaidZ,
-    ClusterNctarank,
-    ClusteridX,
-    ClusteridY,
-    ClusteridZ,
-    CtaidX,
-    CtaidY,
-    CtaidZ,
-    DynamicSmemSize,
-    Globaltimer,
-    GlobaltimerHi,
-    GlobaltimerLo,
-    Gridid,
-    IsExplicitCluster,
-    Laneid,
-    LanemaskEq,
-    LanemaskGe,
-    LanemaskGt,
-    LanemaskLe,
-    LanemaskLt,
-    NclusteridX,
-    NclusteridY,
-    NclusteridZ,
-    NctaidX,
-    NctaidY,
-    NctaidZ,
-    Nsmid,
-    NtidX,
-    NtidY,
-    NtidZ,
-    Nwarpid,
-    Smid,
-    TidX,
-    TidY,
-    TidZ,
-    TotalSmemSize,
-    Warpid,
-}
-impl SpecialRegister {
-    /// a
-    pub fn of(_: &str) -> Option<Self> {
-        None
-    }
-    /// a
-    pub fn text(self) -> &'static str {
-        ""
-    }
-}
-/// a
-pub fn check_target(_: &crate::syntax::Source, _: Target) -> Result<(), String> {
-    Ok(())
+/// What an instance of a row needs: the row's own floor, and those of its words.
+pub fn floors(row: &Row, modifiers: &[Modifier]) -> impl Iterator<Item = Floor> {
+    std::iter::once(row.floor).chain(modifiers.iter().copied().filter_map(lists::floor))
 }

@@ -1,6 +1,7 @@
 //! Patterns over modifiers: `name{.a|.b}.c$LIST`, matched against the modifiers of an instruction.
 
-use super::modifier::{Modifier, named};
+use super::lists::named;
+use super::modifier::Modifier;
 
 /// One position of a pattern.
 #[derive(Clone, Debug)]
@@ -42,8 +43,7 @@ impl Pattern {
                     (&rest[..end], end)
                 }
             };
-            let choices = inner.split('|').flat_map(|choice| expand(text, choice)).collect();
-            positions.push(Position { optional: first == '{', choices });
+            positions.push(Position { optional: first == '{', choices: choices(text, inner) });
             rest = &rest[length..];
         }
         Pattern { name: &text[..end], positions }
@@ -67,6 +67,26 @@ impl Pattern {
     pub fn matches(&self, modifiers: &[Modifier]) -> bool {
         matches(&self.positions, modifiers)
     }
+
+    /// The instance that has the same modifiers in another order, if there is one.
+    ///
+    /// The manual gives one order; `ptxas` takes nearly every other, and compilers make use of that: `atom.global.gpu.acq_rel.add`.
+    /// Types, and state spaces, keep their order among themselves, since it says which operand each belongs to.
+    pub fn arrange(&self, modifiers: &[Modifier]) -> Option<Vec<Modifier>> {
+        let mut arranged = Vec::with_capacity(modifiers.len());
+        arrange(&self.positions, &mut modifiers.to_vec(), &mut arranged).then_some(arranged)
+    }
+
+    /// How many choices there are at each position; leaving an optional one out is the last.
+    pub fn choices(&self) -> impl Iterator<Item = usize> + '_ {
+        self.positions.iter().map(|position| position.choices.len() + usize::from(position.optional))
+    }
+
+    /// The modifiers of the instance that takes these choices, one for each position.
+    pub fn instance(&self, choices: &[usize]) -> Vec<Modifier> {
+        let taken = self.positions.iter().zip(choices);
+        taken.filter_map(|(position, choice)| position.choices.get(*choice)).flatten().copied().collect()
+    }
 }
 
 fn matches(positions: &[Position], modifiers: &[Modifier]) -> bool {
@@ -75,16 +95,65 @@ fn matches(positions: &[Position], modifiers: &[Modifier]) -> bool {
     position.choices.iter().any(taken) || (position.optional && matches(later, modifiers))
 }
 
-/// `.a.b` as one run; `$LIST`, and `.a$LIST`, as one run for each choice of the list.
-fn expand(text: &'static str, choice: &'static str) -> Vec<Vec<Modifier>> {
-    let (words, list) = choice.split_once('$').map_or((choice, None), |(words, list)| (words, Some(list)));
-    let modifier = |word: &str| Modifier::of(word).unwrap_or_else(|| panic!("`{text}`: no modifier `.{word}`"));
-    let run: Vec<Modifier> = words.split('.').skip(1).map(modifier).collect();
-    match list {
-        None => vec![run],
-        Some(list) => {
-            let choices = named(list).unwrap_or_else(|| panic!("`{text}`: no list `${list}`"));
-            choices.split('|').map(|word| run.iter().copied().chain([modifier(&word[1..])]).collect()).collect()
+/// Takes a choice for each position out of `left` into `arranged`; both are as before where that fails.
+fn arrange(positions: &[Position], left: &mut Vec<Modifier>, arranged: &mut Vec<Modifier>) -> bool {
+    let Some((position, later)) = positions.split_first() else { return left.is_empty() };
+    for choice in &position.choices {
+        let (left_before, length_before) = (left.clone(), arranged.len());
+        if choice.iter().all(|modifier| take(*modifier, left)) {
+            arranged.extend_from_slice(choice);
+            if arrange(later, left, arranged) {
+                return true;
+            }
         }
+        *left = left_before;
+        arranged.truncate(length_before);
+    }
+    position.optional && arrange(later, left, arranged)
+}
+
+/// Removes a modifier that no other of its kind stands before.
+fn take(modifier: Modifier, left: &mut Vec<Modifier>) -> bool {
+    let same_kind = |other: Modifier| {
+        (modifier.is_type() && other.is_type()) || (modifier.is_space() && other.is_space()) || other == modifier
+    };
+    let first = left.iter().position(|other| same_kind(*other));
+    let found = first.filter(|index| left[*index] == modifier);
+    found.map(|index| left.remove(index)).is_some()
+}
+
+/// `.a|.b.c|$LIST`, each as the runs that it stands for.
+fn choices(text: &str, alternatives: &str) -> Vec<Vec<Modifier>> {
+    alternatives.split('|').flat_map(|choice| expand(text, choice)).collect()
+}
+
+/// `.a.b` as one run; `$LIST`, and `.a$LIST`, as one run for each choice of the list.
+fn expand(text: &str, choice: &str) -> Vec<Vec<Modifier>> {
+    let (words, list) = choice.split_once('$').map_or((choice, None), |(words, list)| (words, Some(list)));
+    let mut runs = vec![Vec::new()];
+    let join = |runs: &[Vec<Modifier>], ends: &[Vec<Modifier>]| -> Vec<Vec<Modifier>> {
+        runs.iter().flat_map(|run| ends.iter().map(|end| [run.as_slice(), end].concat())).collect()
+    };
+    for word in words.split('.').skip(1) {
+        let ends: Vec<Vec<Modifier>> = word_choices(text, word).into_iter().map(|modifier| vec![modifier]).collect();
+        runs = join(&runs, &ends);
+    }
+    if let Some(list) = list {
+        let inner = named(list).unwrap_or_else(|| panic!("`{text}`: no list `${list}`"));
+        runs = join(&runs, &choices(text, inner));
+    }
+    runs
+}
+
+/// The modifiers that a word stands for: one, or for `m64nNk16` every width that a warpgroup has, for `m64nIk32` those with integers.
+fn word_choices(text: &str, word: &str) -> Vec<Modifier> {
+    let wide = |k: &str, takes: fn(u16) -> bool| {
+        let k = k.parse().unwrap_or_else(|_| panic!("`{text}`: `{word}` has no k"));
+        (8..=256).step_by(8).filter(|n| takes(*n)).map(|n| Modifier::Matrix { m: 64, n, k }).collect()
+    };
+    match (word.strip_prefix("m64nNk"), word.strip_prefix("m64nIk")) {
+        (Some(k), _) => wide(k, |_| true),
+        (_, Some(k)) => wide(k, |n| n <= 24 || n % 16 == 0),
+        _ => vec![Modifier::of(word).unwrap_or_else(|| panic!("`{text}`: no modifier `.{word}`"))],
     }
 }
