@@ -12,8 +12,10 @@ pub mod carry;
 pub mod control;
 pub mod copy;
 pub mod launch_control;
+pub mod matrix_moves;
 pub mod mbarrier;
 pub mod memory;
+pub mod mma;
 pub mod moves;
 pub mod print;
 pub mod store_async;
@@ -111,7 +113,9 @@ impl Decoded {
 
 /// Decodes an instruction.
 pub fn decode(decoder: &mut Decoder<'_>, resolved: &Resolved, instruction: &Instruction) -> Result<Decoded, LoadError> {
-    let families: [Family; 18] = [
+    let families: [Family; 20] = [
+        matrix_moves::decode,
+        mma::decode,
         store_async::decode,
         launch_control::decode,
         tensor_map::decode,
