@@ -74,20 +74,21 @@ pub fn place(
     compare: impl Fn(u64) -> Ordering,
     compare_middle: impl Fn(u64) -> Ordering,
 ) -> u64 {
-    let sign = if negative { layout.sign() } else { 0 };
     // The last code that is not above the number; one beyond the finite ones stands for all that overflows.
     let (mut low, mut high) = (0, layout.last_finite + 2);
     while high - low > 1 {
         let middle = low + (high - low) / 2;
         if compare(middle) == Ordering::Less { high = middle } else { low = middle }
     }
-    let exact = compare(low) == Ordering::Equal;
+    choose(layout, round, negative, low, compare(low) == Ordering::Equal, compare_middle(low))
+}
+
+/// The code for a number that lies between the code `low`, on it where `exact`, and the next; `half` is how it stands to the
+/// middle of the two.
+fn choose(layout: Layout, round: Round, negative: bool, low: u64, exact: bool, half: Ordering) -> u64 {
+    let sign = if negative { layout.sign() } else { 0 };
     let away = match round {
-        Round::Nearest => match compare_middle(low) {
-            Ordering::Less => false,
-            Ordering::Equal => low & 1 == 1,
-            Ordering::Greater => true,
-        },
+        Round::Nearest => half == Ordering::Greater || half == Ordering::Equal && low & 1 == 1,
         Round::Zero => false,
         Round::Down => negative,
         Round::Up => !negative,
@@ -123,6 +124,11 @@ impl Table {
 
     /// The code of a number that f64 holds.
     pub fn place(&self, x: f64, round: Round) -> u64 {
+        self.place_from(&mut 0, x, round)
+    }
+
+    /// `place` for numbers of ascending magnitude: `low` is where the last one was found.
+    pub fn place_from(&self, low: &mut u64, x: f64, round: Round) -> u64 {
         if x.is_nan() {
             return self.layout.nan;
         }
@@ -131,13 +137,24 @@ impl Table {
             return self.layout.overflow | if negative { self.layout.sign() } else { 0 };
         }
         let x = x.abs();
-        place(
-            self.layout,
-            round,
-            negative,
-            |code| x.total_cmp(&self.values[code as usize]),
-            |code| x.total_cmp(&self.middles[code as usize]),
-        )
+        let beyond = |code: u64| code > self.layout.last_finite + 1 || x < self.values[code as usize];
+        if beyond(*low) {
+            *low = 0;
+        }
+        let mut step = 1;
+        while !beyond(*low + step) {
+            *low += step;
+            step *= 2;
+        }
+        // The number is below `low + step` now, and not below `low`.
+        let mut high = *low + step;
+        while high - *low > 1 {
+            let middle = *low + (high - *low) / 2;
+            if beyond(middle) { high = middle } else { *low = middle }
+        }
+        let exact = x == self.values[*low as usize];
+        let half = x.total_cmp(&self.middles[*low as usize]);
+        choose(self.layout, round, negative, *low, exact, half)
     }
 }
 
