@@ -82,7 +82,7 @@ fn cases() -> Vec<Case> {
                 continue;
             }
             let Some(operands) = operands(row.op, &modifiers) else { continue };
-            let spelling = modifiers.iter().fold(name.to_owned(), |text, modifier| text + "." + modifier.text());
+            let spelling = modifiers.iter().fold(name.to_owned(), |text, modifier| text + "." + &modifier.text());
             cases.insert(spelling.clone(), Case { op: row.op, modifiers, spelling, operands });
         }
     }
