@@ -6,7 +6,7 @@ use gable_ptx::grammar::{Modifier, Op, Resolved};
 use gable_ptx::syntax::Instruction;
 
 use super::transfer::{self, Combine};
-use super::{At, Decoded, Execute, Flow, says};
+use super::{At, Decoded, Execute, Flow};
 use crate::hazard::{Fault, HazardKind};
 use crate::machine::{Cluster, Space, lanes};
 use crate::memory::Target;
@@ -138,12 +138,12 @@ fn bulk(d: &mut Decoder<'_>, resolved: &Resolved, inst: &Instruction) -> Result<
         next += 1;
     }
     let mut mask = None;
-    if says(inst, "multicast::cluster") {
+    if resolved.has(M::MulticastCluster) {
         mask = Some(d.value(d.operand(inst, next)?)?);
     }
     // The byte mask comes last, after the cache policy.
     let mut bytes = None;
-    if says(inst, "cp_mask") {
+    if resolved.has(M::CpMask) {
         bytes = Some(d.value(d.operand(inst, inst.operands.len() - 1)?)?);
     }
     Ok(Decoded::free(Bulk { way, to, from, size, barrier, mask, combine, bytes }))

@@ -2,11 +2,11 @@
 //!
 //! Such an operation ends twice: its source has been read (`wait_group.read`), then its destination is written (`wait_group`).
 
-use gable_ptx::grammar::{Op, Resolved};
+use gable_ptx::grammar::{Modifier, Op, Resolved};
 use gable_ptx::syntax::Instruction;
 
-use super::{At, Decoded, Flow, says, step};
-use crate::hazard::Fault;
+use super::{At, Decoded, Flow, step};
+use crate::hazard::{Fault, HazardKind};
 use crate::machine::{Cluster, lanes};
 use crate::order::Operation;
 use crate::program::{Decoder, LoadError};
@@ -54,7 +54,7 @@ pub(super) fn decode(
         })),
         Op::CpAsyncBulkWaitGroup => {
             let most = d.immediate(d.operand(inst, 0)?)? as usize;
-            let sources_only = says(inst, "read");
+            let sources_only = resolved.has(Modifier::Read);
             Decoded::free(step(move |c, at| wait(c, &at, most, sources_only)))
         }
         _ => return Ok(None),
@@ -80,4 +80,17 @@ fn wait(c: &mut Cluster<'_>, at: &At, most: usize, sources_only: bool) -> Result
         }
     }
     Ok(Flow::Next)
+}
+
+/// Reports lanes that exit while a bulk operation of theirs may still read shared memory: nobody else can wait for it.
+pub(crate) fn thread_exits(c: &mut Cluster<'_>, warp: usize, mask: u32) {
+    let unread = |issued: &Issued| issued.source.is_some();
+    for lane in lanes(mask) {
+        let LaneBulk { open, groups } = &c.warps[warp].bulk[lane];
+        if open.iter().chain(groups.iter().flatten()).any(unread) {
+            let message =
+                "exits while a bulk copy may still read its shared memory: cp.async.bulk.wait_group.read is missing";
+            c.report(warp, Fault::new(HazardKind::NotWaitedFor, message).lane(lane));
+        }
+    }
 }

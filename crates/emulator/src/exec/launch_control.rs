@@ -3,11 +3,11 @@
 //! The response is sixteen bytes that programs may not look into. Ours: the coordinates of the first CTA, 32 bits each, and 1
 //! where a cluster was taken over; zeros where none was left. PTX ISA leaves a request undefined after a failed one was seen.
 
-use gable_ptx::grammar::{Op, Resolved};
+use gable_ptx::grammar::{Modifier, Op, Resolved};
 use gable_ptx::syntax::Instruction;
 
 use super::memory::space;
-use super::{At, Decoded, Flow, mbarrier, says, step};
+use super::{At, Decoded, Flow, mbarrier, step};
 use crate::hazard::{Fault, HazardKind};
 use crate::machine::{Asynchronous, Cluster, LANES, Queue, Space, lanes};
 use crate::memory::Target;
@@ -30,7 +30,7 @@ pub(super) fn decode(
             let space = space(resolved);
             let to = d.address(d.operand(inst, 0)?)?;
             let barrier = d.address(d.operand(inst, 1)?)?;
-            let to_all = says(inst, "multicast::cluster::all");
+            let to_all = resolved.has(Modifier::MulticastClusterAll);
             Decoded::free(step(move |c, at| {
                 let kernel = c.grid.kernel;
                 let warp = &c.warps[at.warp];
@@ -42,7 +42,7 @@ pub(super) fn decode(
                 Ok(Flow::Next)
             }))
         }
-        Op::ClusterlaunchcontrolQueryCancel if says(inst, "is_canceled") => {
+        Op::ClusterlaunchcontrolQueryCancel if resolved.has(Modifier::IsCanceled) => {
             let to = d.predicate(d.operand(inst, 0)?)?;
             let response = d.parts(d.operand(inst, 1)?, 128)?;
             let high = response[1].0;
@@ -54,15 +54,15 @@ pub(super) fn decode(
                 Ok(Flow::Next)
             }))
         }
-        Op::ClusterlaunchcontrolQueryCancel => first_cta(d, inst)?,
+        Op::ClusterlaunchcontrolQueryCancel => first_cta(d, resolved, inst)?,
         _ => return Ok(None),
     }))
 }
 
 /// `get_first_ctaid`: one coordinate, or a vector of three and one unused.
-fn first_cta(d: &mut Decoder<'_>, inst: &Instruction) -> Result<Decoded, LoadError> {
-    let names = ["get_first_ctaid::x", "get_first_ctaid::y", "get_first_ctaid::z"];
-    let one = names.iter().position(|name| says(inst, name));
+fn first_cta(d: &mut Decoder<'_>, resolved: &Resolved, inst: &Instruction) -> Result<Decoded, LoadError> {
+    let names = [Modifier::GetFirstCtaidX, Modifier::GetFirstCtaidY, Modifier::GetFirstCtaidZ];
+    let one = names.iter().position(|name| resolved.has(*name));
     let mut targets = Vec::new();
     for operand in d.elements(d.operand(inst, 0)?)? {
         targets.push(d.destination(&operand)?);

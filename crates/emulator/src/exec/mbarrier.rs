@@ -8,9 +8,9 @@ use gable_ptx::grammar::{Modifier, Op, Resolved};
 use gable_ptx::syntax::Instruction;
 
 use super::memory::space;
-use super::{At, Decoded, Execute, Flow, says, step};
+use super::{At, Decoded, Execute, Flow, step};
 use crate::hazard::{Fault, HazardKind};
-use crate::machine::{Asynchronous, Cluster, LANES, Queue, Space, lanes};
+use crate::machine::{Asynchronous, Cluster, LANES, Queue, Schedule, Space, lanes};
 use crate::mbarrier::{Error, Mbarrier, SIZE};
 use crate::memory::{Target, rank_of};
 use crate::order::{Clock, Kind, Operation, Place, Scope};
@@ -80,7 +80,7 @@ pub(super) fn decode(
         }
         Op::CpAsyncMbarrierArrive => {
             let (space, address) = (space(resolved), d.address(d.operand(inst, 0)?)?);
-            let increments = !says(inst, "noinc");
+            let increments = !resolved.has(Modifier::Noinc);
             Decoded::free(step(move |c, at| arrive_after_copies(c, &at, space, address, increments)))
         }
         _ => return Ok(None),
@@ -266,7 +266,7 @@ fn arrive(d: &mut Decoder<'_>, resolved: &Resolved, inst: &Instruction) -> Resul
     if inst.operands.len() > 2 {
         third = Some(d.value(d.operand(inst, 2)?)?);
     }
-    let expects = says(inst, "expect_tx");
+    let expects = resolved.has(Modifier::ExpectTx);
     Ok(Decoded::free(Arrive {
         to,
         space: space(resolved),
@@ -274,7 +274,7 @@ fn arrive(d: &mut Decoder<'_>, resolved: &Resolved, inst: &Instruction) -> Resul
         count: third.filter(|_| !expects),
         transactions: third.filter(|_| expects),
         drops: resolved.op == Op::MbarrierArriveDrop,
-        must_not_complete: says(inst, "noComplete"),
+        must_not_complete: resolved.has(Modifier::NoComplete),
         releases: !resolved.has(Modifier::Relaxed),
     }))
 }
@@ -342,7 +342,7 @@ fn wait(d: &mut Decoder<'_>, resolved: &Resolved, inst: &Instruction) -> Result<
         space: space(resolved),
         address,
         phase,
-        by_parity: says(inst, "parity"),
+        by_parity: resolved.has(Modifier::Parity),
         acquires: !resolved.has(Modifier::Relaxed),
         suspends: resolved.op == Op::MbarrierTryWait,
     }))
@@ -367,7 +367,18 @@ impl Execute for Wait {
                 missing.get_or_insert((barriers[lane], barrier));
             }
         }
-        if let (0, Some((address, barrier)), true, false) = (over, missing, self.suspends, at.timed_out) {
+        // A thread is suspended for as long as the system likes, which may be not at all: where operations are late, the first
+        // answer is no, so that a program which does not look at it is found.
+        let eager = c.grid.options.schedule == Schedule::Eager;
+        let vain = &mut c.warps[at.warp].vain_waits;
+        let first = !vain.contains(&at.pc);
+        let gives_up = at.timed_out || (at.resume.is_none() && !eager && first);
+        if over != 0 {
+            vain.retain(|pc| *pc != at.pc);
+        } else if first {
+            vain.push(at.pc);
+        }
+        if let (0, Some((address, barrier)), true, false) = (over, missing, self.suspends, gives_up) {
             let Mbarrier { pending, expected, transactions, parity } = barrier;
             let on = format!(
                 "mbarrier {address:#x}, phase of parity {parity}: {pending} of {expected} arrivals and {transactions} bytes are missing"

@@ -3,7 +3,7 @@
 use gable_ptx::grammar::{Modifier, Op, Resolved};
 use gable_ptx::syntax::Instruction;
 
-use super::{At, Decoded, Flow, bits_of, mbarrier, says, step};
+use super::{At, Decoded, Flow, bits_of, mbarrier, step};
 use crate::hazard::{Fault, HazardKind};
 use crate::machine::{Asynchronous, Cluster, LANES, LaneBytes, MOST, Queue, Space, lanes};
 use crate::memory::Target;
@@ -19,7 +19,7 @@ pub(super) fn decode(
 ) -> Result<Option<Decoded>, LoadError> {
     Ok(Some(match resolved.op {
         Op::StAsync | Op::RedAsync => store(d, resolved, inst)?,
-        Op::StBulk => zeros(d, inst)?,
+        Op::StBulk => zeros(d, resolved, inst)?,
         _ => return Ok(None),
     }))
 }
@@ -136,13 +136,13 @@ fn one(
 }
 
 /// `st.bulk`: zeros over a range of shared memory.
-fn zeros(d: &mut Decoder<'_>, inst: &Instruction) -> Result<Decoded, LoadError> {
+fn zeros(d: &mut Decoder<'_>, resolved: &Resolved, inst: &Instruction) -> Result<Decoded, LoadError> {
     let to = d.address(d.operand(inst, 0)?)?;
     let size = d.value(d.operand(inst, 1)?)?;
     if d.immediate(d.operand(inst, 2)?)? != 0 {
         return Err(d.error(format!("`{}`: the value must be 0", inst.spelling())));
     }
-    let space = if says(inst, "shared") || says(inst, "shared::cta") { Space::Shared } else { Space::Generic };
+    let space = if resolved.has(Modifier::SharedCta) { Space::Shared } else { Space::Generic };
     Ok(Decoded::free(step(move |c, at| {
         let kernel = c.grid.kernel;
         let targets = c.warps[at.warp].addresses(kernel, to);

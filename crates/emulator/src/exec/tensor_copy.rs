@@ -6,7 +6,7 @@ use gable_ptx::grammar::{Modifier, Op, Resolved};
 use gable_ptx::syntax::{Instruction, Operand};
 
 use super::transfer::{self, Combine};
-use super::{At, Decoded, Execute, Flow, says};
+use super::{At, Decoded, Execute, Flow};
 use crate::hazard::{Fault, HazardKind};
 use crate::machine::{Cluster, Space, lanes};
 use crate::memory::Target;
@@ -73,15 +73,16 @@ fn tensor_copy(
     direction: Direction,
 ) -> Result<TensorCopy, LoadError> {
     let mode = [
-        ("tile::gather4", Mode::FourRows),
-        ("tile::scatter4", Mode::FourRows),
-        ("im2col", Mode::Im2col),
-        ("im2col_no_offs", Mode::Im2col),
-        ("im2col::w", Mode::Im2colWide),
-        ("im2col::w::128", Mode::Im2colWide128),
+        (Modifier::TileGather4, Mode::FourRows),
+        (Modifier::TileScatter4, Mode::FourRows),
+        (Modifier::Im2col, Mode::Im2col),
+        (Modifier::Im2colNoOffs, Mode::Im2col),
+        (Modifier::Im2colW, Mode::Im2colWide),
+        (Modifier::Im2colW128, Mode::Im2colWide128),
     ];
-    let mode = mode.into_iter().find(|(word, _)| says(inst, word)).map_or(Mode::Tile, |(_, mode)| mode);
-    let dimensions = (1..=5).find(|rank| says(inst, &format!("{rank}d")));
+    let mode = mode.into_iter().find(|(word, _)| resolved.has(*word)).map_or(Mode::Tile, |(_, mode)| mode);
+    let ranks = [Modifier::D1, Modifier::D2, Modifier::D3, Modifier::D4, Modifier::D5];
+    let dimensions = ranks.iter().position(|rank| resolved.has(*rank)).map(|index| index + 1);
     let dimensions = dimensions.ok_or_else(|| d.error(format!("`{}` has no dimension", inst.spelling())))?;
     let loads = direction == Direction::Load;
     // A load names its tile first, a store or prefetch its map.
@@ -123,7 +124,7 @@ fn tensor_copy(
         }
     }
     let mut mask = None;
-    if says(inst, "multicast::cluster") {
+    if resolved.has(Modifier::MulticastCluster) {
         mask = Some(d.value(d.operand(inst, next)?)?);
     }
     if direction == Direction::Reduce {
@@ -149,7 +150,7 @@ fn tensor_copy(
         barrier,
         offsets,
         mask,
-        group: if says(inst, "cta_group::2") { 2 } else { 1 },
+        group: if resolved.has(Modifier::CtaGroup2) { 2 } else { 1 },
         reduction,
         dimensions,
     })

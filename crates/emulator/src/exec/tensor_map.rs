@@ -1,10 +1,10 @@
 //! `tensormap.replace`, `tensormap.cp_fenceproxy`, `fence.proxy.tensormap`: tensor maps that a kernel makes or changes.
 
-use gable_ptx::grammar::{Op, Resolved};
+use gable_ptx::grammar::{Modifier, Op, Resolved};
 use gable_ptx::syntax::Instruction;
 
 use super::memory::space;
-use super::{At, Decoded, Flow, says, splat, step};
+use super::{At, Decoded, Flow, splat, step};
 use crate::hazard::{Fault, HazardKind};
 use crate::machine::{Cluster, LANES, LaneBytes, MOST, Space, lanes};
 use crate::order::Kind;
@@ -19,8 +19,8 @@ pub(super) fn decode(
     Ok(Some(match resolved.op {
         Op::TensormapReplace => replace_field(d, resolved, inst)?,
         Op::TensormapCpFenceproxy => copy_and_fence(d, inst)?,
-        Op::FenceProxy if says(inst, "tensormap::generic") => {
-            let (acquires, releases) = (says(inst, "acquire"), says(inst, "release"));
+        Op::FenceProxy if resolved.has(Modifier::TensormapGeneric) => {
+            let (acquires, releases) = (resolved.has(Modifier::Acquire), resolved.has(Modifier::Release));
             Decoded::free(step(move |c, at| {
                 if let Some(order) = &mut c.order {
                     order.fence(at.warp as u32, at.mask, acquires, releases);
@@ -37,20 +37,22 @@ pub(super) fn decode(
 
 fn replace_field(d: &mut Decoder<'_>, resolved: &Resolved, inst: &Instruction) -> Result<Decoded, LoadError> {
     let fields = [
-        Field::GlobalAddress,
-        Field::Rank,
-        Field::BoxDim,
-        Field::GlobalDim,
-        Field::GlobalStride,
-        Field::ElementStride,
-        Field::ElementType,
-        Field::InterleaveLayout,
-        Field::SwizzleMode,
-        Field::SwizzleAtomicity,
-        Field::FillMode,
+        (Modifier::GlobalAddress, Field::GlobalAddress),
+        (Modifier::Rank, Field::Rank),
+        (Modifier::BoxDim, Field::BoxDim),
+        (Modifier::GlobalDim, Field::GlobalDim),
+        (Modifier::GlobalStride, Field::GlobalStride),
+        (Modifier::ElementStride, Field::ElementStride),
+        (Modifier::Elemtype, Field::ElementType),
+        (Modifier::InterleaveLayout, Field::InterleaveLayout),
+        (Modifier::SwizzleMode, Field::SwizzleMode),
+        (Modifier::SwizzleAtomicity, Field::SwizzleAtomicity),
+        (Modifier::FillMode, Field::FillMode),
     ];
-    let field = fields.into_iter().find(|field| says(inst, field.name()));
-    let field = field.ok_or_else(|| d.error(format!("`{}` names no field", inst.spelling())))?;
+    let (_, field) = fields
+        .into_iter()
+        .find(|(word, _)| resolved.has(*word))
+        .ok_or_else(|| d.error(format!("`{}` names no field", inst.spelling())))?;
     let space = space(resolved);
     let address = d.address(d.operand(inst, 0)?)?;
     let mut ordinal = 0;

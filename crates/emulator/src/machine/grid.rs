@@ -287,6 +287,7 @@ impl Cluster<'_> {
 
     /// After lanes have exited.
     pub(super) fn thread_exit(&mut self, warp: usize, mask: u32) {
+        crate::exec::bulk_group::thread_exits(self, warp, mask);
         let cta = self.warps[warp].cta;
         self.ctas[cta].exited += mask.count_ones();
         if self.ctas[cta].exited == self.threads_per_cta() {

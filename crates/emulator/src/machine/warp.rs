@@ -88,6 +88,8 @@ pub struct Warp {
     pub max_registers: Option<u32>,
     /// Groups of `cp.async` copies of each lane.
     pub copies: Vec<crate::exec::copy::LaneCopies>,
+    /// Waits for mbarriers, by instruction, that have not been successful since they gave up.
+    pub vain_waits: Vec<u32>,
     /// Groups of bulk copies of each lane.
     pub bulk: Vec<crate::exec::bulk_group::LaneBulk>,
     /// Multiplies of the warp as part of a warpgroup.
@@ -124,6 +126,7 @@ impl Warp {
             cluster_phase: [0; LANES],
             max_registers: None,
             copies: vec![crate::exec::copy::LaneCopies::default(); LANES],
+            vain_waits: Vec::new(),
             bulk: vec![crate::exec::bulk_group::LaneBulk::default(); LANES],
             multiplies: crate::exec::wgmma::WarpMultiplies::default(),
             warpgroup: crate::exec::wgmma::WarpgroupLog::default(),

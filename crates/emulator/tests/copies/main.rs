@@ -1,0 +1,6 @@
+//! Bulk and tensor copies, mbarriers and tensor maps in kernels, in every schedule.
+
+mod device_maps;
+mod faults;
+mod launch;
+mod snippets;
