@@ -8,7 +8,7 @@ use gable_ptx::syntax::Instruction;
 use super::{At, Decoded, Execute, Flow, pair, step};
 use crate::hazard::{Fault, HazardKind};
 use crate::machine::{Cluster, lanes};
-use crate::program::{Condition, Decoder, Destination, LoadError, Source};
+use crate::program::{Condition, Converge, Decoder, Destination, LoadError, Source};
 
 pub(super) fn decode(
     d: &mut Decoder<'_>,
@@ -20,7 +20,9 @@ pub(super) fn decode(
         Op::BarSync | Op::BarArrive | Op::BarRed => cta_barrier(d, resolved, inst)?,
         Op::BarWarpSync => {
             let members = d.value(d.operand(inst, 0)?)?;
-            Decoded::free(WarpBarrier { members })
+            let mut decoded = Decoded::free(WarpBarrier { members });
+            decoded.converge = Converge::Tile(members);
+            decoded
         }
         Op::BarrierClusterArrive => {
             let release = !resolved.has(M::Relaxed);
@@ -255,15 +257,9 @@ impl Execute for WarpBarrier {
         let kernel = c.grid.kernel;
         let masks = c.warps[at.warp].source(kernel, self.members);
         let members = masks[at.mask.trailing_zeros() as usize] as u32;
-        for lane in lanes(at.mask) {
-            if masks[lane] as u32 != members {
-                let message = format!("lanes give member masks {members:#010x} and {:#010x}", masks[lane]);
-                return Err(Fault::new(HazardKind::Divergence, message).lane(lane));
-            }
-            if members >> lane & 1 == 0 {
-                let message = format!("lane {lane} is not in its own member mask {members:#010x}");
-                return Err(Fault::new(HazardKind::Divergence, message).lane(lane));
-            }
+        if let Some(lane) = lanes(at.mask).find(|lane| members >> lane & 1 == 0) {
+            let message = format!("lane {lane} is not in its own member mask {members:#010x}");
+            return Err(Fault::new(HazardKind::Divergence, message).lane(lane));
         }
         let warp = &mut c.warps[at.warp];
         let needed = members & warp.alive();

@@ -192,8 +192,12 @@ fn read_map(c: &mut Cluster<'_>, at: &At, lane: usize, address: u64) -> Result<T
     }
     let mut bytes = [0; SIZE];
     c.read_global(address, &mut bytes)?;
-    let operation = c.order.as_mut().map(|order| order.start(at.warp as u32, 1 << lane, OperationKind::BulkLoad));
+    let operation = c.order.as_mut().map(|order| order.start(at.warp as u32, 1 << lane, OperationKind::MapRead));
     c.touch(at, operation.as_ref(), Place::Global, address, SIZE, Kind::Read, Proxy::TensorMap);
+    // The map is read as the copy is issued: the thread may change it afterwards, if nobody else still uses it.
+    if let (Some(order), Some(operation)) = (&mut c.order, &operation) {
+        order.complete(operation, at.warp as u32, 1 << lane);
+    }
     TensorMap::from_bytes(&bytes).map_err(|invalid| Fault::new(HazardKind::Descriptor, invalid.to_string()).at(address))
 }
 

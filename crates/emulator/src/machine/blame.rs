@@ -1,7 +1,7 @@
 //! Conflicts of the happens-before engine in words.
 
 use crate::hazard::{Fault, HazardKind};
-use crate::order::{Agent, Conflict, Kind, Place, Proxy, Reason, Side};
+use crate::order::{Agent, Conflict, Kind, OperationKind, Place, Proxy, Reason, Side};
 
 use super::Cluster;
 
@@ -20,6 +20,11 @@ impl Cluster<'_> {
             Place::Tensor => "tensor",
         };
         let (first, second) = (self.side(&conflict.first), self.side(&conflict.second));
+        let exits = matches!(conflict.second.agent, Agent::Operation { kind: OperationKind::Exit, .. });
+        if exits {
+            let message = format!("{}: a CTA exits after its shared memory is {first}", conflict.reason);
+            return Fault::new(kind, message).at(conflict.address);
+        }
         let message = format!("{}: {space} memory is {second} after being {first}", conflict.reason);
         let mut fault = Fault::new(kind, message).at(conflict.address);
         if let Agent::Lane { lane, .. } = conflict.second.agent {

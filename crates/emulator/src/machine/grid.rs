@@ -293,6 +293,12 @@ impl Cluster<'_> {
         if self.ctas[cta].exited == self.threads_per_cta() {
             crate::exec::tcgen05::cta_exits(self, warp);
         }
+        if self.ctas[cta].exited == self.threads_per_cta()
+            && let Some(order) = &mut self.order
+            && let Err(conflict) = order.exit_cta(cta as u32, self.pc)
+        {
+            self.report_conflict(warp, conflict);
+        }
         crate::exec::barrier::complete_cluster(self);
     }
 }

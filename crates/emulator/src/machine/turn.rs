@@ -347,6 +347,11 @@ impl Cluster<'_> {
                 Err(Fault::new(HazardKind::Divergence, message).lane(active.trailing_zeros() as usize))
             }
             Converge::Warp => Ok(0),
+            Converge::Tile(source) => {
+                let masks = self.warps[warp].source(kernel, source);
+                let first = masks[active.trailing_zeros() as usize] as u32;
+                Ok(lanes(active).filter(|&lane| masks[lane] as u32 == first).fold(0, |bits, lane| bits | 1 << lane))
+            }
             Converge::Members(source) => {
                 let masks = self.warps[warp].source(kernel, source);
                 let mut open = active;
@@ -361,6 +366,11 @@ impl Cluster<'_> {
                     // Tiles of a warp each give their own mask and need not wait for each other.
                     let tile = lanes(open).filter(|&lane| masks[lane] as u32 == members);
                     let tile = tile.fold(0, |bits, lane| bits | 1 << lane);
+                    if tile & !members != 0 {
+                        let lane = (tile & !members).trailing_zeros();
+                        let message = format!("lane {lane} runs it, but its member mask {members:#010x} leaves it out");
+                        return Err(Fault::new(HazardKind::Divergence, message).lane(lane as usize));
+                    }
                     if members & alive & !tile == 0 {
                         return Ok(tile);
                     }

@@ -92,6 +92,10 @@ pub enum OperationKind {
     TensorStore,
     /// `tcgen05.alloc`, `tcgen05.dealloc`: they take the columns as a write would.
     TensorAllocation,
+    /// A tensor copy's reading of its tensor map.
+    MapRead,
+    /// The end of a CTA, which gives its shared memory back.
+    Exit,
     /// `clusterlaunchcontrol.try_cancel`: the writing of the response.
     LaunchControl,
 }
@@ -112,6 +116,8 @@ impl OperationKind {
             OperationKind::TensorLoad => Some(5),
             OperationKind::TensorStore => Some(6),
             OperationKind::TensorAllocation => Some(7),
+            OperationKind::MapRead => Some(8),
+            OperationKind::Exit => Some(9),
         }
     }
 

@@ -122,12 +122,35 @@ impl Cell {
         first
     }
 
+    /// The first access that `matters` and that the actor does not know of.
+    pub(crate) fn unknown(
+        &self,
+        size: u32,
+        known: &Vector,
+        matters: &dyn Fn(&Access) -> bool,
+    ) -> Option<(Access, u32)> {
+        match self {
+            Cell::Whole(unit) => unit.accesses().find_map(|access| {
+                let mask = access.mask(size);
+                let told = |mask| known.knows(access.cluster, access.agent, access.counter, mask);
+                let missing = !access.is_none() && matters(access) && !told(mask);
+                let lane = (0..32).find(|lane| mask >> lane & 1 == 1 && !told(1 << lane));
+                missing.then(|| (*access, lane.unwrap_or(0)))
+            }),
+            Cell::Split(parts) => parts.iter().find_map(|part| part.unknown(size / 4, known, matters)),
+        }
+    }
+
     fn write_whole(&mut self, access: Access) {
         *self = Cell::Whole(Unit { write: access, read: Access::NONE, more: None });
     }
 }
 
 impl Unit {
+    fn accesses(&self) -> impl Iterator<Item = &Access> {
+        [&self.write, &self.read].into_iter().chain(self.more.iter().flat_map(|more| more.iter()))
+    }
+
     fn part(&self, offset: u32, size: u32) -> Unit {
         Unit {
             write: self.write.part(offset, size),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::order::access::{Access, Kind, Place, Proxy};
+use crate::order::access::{Access, Kind, OperationKind, Place, Proxy};
 use crate::order::cell::{Actor, Cell, Found};
 use crate::order::conflict::{Agent, Conflict, Reason, Side};
 use crate::order::global::GlobalOrder;
@@ -169,6 +169,46 @@ impl ClusterOrder {
         let actor = lane_actor(state, group, self.shape, place);
         touch(&self.global, &mut self.shared, place, run.address, run.bytes, access, &actor)
             .map_err(|(base, found)| self.conflict(place, base, &found, &access))
+    }
+
+    /// The end of a CTA whose threads have all exited, the last one at the instruction `at`: its shared memory is given back, so
+    /// peers and asynchronous operations must be known to touch it no more. Signals of operations at mbarriers are left out: what
+    /// they signal is waited for by its other effects.
+    ///
+    /// # Errors
+    /// The first access that may still be under way.
+    pub fn exit_cta(&mut self, cta: u32, at: u32) -> Result<(), Conflict> {
+        let per_cta = self.shape.warps_per_cta;
+        let own = cta * per_cta..(cta + 1) * per_cta;
+        let mut all: Option<View> = None;
+        for warp in own.clone() {
+            if let Some(view) = self.warps[warp as usize].together(u32::MAX) {
+                match &mut all {
+                    Some(all) => all.join(&view),
+                    None => all = Some(view),
+                }
+            }
+        }
+        let Some(view) = all else { return Ok(()) };
+        let matters = |access: &Access| match access.operation {
+            Some(OperationKind::CopyAsync) => false,
+            Some(_) => access.kind.scope().is_none(),
+            None => !own.contains(&access.agent),
+        };
+        for (number, page) in self.shared[cta as usize].iter().enumerate() {
+            let found = page.as_ref().and_then(|page| page.unknown(&view.known, &matters));
+            let Some((access, lane, byte)) = found else { continue };
+            let reason = if access.operation.is_some() { Reason::NotWaited } else { Reason::Race };
+            let agent = Agent::Operation { cluster: self.cluster, kind: OperationKind::Exit };
+            return Err(Conflict {
+                reason,
+                place: Place::Shared,
+                address: u64::from(cta) << 24 | (number as u64 * PAGE + u64::from(byte)),
+                first: side(&access, lane),
+                second: Side { agent, kind: Kind::Write, proxy: Proxy::Generic, at },
+            });
+        }
+        Ok(())
     }
 
     pub(super) fn conflict(&self, place: Place, base: u64, found: &Found, second: &Access) -> Conflict {

@@ -2,6 +2,7 @@
 
 use crate::order::access::Access;
 use crate::order::cell::{Actor, CELL, Cell, Found};
+use crate::order::vector::Vector;
 
 /// Cells of a page: 1 KiB of memory.
 const CELLS: usize = 64;
@@ -17,6 +18,14 @@ pub(crate) struct Page {
 impl Page {
     pub(crate) fn new() -> Self {
         Page { cells: vec![Cell::EMPTY; CELLS].into_boxed_slice() }
+    }
+
+    /// The first access that `matters` and is not known, with its lane and the byte in the page.
+    pub(crate) fn unknown(&self, known: &Vector, matters: &dyn Fn(&Access) -> bool) -> Option<(Access, u32, u32)> {
+        self.cells
+            .iter()
+            .zip((0..).step_by(CELL as usize))
+            .find_map(|(cell, byte)| cell.unknown(CELL, known, matters).map(|(access, lane)| (access, lane, byte)))
     }
 
     /// Checks and records the access to bytes `low..high` of the page; `access` counts lanes from `low` on.

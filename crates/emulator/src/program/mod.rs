@@ -81,6 +81,8 @@ pub enum Converge {
     Warp,
     /// The lanes of a member mask: `.sync`.
     Members(Source),
+    /// None, but lanes that give different member masks run it apart: `bar.warp.sync`.
+    Tile(Source),
 }
 
 /// One instruction, decoded.
