@@ -2,7 +2,10 @@
 //!
 //! Each of the four warps multiplies its 16 rows of A by all of B on its own; that they all run the same instructions is checked by a
 //! log of the warpgroup. A multiply reads shared memory and writes its registers when the schedule says, in order, and at the latest
-//! when it is waited for; until then its accumulator and its A registers are in flight.
+//! when it is waited for; until then its accumulator and its A registers are in flight. It is over when all four warps' parts are:
+//! a warp that has waited may say for the warpgroup that the operands are free, as the kernels of CUTLASS do.
+
+use std::collections::VecDeque;
 
 use gable_ptx::grammar::Resolved;
 use gable_ptx::syntax::{Instruction, Operand as Text};
@@ -37,16 +40,32 @@ pub struct WarpMultiplies {
 
 #[derive(Clone, Debug)]
 struct Issued {
-    number: u64,
-    operation: Option<Operation>,
+    /// Which multiply of the warpgroup it is.
+    index: usize,
     /// Registers of the accumulator, and of A.
     d: Vec<u32>,
     a: Vec<u32>,
 }
 
-/// What the warps of a warpgroup have issued so far: each entry is the instruction and its descriptors.
+/// What the warps of a warpgroup have issued and not all waited for.
 #[derive(Clone, Debug, Default)]
-pub struct WarpgroupLog(Vec<(u32, u64, u64)>);
+pub struct WarpgroupLog {
+    /// Number of the first entry.
+    first: usize,
+    entries: VecDeque<Entry>,
+    /// How many each warp has waited for.
+    waited: [usize; 4],
+}
+
+/// One multiply of a warpgroup.
+#[derive(Clone, Debug)]
+struct Entry {
+    pc: u32,
+    a: u64,
+    b: u64,
+    /// The part of each warp: its number in the queue, and as an operation.
+    parts: [Option<(u64, Option<Operation>)>; 4],
+}
 
 const IN_FLIGHT: &str = "a wgmma that was not waited for still owns: wgmma.wait_group must come first";
 
@@ -79,16 +98,30 @@ pub(super) fn decode(
 }
 
 fn wait(c: &mut Cluster<'_>, at: &At, most: usize) -> Result<Flow, Fault> {
-    let multiplies = &mut c.warps[at.warp].multiplies;
+    let multiplies = &c.warps[at.warp].multiplies;
     let done = multiplies.groups.len().saturating_sub(most);
-    let done: Vec<Issued> = multiplies.groups.drain(..done).flatten().collect();
-    for issued in &done {
-        c.finish_queue_up_to(issued.number)?;
-        if let (Some(order), Some(operation)) = (&mut c.order, &issued.operation) {
-            order.complete(operation, at.warp as u32, at.mask);
+    let indices: Vec<usize> = multiplies.groups[..done].iter().flatten().map(|issued| issued.index).collect();
+    let (first, place) = warpgroup(c, at);
+    for &index in &indices {
+        let parts = &c.warps[first].warpgroup.entry(index).parts;
+        if parts.iter().any(Option::is_none) {
+            let on = "wgmma.wait_group: other warps of the warpgroup have not come to the same wgmma".to_owned();
+            return Ok(Flow::Wait { token: 0, on, may_time_out: false });
         }
     }
+    for &index in &indices {
+        for part in c.warps[first].warpgroup.entry(index).parts.clone().into_iter().flatten() {
+            c.finish_queue_up_to(part.0)?;
+            if let (Some(order), Some(operation)) = (&mut c.order, &part.1) {
+                order.complete(operation, at.warp as u32, at.mask);
+            }
+        }
+    }
+    if let Some(last) = indices.last() {
+        c.warps[first].warpgroup.has_waited(place, last + 1);
+    }
     let warp = &mut c.warps[at.warp];
+    warp.multiplies.groups.drain(..done);
     warp.in_flight.retain(|(_, why)| *why != IN_FLIGHT);
     let pending = warp.multiplies.groups.iter().flatten().chain(&warp.multiplies.open);
     let mut owned: Vec<u32> = pending.flat_map(|issued| issued.d.iter().chain(&issued.a).copied()).collect();
@@ -96,6 +129,28 @@ fn wait(c: &mut Cluster<'_>, at: &At, most: usize) -> Result<Flow, Fault> {
     owned.dedup();
     warp.in_flight.extend(owned.into_iter().map(|register| (register, IN_FLIGHT)));
     Ok(Flow::Next)
+}
+
+/// The first warp of the warpgroup, by its index in the cluster, and the place of this one in it.
+fn warpgroup(c: &Cluster<'_>, at: &At) -> (usize, usize) {
+    let place = c.warps[at.warp].number as usize % 4;
+    (at.warp - place, place)
+}
+
+impl WarpgroupLog {
+    /// An entry that some warp has not waited for.
+    fn entry(&self, index: usize) -> &Entry {
+        &self.entries[index - self.first]
+    }
+
+    /// A warp has waited for all multiplies before `count`; what all have waited for is forgotten.
+    fn has_waited(&mut self, place: usize, count: usize) {
+        self.waited[place] = self.waited[place].max(count);
+        let least = self.waited.iter().copied().min().unwrap_or(0);
+        while self.first < least && self.entries.pop_front().is_some() {
+            self.first += 1;
+        }
+    }
 }
 
 /// A in registers or in shared memory.
@@ -234,7 +289,7 @@ impl Execute for Multiply {
             A::Descriptor(source) => uniform(c, &at, *source, "the descriptor of A")?,
             A::Registers(_) => 0,
         };
-        same_as_the_others(c, &at, a_bits, b_bits)?;
+        let index = same_as_the_others(c, &at, a_bits, b_bits)?;
         let condition = c.warps[at.warp].condition(self.accumulates) & at.mask;
         if condition != 0 && condition != at.mask {
             return Err(Fault::new(HazardKind::Divergence, "scale-d differs between the lanes of a warp"));
@@ -272,13 +327,19 @@ impl Execute for Multiply {
         let running = Running { warp: at.warp, form, d: self.d.clone(), a, b, metadata, accumulates: condition != 0 };
         let queue = Queue::Warpgroup { warp: at.warp as u32 };
         let number = c.issue(queue, (at.warp, 0), at.pc, Box::new(running))?;
+        let (first, place) = warpgroup(c, &at);
+        let log = &mut c.warps[first].warpgroup;
+        let entry = index - log.first;
+        log.entries[entry].parts[place] = Some((number, operation));
+        // Others of the warpgroup may be waiting for this part.
+        c.progress += 1;
         let warp = &mut c.warps[at.warp];
         for register in d_registers.iter().chain(&a_registers) {
             if !warp.in_flight.iter().any(|(owned, _)| owned == register) {
                 warp.in_flight.push((*register, IN_FLIGHT));
             }
         }
-        warp.multiplies.open.push(Issued { number, operation, d: d_registers, a: a_registers });
+        warp.multiplies.open.push(Issued { index, d: d_registers, a: a_registers });
         Ok(Flow::Next)
     }
 
@@ -360,28 +421,29 @@ pub(super) fn uniform(c: &Cluster<'_>, at: &At, source: Source, what: &str) -> R
     Ok(first)
 }
 
-/// Checks that the four warps run the same multiplies in the same order.
-fn same_as_the_others(c: &mut Cluster<'_>, at: &At, a: u64, b: u64) -> Result<(), Fault> {
-    let first = at.warp - c.warps[at.warp].number as usize % 4;
-    let count = c.warps[at.warp].multiplies.count;
+/// Checks that the four warps run the same multiplies in the same order. Gives the number of this one.
+fn same_as_the_others(c: &mut Cluster<'_>, at: &At, a: u64, b: u64) -> Result<usize, Fault> {
+    let (first, _) = warpgroup(c, at);
+    let index = c.warps[at.warp].multiplies.count;
     c.warps[at.warp].multiplies.count += 1;
-    let WarpgroupLog(log) = &mut c.warps[first].warpgroup;
-    match log.get(count) {
-        None => log.push((at.pc, a, b)),
-        Some(&(pc, ..)) if pc != at.pc => {
-            let line = c.grid.kernel.code.get(pc as usize).map_or(0, |inst| inst.line);
+    let log = &mut c.warps[first].warpgroup;
+    match log.entries.get(index - log.first) {
+        None => log.entries.push_back(Entry { pc: at.pc, a, b, parts: [const { None }; 4] }),
+        Some(entry) if entry.pc != at.pc => {
+            let line = c.grid.kernel.code.get(entry.pc as usize).map_or(0, |inst| inst.line);
             let message = format!("another warp of the warpgroup runs the wgmma at line {line} instead");
             return Err(Fault::new(HazardKind::Divergence, message));
         }
-        Some(&(_, other_a, other_b)) if (other_a, other_b) != (a, b) => {
+        Some(entry) if (entry.a, entry.b) != (a, b) => {
             let message = format!(
-                "descriptors {a:#x} and {b:#x}; another warp of the warpgroup has {other_a:#x} and {other_b:#x}"
+                "descriptors {a:#x} and {b:#x}; another warp of the warpgroup has {:#x} and {:#x}",
+                entry.a, entry.b
             );
             return Err(Fault::new(HazardKind::Divergence, message));
         }
         Some(_) => {}
     }
-    Ok(())
+    Ok(index)
 }
 
 /// Single bits are multiplied 32 at a time.
