@@ -18,6 +18,8 @@ fn map(data: Vec<u8>, data_type: DataType, columns: usize, rows: u64, box_column
 
 type Encode = fn(&[i32]) -> Vec<u8>;
 type Decode = fn(&[u8]) -> Vec<i32>;
+/// Module, elements of a step, elements of a block, encodings of elements and of scales.
+type Scaled = (&'static str, usize, usize, Encode, fn(i32) -> u8);
 
 #[test]
 fn f16_tf32_f8f6f4_and_i8_multiply_into_tensor_memory() {
@@ -66,7 +68,7 @@ fn block_scales_multiply_their_blocks() {
     // Scales are 1 and 2.
     let power: fn(i32) -> u8 = |scale| 126 + scale as u8;
     let number: fn(i32) -> u8 = |scale| [0x38, 0x40][scale as usize - 1];
-    let cases: [(&str, usize, usize, Encode, fn(i32) -> u8); 3] = [
+    let cases: [Scaled; 3] = [
         ("sm100_tcgen05_mxf8f6f4.ptx", 128, 32, e4m3, power),
         ("sm100_tcgen05_mxf4.ptx", 256, 32, e2m1, power),
         ("sm100_tcgen05_mxf4nvf4.ptx", 256, 16, e2m1, number),
