@@ -25,6 +25,7 @@ pub mod tensor_map;
 mod transfer;
 pub mod warp;
 pub mod wgmma;
+pub mod wmma;
 
 use gable_ptx::grammar::{Modifier, Op, Resolved};
 use gable_ptx::syntax::{Instruction, Operand};
@@ -113,7 +114,7 @@ impl Decoded {
 
 /// Decodes an instruction.
 pub fn decode(decoder: &mut Decoder<'_>, resolved: &Resolved, instruction: &Instruction) -> Result<Decoded, LoadError> {
-    let families: [Family; 20] = [
+    let families: [Family; 21] = [
         matrix_moves::decode,
         mma::decode,
         store_async::decode,
@@ -132,6 +133,7 @@ pub fn decode(decoder: &mut Decoder<'_>, resolved: &Resolved, instruction: &Inst
         carry::decode,
         copy::decode,
         wgmma::decode,
+        wmma::decode,
         tcgen05::decode,
         arithmetic::decode,
     ];

@@ -204,7 +204,9 @@ impl<'s> Decoder<'s> {
                 Statement::Registers(registers) => {
                     let id = self.new_declaration();
                     let run = RegisterRun { ty: registers.ty, vector: registers.vector, count: registers.count, id };
-                    self.names.innermost().registers.insert(registers.name.clone(), run);
+                    let scope = self.names.innermost();
+                    let declared = if run.count.is_some() { &mut scope.runs } else { &mut scope.registers };
+                    declared.insert(registers.name.clone(), run);
                 }
                 Statement::Variable(variable) => {
                     let place = match variable.space {

@@ -39,7 +39,10 @@ pub(super) enum Variable {
 /// Names declared between one pair of braces.
 #[derive(Default)]
 pub(super) struct Scope {
+    /// Registers declared one by one.
     pub registers: HashMap<Arc<str>, RegisterRun>,
+    /// Runs of registers, `%r<4>`, by their prefix: `a` and `a<2>` may both be declared.
+    pub runs: HashMap<Arc<str>, RegisterRun>,
     pub labels: HashMap<Arc<str>, Label>,
     pub variables: HashMap<Arc<str>, Variable>,
     /// `.branchtargets` and `.calltargets`.
@@ -67,13 +70,13 @@ impl Names {
 
     /// The declaration of a register and its number in it.
     pub fn register(&self, name: &str) -> Option<(RegisterRun, u32)> {
-        let whole = |scope: &Scope| scope.registers.get(name).filter(|run| run.count.is_none()).map(|run| (*run, 0));
+        let whole = |scope: &Scope| scope.registers.get(name).map(|run| (*run, 0));
         let digits = name.len() - name.trim_end_matches(|c: char| c.is_ascii_digit()).len();
         self.find(|scope| {
             whole(scope).or_else(|| {
                 // `%r12` may be number 12 of `%r` or number 2 of `%r1`: the longest number first.
                 (name.len() - digits..name.len()).find_map(|split| {
-                    let run = scope.registers.get(&name[..split])?;
+                    let run = scope.runs.get(&name[..split])?;
                     let number: u32 = name[split..].parse().ok()?;
                     run.count.filter(|count| number < *count).map(|_| (*run, number))
                 })
