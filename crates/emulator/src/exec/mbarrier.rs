@@ -226,7 +226,9 @@ fn init(c: &mut Cluster<'_>, at: &At, space: Space, address: Address, count: Sou
 
 fn invalidate(c: &mut Cluster<'_>, at: &At, space: Space, address: Address) -> Result<Flow, Fault> {
     let barriers = locate(c, at, space, address, true)?;
-    touch(c, at, &barriers, Kind::Write);
+    // Not a weak write: libcu++ invalidates a barrier in one lane that has met the others by `match.sync` only, after their last tests.
+    // An arrival that comes too late finds no barrier.
+    touch(c, at, &barriers, Kind::StrongWrite(Scope::Cluster));
     for lane in lanes(at.mask) {
         let address = barriers[lane];
         barrier_at(c, address)?.map_err(|error| fault(error, Some(address)).lane(lane))?;

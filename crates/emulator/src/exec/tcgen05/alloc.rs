@@ -7,8 +7,9 @@ use gable_ptx::syntax::Instruction;
 
 use super::{At, Decoded, Fault, HazardKind, cta_group, group_ranks, split};
 use crate::exec::{Execute, Flow, step, wgmma::uniform};
-use crate::machine::{Cluster, LaneBytes, MOST, Space};
-use crate::order::{Kind, Operation, OperationKind};
+use crate::machine::{Cluster, Space};
+use crate::memory::Target;
+use crate::order::{Kind, Operation, OperationKind, Place, Proxy};
 use crate::program::{Address, Decoder, LoadError, Source};
 use crate::tensor_core::tcgen05::{COLUMNS, LANES};
 
@@ -80,17 +81,34 @@ impl Execute for Allocate {
                 order.complete(operation, at.warp as u32, at.mask);
             }
         }
-        let lane = at.mask.trailing_zeros();
-        let one = At { mask: 1 << lane, ..at };
-        let addresses = c.warps[at.warp].addresses(c.grid.kernel, self.to);
-        let mut data: LaneBytes = [[0; MOST]; 32];
-        data[lane as usize][..4].copy_from_slice(&first.to_le_bytes());
-        c.write_lanes(&one, self.space, &addresses, 4, Kind::Write, &data)?;
+        self.tell(c, &at, first)?;
         Ok(Flow::Next)
     }
 }
 
 impl Allocate {
+    /// Writes the address of the allocation to shared memory. It is the unit of tensor memory that does, not a thread: no proxy fence
+    /// is needed before a copy fills the place again, and all lanes of the warp know of it.
+    fn tell(&self, c: &mut Cluster<'_>, at: &At, first: u32) -> Result<(), Fault> {
+        let lane = at.mask.trailing_zeros();
+        let address = c.warps[at.warp].addresses(c.grid.kernel, self.to)[lane as usize];
+        let Target::Shared(short) = c.locate(at.warp, self.space, address)? else {
+            let message = format!("{address:#x} is no shared address");
+            return Err(Fault::new(HazardKind::OutOfBounds, message).at(address));
+        };
+        if !short.is_multiple_of(4) {
+            let message = format!("4 bytes at {address:#x}: the address must be a multiple of 4");
+            return Err(Fault::new(HazardKind::Misaligned, message).at(address));
+        }
+        let kind = OperationKind::TensorAllocation;
+        let operation = c.order.as_mut().map(|order| order.start(at.warp as u32, 1 << lane, kind));
+        c.touch(at, operation.as_ref(), Place::Shared, u64::from(short), 4, Kind::Write, Proxy::Async);
+        if let (Some(order), Some(operation)) = (&mut c.order, &operation) {
+            order.complete(operation, at.warp as u32, at.mask);
+        }
+        c.write_shared(short, &first.to_le_bytes())
+    }
+
     /// The place, where both CTAs have asked and there is one, and the token to wait with.
     fn with_peer(
         &self,
