@@ -127,7 +127,7 @@ fn request(
         return Err(Fault::new(HazardKind::Misaligned, message).at(u64::from(to)));
     }
     let barrier = mbarrier::locate_one(c, at.warp, space, barrier, true)?;
-    let taken = c.grid.waiting.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop_front();
+    let taken = c.grid.waiting.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).next();
     let mut data = [0; BYTES as usize];
     if let Some(number) = taken {
         let [x, y, z] = c.grid.cta_index(number, 0);

@@ -1,9 +1,10 @@
 //! A launch from beginning to end: limits, clusters in parallel or in turns, and the report of a standstill.
 
-use std::collections::VecDeque;
-use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use gable_ptx::grammar::Op;
 use gable_ptx::{MAX_THREADS_PER_CTA, STATIC_SHARED_BYTES};
 use rayon::prelude::*;
 
@@ -42,7 +43,7 @@ impl Kernel {
             order: options.races.then(|| Arc::new(GlobalOrder::new())),
             param_base,
             clusters,
-            waiting: Mutex::new(VecDeque::new()),
+            waiting: Mutex::new(0..0),
             timer: AtomicU64::new(0),
         };
         let outcome = if self.cooperative { take_turns(&grid, count) } else { side_by_side(&grid, count) };
@@ -132,46 +133,51 @@ impl Kernel {
 
 /// Each cluster from start to end, several at once: nothing that one does can be seen by another.
 fn side_by_side(grid: &Grid<'_>, count: u64) -> Outcome {
-    let stop = std::sync::atomic::AtomicBool::new(false);
-    let parts: Vec<Outcome> = (0..count)
-        .into_par_iter()
-        .map(|number| {
-            // A fault in one CTA is most likely one in all: later clusters need not run.
-            if stop.load(std::sync::atomic::Ordering::Relaxed) {
-                return Outcome::default();
-            }
-            let mut cluster = Cluster::new(grid, number);
-            loop {
-                match cluster.turn() {
-                    Turn::Ran => {}
-                    Turn::Stuck => {
-                        cluster.standstill();
-                        break;
-                    }
-                    Turn::Done | Turn::Failed => break,
+    let stop = AtomicBool::new(false);
+    let run = |number: u64| {
+        // A fault in one CTA is most likely one in all: later clusters need not run.
+        if stop.load(Ordering::Relaxed) {
+            return Outcome::default();
+        }
+        let mut cluster = Cluster::new(grid, number);
+        loop {
+            match cluster.turn() {
+                Turn::Ran => {}
+                Turn::Stuck => {
+                    cluster.standstill();
+                    break;
                 }
+                Turn::Done | Turn::Failed => break,
             }
-            if cluster.hazards.len() >= grid.options.max_hazards {
-                stop.store(true, std::sync::atomic::Ordering::Relaxed);
-            }
-            cluster.outcome()
-        })
-        .collect();
-    collect(grid, parts)
+        }
+        if cluster.hazards.len() >= grid.options.max_hazards {
+            stop.store(true, Ordering::Relaxed);
+        }
+        cluster.outcome()
+    };
+    // Neighbours are joined in order, so the report does not depend on the number of host threads.
+    (0..count).into_par_iter().map(run).reduce(|| empty(grid), |before, after| joined(grid, before, after))
 }
 
 /// Clusters in turns on one thread, so that they may wait for each other and the result is the same each time.
 fn take_turns(grid: &Grid<'_>, count: u64) -> Outcome {
     let per_cluster: u64 = grid.launch.cluster.iter().map(|n| u64::from(*n)).product();
-    let most = match grid.kernel.takes_over {
-        // Few, so that there are clusters to take over; a right kernel works with any number.
-        true => RESIDENT_TAKERS,
-        false => (RESIDENT_CTAS / per_cluster).max(1) as usize,
-    };
-    grid.waiting.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).extend(0..count);
-    let next = || grid.waiting.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).pop_front();
+    let steals = grid.kernel.code.iter().any(|inst| inst.op == Op::ClusterlaunchcontrolTryCancel);
+    // Where clusters take over the work of those that wait, some must wait.
+    let most = if steals { 2 } else { (RESIDENT_CTAS / per_cluster).max(1) as usize };
+    grid.waiting.lock().unwrap_or_else(PoisonError::into_inner).end = count;
+    let next = || grid.waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
     let mut resident: Vec<Cluster<'_>> = Vec::new();
-    let mut parts: Vec<(u64, Outcome)> = Vec::new();
+    // By number, since clusters end in another order than they are reported.
+    let mut reports: BTreeMap<u64, Outcome> = BTreeMap::new();
+    let mut whole = empty(grid);
+    let mut add = |number: u64, mut outcome: Outcome| {
+        if !outcome.hazards.is_empty() || !outcome.printed.is_empty() {
+            let (hazards, printed) = (std::mem::take(&mut outcome.hazards), std::mem::take(&mut outcome.printed));
+            reports.insert(number, Outcome { hazards, printed, ..Outcome::default() });
+        }
+        whole = joined(grid, std::mem::take(&mut whole), outcome);
+    };
     loop {
         while resident.len() < most {
             let Some(number) = next() else { break };
@@ -191,7 +197,7 @@ fn take_turns(grid: &Grid<'_>, count: u64) -> Outcome {
                     ran = true;
                     failed |= turn == Turn::Failed;
                     let cluster = resident.remove(index);
-                    parts.push((cluster.number, cluster.outcome()));
+                    add(cluster.number, cluster.outcome());
                     continue;
                 }
             }
@@ -202,31 +208,34 @@ fn take_turns(grid: &Grid<'_>, count: u64) -> Outcome {
                 if !failed {
                     cluster.standstill();
                 }
-                parts.push((cluster.number, cluster.outcome()));
+                add(cluster.number, cluster.outcome());
             }
             break;
         }
     }
-    parts.sort_by_key(|(number, _)| *number);
-    collect(grid, parts.into_iter().map(|(_, outcome)| outcome).collect())
+    reports.into_values().fold(whole, |whole, report| joined(grid, whole, report))
 }
 
-fn collect(grid: &Grid<'_>, parts: Vec<Outcome>) -> Outcome {
-    let mut whole = Outcome { profile: grid.options.profile.then(Profile::default), ..Outcome::default() };
-    for part in parts {
-        for hazard in part.hazards {
-            let same = |known: &Hazard| known.kind == hazard.kind && known.line == hazard.line;
-            if whole.hazards.len() < grid.options.max_hazards && !whole.hazards.iter().any(same) {
-                whole.hazards.push(hazard);
-            }
+/// The outcome of no cluster.
+fn empty(grid: &Grid<'_>) -> Outcome {
+    Outcome { profile: grid.options.profile.then(Profile::default), ..Outcome::default() }
+}
+
+/// Two parts of a launch together.
+fn joined(grid: &Grid<'_>, mut whole: Outcome, part: Outcome) -> Outcome {
+    for hazard in part.hazards {
+        let same = |known: &Hazard| known.kind == hazard.kind && known.line == hazard.line;
+        if whole.hazards.len() < grid.options.max_hazards && !whole.hazards.iter().any(same) {
+            whole.hazards.push(hazard);
         }
-        if let (Some(whole), Some(part)) = (&mut whole.profile, &part.profile) {
-            whole.add(part);
-        }
-        whole.printed.push_str(&part.printed);
-        whole.instructions += part.instructions;
-        whole.thread_instructions += part.thread_instructions;
     }
+    match (&mut whole.profile, part.profile) {
+        (Some(whole), Some(part)) => whole.add(&part),
+        (whole, part) => *whole = whole.take().or(part),
+    }
+    whole.printed.push_str(&part.printed);
+    whole.instructions += part.instructions;
+    whole.thread_instructions += part.thread_instructions;
     whole
 }
 

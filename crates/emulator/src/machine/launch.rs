@@ -118,7 +118,7 @@ pub(crate) struct Grid<'l> {
     /// Clusters of the grid in each direction.
     pub clusters: [u32; 3],
     /// Clusters that have not started, for `clusterlaunchcontrol`.
-    pub waiting: Mutex<std::collections::VecDeque<u64>>,
+    pub waiting: Mutex<std::ops::Range<u64>>,
     /// What `%globaltimer` gives next, so that it is monotonic.
     pub timer: AtomicU64,
 }

@@ -76,6 +76,11 @@ impl<'s> Decoder<'s> {
                 decoder.function(callee, scope)?;
             }
         }
+        if decoder.local_end > layout::MAX_LOCAL {
+            let (found, most) = (decoder.local_end, layout::MAX_LOCAL);
+            let message = format!("`{entry}` has {found} bytes of local memory and arguments, at most {most}");
+            return Err(LoadError { line: function.line, message });
+        }
         Ok(decoder.finish(entry))
     }
 
@@ -94,6 +99,10 @@ impl<'s> Decoder<'s> {
                 VariableSpace::Global | VariableSpace::Constant => {
                     let address = next.next_multiple_of(variable.align.max(256));
                     next = address + u64::from(layout::size(variable)?);
+                    if next - MODULE_VARIABLES > layout::MAX_BYTES {
+                        let message = format!("the variables of the module have more than {} bytes", layout::MAX_BYTES);
+                        return Err(LoadError { line: variable.line, message });
+                    }
                     with_values.push((variable, address));
                     Variable::Global(address)
                 }

@@ -38,7 +38,10 @@ pub struct GlobalVariable {
 pub(super) const MODULE_VARIABLES: u64 = 0x7e00_0000_0000;
 
 /// The most bytes that one variable may have: more is a mistake, and would exhaust the host.
-const MAX_BYTES: u64 = 1 << 30;
+pub(super) const MAX_BYTES: u64 = 1 << 30;
+
+/// Local memory that a thread can have on every target (CUDA C++ Programming Guide, technical specifications).
+pub(super) const MAX_LOCAL: u32 = 512 << 10;
 
 /// The size of a variable.
 pub(super) fn size(variable: &Variable) -> Result<u32, LoadError> {
