@@ -43,11 +43,15 @@ pub enum Feature {
     RegisterReallocation,
     /// Tensor maps changed by a kernel (`tensormap.replace`).
     TensorMapReplace,
+    /// The atoms of swizzles in tensor maps that a kernel changes.
+    SwizzleAtomicity,
     /// `tcgen05.mma` on 8-bit integers.
     Tcgen05Int8,
     /// Block scales of `tcgen05.mma` spelled `.scale_vec::2X`.
     ScaleVectorSpelling,
-    /// `tcgen05.shift`, and `.ashift` of `tcgen05.mma`.
+    /// Sparse `tcgen05.mma` on 4-bit floats.
+    SparseTcgen05Fp4,
+    /// `tcgen05.shift`.
     TensorMemoryShift,
     /// Minimum and maximum by `tcgen05.ld.red`.
     TensorMemoryReduce,
@@ -74,8 +78,10 @@ impl fmt::Display for Feature {
             Feature::NarrowFloatConvert => "fp6, fp4 and ue8m0 conversions",
             Feature::RegisterReallocation => "setmaxnreg",
             Feature::TensorMapReplace => "tensormap.replace",
+            Feature::SwizzleAtomicity => "tensormap.replace of the swizzle's atom",
             Feature::Tcgen05Int8 => "tcgen05.mma on integers",
             Feature::ScaleVectorSpelling => "scale vectors of tcgen05.mma by size",
+            Feature::SparseTcgen05Fp4 => "sparse tcgen05.mma on fp4",
             Feature::TensorMemoryShift => "tcgen05.shift",
             Feature::TensorMemoryReduce => "tcgen05.ld.red",
             Feature::StochasticRounding => "stochastic rounding",
@@ -170,29 +176,29 @@ targets! {
         [Wgmma RegisterReallocation TensorMapReplace];
     /// B200.
     Sm100a = "sm_100a": sm 100 Sm100 false, ptx 8 . 6, 232_448 bytes, 2048 threads,
-        [Tcgen05 NarrowFloatConvert RegisterReallocation TensorMapReplace FloatRedux NarrowMatrixLoad CtaPairCopies
-         ClusterWideCancel NarrowMultimem Tcgen05Int8 ScaleVectorSpelling TensorMemoryShift StochasticRounding];
+        [Tcgen05 NarrowFloatConvert RegisterReallocation TensorMapReplace SwizzleAtomicity FloatRedux NarrowMatrixLoad CtaPairCopies
+         ClusterWideCancel NarrowMultimem Tcgen05Int8 ScaleVectorSpelling SparseTcgen05Fp4 TensorMemoryShift StochasticRounding];
     /// B300.
     Sm103a = "sm_103a": sm 103 Sm100 false, ptx 8 . 8, 232_448 bytes, 2048 threads,
-        [Tcgen05 NarrowFloatConvert RegisterReallocation TensorMapReplace FloatRedux NarrowMatrixLoad CtaPairCopies
-         ClusterWideCancel NarrowMultimem ScaleVectorSpelling TensorMemoryShift TensorMemoryReduce
+        [Tcgen05 NarrowFloatConvert RegisterReallocation TensorMapReplace SwizzleAtomicity FloatRedux NarrowMatrixLoad CtaPairCopies
+         ClusterWideCancel NarrowMultimem ScaleVectorSpelling SparseTcgen05Fp4 TensorMemoryShift TensorMemoryReduce
          StochasticRounding];
     /// RTX 50, RTX PRO.
     Sm120a = "sm_120a": sm 120 Sm120 false, ptx 8 . 7, 101_376 bytes, 1536 threads,
-        [BlockScaledMma NarrowFloatConvert RegisterReallocation TensorMapReplace NarrowMatrixLoad ClusterWideCancel
+        [BlockScaledMma NarrowFloatConvert RegisterReallocation TensorMapReplace SwizzleAtomicity NarrowMatrixLoad ClusterWideCancel
          NarrowMultimem];
     /// GB10.
     Sm121a = "sm_121a": sm 121 Sm120 false, ptx 8 . 8, 101_376 bytes, 1536 threads,
-        [BlockScaledMma NarrowFloatConvert RegisterReallocation TensorMapReplace NarrowMatrixLoad ClusterWideCancel
+        [BlockScaledMma NarrowFloatConvert RegisterReallocation TensorMapReplace SwizzleAtomicity NarrowMatrixLoad ClusterWideCancel
          NarrowMultimem];
     /// B200 and B300 in one build.
     Sm100f = "sm_100f": sm 100 Sm100 true, ptx 8 . 8, 232_448 bytes, 2048 threads,
-        [Tcgen05 NarrowFloatConvert RegisterReallocation TensorMapReplace FloatRedux NarrowMatrixLoad CtaPairCopies
+        [Tcgen05 NarrowFloatConvert RegisterReallocation TensorMapReplace SwizzleAtomicity FloatRedux NarrowMatrixLoad CtaPairCopies
          ClusterWideCancel NarrowMultimem];
     /// RTX 50, RTX PRO and GB10 in one build.
     Sm120f = "sm_120f": sm 120 Sm120 true, ptx 8 . 8, 101_376 bytes, 1536 threads,
-        [BlockScaledMma NarrowFloatConvert RegisterReallocation TensorMapReplace NarrowMatrixLoad ClusterWideCancel
-         NarrowMultimem];
+        [BlockScaledMma NarrowFloatConvert RegisterReallocation TensorMapReplace SwizzleAtomicity NarrowMatrixLoad ClusterWideCancel
+        ];
 }
 
 impl Target {

@@ -12,7 +12,10 @@ pub(super) fn named(name: &str) -> Option<&'static str> {
         "INT" => ".u16|.u32|.u64|.s16|.s32|.s64",
         "INTEGER" => ".u8|.u16|.u32|.u64|.s8|.s16|.s32|.s64",
         "CARRY" => ".u32|.s32|.u64|.s64",
-        "COMPARE" => ".eq|.ne|.lt|.le|.gt|.ge|.lo|.ls|.hi|.hs|.equ|.neu|.ltu|.leu|.gtu|.geu|.num|.nan",
+        "COMPARE_BITS" => ".eq|.ne",
+        "COMPARE_SIGNED" => ".eq|.ne|.lt|.le|.gt|.ge",
+        "COMPARE_UNSIGNED" => "$COMPARE_SIGNED|.lo|.ls|.hi|.hs",
+        "COMPARE_FLOAT" => "$COMPARE_SIGNED|.equ|.neu|.ltu|.leu|.gtu|.geu|.num|.nan",
         "BOOL" => ".and|.or|.xor",
         "SCOPE" => ".cta|.cluster|.gpu|.sys",
         "SPACE" => ".global|.local|.const|.shared|.shared::cta|.shared::cluster|.param|.param::entry|.param::func",
@@ -20,6 +23,8 @@ pub(super) fn named(name: &str) -> Option<&'static str> {
         "ATOM_SPACE" => ".global|.shared|.shared::cta|.shared::cluster",
         "ATOM_ORDER" => ".relaxed|.acquire|.release|.acq_rel",
         "RED_ORDER" => ".relaxed|.release",
+        "SHARED" => ".shared|.shared::cta|.shared::cluster",
+        "STORE_CACHE" => ".wb|.cg|.cs|.wt",
         "LOAD_CACHE" => ".ca|.cg|.cs|.lu|.cv",
         "L1_EVICT" => ".L1::evict_normal|.L1::evict_unchanged|.L1::evict_first|.L1::evict_last|.L1::no_allocate",
         "L2_EVICT" => ".L2::evict_normal|.L2::evict_first|.L2::evict_last",
@@ -31,6 +36,12 @@ pub(super) fn named(name: &str) -> Option<&'static str> {
         "SCALAR" => "$NARROW|$LONG",
         "DATA" => "$SCALAR|.b128|.v2$SCALAR|.v4$NARROW",
         "DATA_256" => ".v8$WORD|.v4$LONG",
+        "HALF_DATA" => {
+            ".f16x2|.bf16x2|.v2.f16x2|.v2.bf16x2|.v4.f16x2|.v4.bf16x2|.v2.f16|.v2.bf16|.v4.f16|.v4.bf16|.v8.f16|.v8.bf16"
+        }
+        "F8_DATA" => {
+            ".e4m3x4|.e5m2x4|.v2.e4m3x4|.v2.e5m2x4|.v4.e4m3x4|.v4.e5m2x4|.v2.e4m3x2|.v2.e5m2x2|.v4.e4m3x2|.v4.e5m2x2|.v8.e4m3x2|.v8.e5m2x2|.v4.e4m3|.v4.e5m2|.v8.e4m3|.v8.e5m2|.v16.e4m3|.v16.e5m2"
+        }
         "DIM" => ".1d|.2d|.3d|.4d|.5d",
         "CTA_GROUP" => ".cta_group::1|.cta_group::2",
         "MBARRIER_RELEASE" => ".release.cta|.release.cluster|.relaxed.cta|.relaxed.cluster",

@@ -46,6 +46,16 @@ impl Row {
     pub fn instances(&self) -> Vec<Vec<Modifier>> {
         Pattern::new(self.pattern).instances()
     }
+
+    /// Every word that stands in some spelling of it.
+    pub fn words(&self) -> Vec<Modifier> {
+        Pattern::new(self.pattern).words()
+    }
+
+    /// One spelling of it, chosen by the entropy.
+    pub fn sample(&self, entropy: u64) -> Vec<Modifier> {
+        Pattern::new(self.pattern).sample(entropy)
+    }
 }
 
 /// An instruction with its modifiers understood.

@@ -77,15 +77,21 @@ impl Pattern {
         arrange(&self.positions, &mut modifiers.to_vec(), &mut arranged).then_some(arranged)
     }
 
-    /// How many choices there are at each position; leaving an optional one out is the last.
-    pub fn choices(&self) -> impl Iterator<Item = usize> + '_ {
-        self.positions.iter().map(|position| position.choices.len() + usize::from(position.optional))
+    /// Every word that stands in it.
+    pub fn words(&self) -> Vec<Modifier> {
+        self.positions.iter().flat_map(|position| position.choices.iter().flatten()).copied().collect()
     }
 
-    /// The modifiers of the instance that takes these choices, one for each position.
-    pub fn instance(&self, choices: &[usize]) -> Vec<Modifier> {
-        let taken = self.positions.iter().zip(choices);
-        taken.filter_map(|(position, choice)| position.choices.get(*choice)).flatten().copied().collect()
+    /// One instance: at each position the choice that a hash of the entropy and the position selects.
+    pub fn sample(&self, entropy: u64) -> Vec<Modifier> {
+        let choice = |(index, position): (usize, &Position)| {
+            let count = position.choices.len() + usize::from(position.optional);
+            // Two rounds of a multiplicative hash, so that neighbours in both arguments part ways.
+            let mixed = (entropy << 8 | index as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+            let hash = (mixed ^ mixed >> 29).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 24;
+            position.choices.get(hash as usize % count).cloned().unwrap_or_default()
+        };
+        self.positions.iter().enumerate().flat_map(choice).collect()
     }
 }
 

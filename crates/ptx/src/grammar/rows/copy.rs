@@ -1,7 +1,7 @@
 //! Asynchronous copies, tensor copies, tensor maps.
 
 use super::{has, rows, sm};
-use crate::target::Feature::{CtaPairCopies, TensorMapReplace};
+use crate::target::Feature::{CtaPairCopies, SwizzleAtomicity, TensorMapReplace};
 
 rows! {
     CpAsync:
@@ -54,7 +54,7 @@ rows! {
     TensormapReplace:
         "tensormap.replace.tile(.global_address|.global_stride){.global|.shared::cta}.b1024.b64", has(TensorMapReplace, 8, 3);
         "tensormap.replace.tile(.rank|.box_dim|.global_dim|.element_stride|.elemtype|.interleave_layout|.swizzle_mode|.fill_mode){.global|.shared::cta}.b1024.b32", has(TensorMapReplace, 8, 3);
-        "tensormap.replace.tile.swizzle_atomicity{.global|.shared::cta}.b1024.b32", has(TensorMapReplace, 8, 6);
+        "tensormap.replace.tile.swizzle_atomicity{.global|.shared::cta}.b1024.b32", has(SwizzleAtomicity, 8, 6);
     TensormapCpFenceproxy:
         "tensormap.cp_fenceproxy.global.shared::cta.tensormap::generic.release$SCOPE.sync.aligned", sm(90, 8, 3);
 }

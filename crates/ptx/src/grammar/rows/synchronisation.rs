@@ -31,7 +31,7 @@ rows! {
         "membar(.cta|.gl|.sys)", BASE;
     Fence:
         "fence{.sc|.acq_rel}$SCOPE", sm(70, 6, 0);
-        "fence(.acquire|.release)$SCOPE", sm(90, 8, 6);
+        "fence(.acquire|.release)$SCOPE", sm(70, 8, 6);
         "fence.acquire.sync_restrict::shared::cluster.cluster", sm(90, 8, 6);
         "fence.release.sync_restrict::shared::cta.cluster", sm(90, 8, 6);
     FenceMbarrierInit:
@@ -43,7 +43,6 @@ rows! {
         "fence.proxy.async::generic.acquire.sync_restrict::shared::cluster.cluster", sm(90, 8, 6);
         "fence.proxy.async::generic.release.sync_restrict::shared::cta.cluster", sm(90, 8, 6);
         "membar.proxy.alias", sm(70, 7, 5);
-        "membar.proxy.async{.global|.shared::cta|.shared::cluster}", sm(90, 8, 0);
     MbarrierInit:
         "mbarrier.init{.shared|.shared::cta}.b64", sm(80, 7, 0);
     MbarrierInval:
@@ -53,16 +52,14 @@ rows! {
     MbarrierCompleteTx:
         "mbarrier.complete_tx{.relaxed.cta|.relaxed.cluster}{.shared|.shared::cta|.shared::cluster}.b64", sm(90, 8, 0);
     MbarrierArrive:
-        "mbarrier.arrive{.noComplete}{.shared|.shared::cta}.b64", sm(80, 7, 0);
+        "mbarrier.arrive{.release.cta}{.noComplete}{.shared|.shared::cta}.b64", sm(80, 7, 0);
         "mbarrier.arrive{.expect_tx}{$MBARRIER_RELEASE}{.shared|.shared::cta|.shared::cluster}.b64", sm(90, 8, 0);
-        "mbarrier.arrive{$MBARRIER_RELEASE}.noComplete{.shared|.shared::cta}.b64", sm(90, 8, 0);
     MbarrierArriveDrop:
-        "mbarrier.arrive_drop{.noComplete}{.shared|.shared::cta}.b64", sm(80, 7, 0);
+        "mbarrier.arrive_drop{.release.cta}{.noComplete}{.shared|.shared::cta}.b64", sm(80, 7, 0);
         "mbarrier.arrive_drop{.expect_tx}{$MBARRIER_RELEASE}{.shared|.shared::cta|.shared::cluster}.b64", sm(90, 8, 0);
-        "mbarrier.arrive_drop{$MBARRIER_RELEASE}.noComplete{.shared|.shared::cta}.b64", sm(90, 8, 0);
     MbarrierTestWait:
-        "mbarrier.test_wait{.shared|.shared::cta}.b64", sm(80, 7, 0);
-        "mbarrier.test_wait.parity{.shared|.shared::cta}.b64", sm(80, 7, 1);
+        "mbarrier.test_wait{.acquire.cta}{.shared|.shared::cta}.b64", sm(80, 7, 0);
+        "mbarrier.test_wait.parity{.acquire.cta}{.shared|.shared::cta}.b64", sm(80, 7, 1);
         "mbarrier.test_wait{.parity}{$MBARRIER_ACQUIRE}{.shared|.shared::cta}.b64", sm(90, 8, 0);
     MbarrierTryWait:
         "mbarrier.try_wait{.parity}{$MBARRIER_ACQUIRE}{.shared|.shared::cta}.b64", sm(90, 7, 8);

@@ -1,7 +1,9 @@
 //! Tensor memory and the matrix unit beside it (`tcgen05`).
 
 use super::{has, rows};
-use crate::target::Feature::{ScaleVectorSpelling, Tcgen05, Tcgen05Int8, TensorMemoryReduce, TensorMemoryShift};
+use crate::target::Feature::{
+    ScaleVectorSpelling, SparseTcgen05Fp4, Tcgen05, Tcgen05Int8, TensorMemoryReduce, TensorMemoryShift,
+};
 
 rows! {
     Tcgen05Alloc:
@@ -28,8 +30,9 @@ rows! {
         "tcgen05.shift$CTA_GROUP.down", has(TensorMemoryShift, 8, 6);
     Tcgen05Mma:
         "tcgen05.mma$CTA_GROUP(.kind::f16|.kind::tf32|.kind::f8f6f4){$COLLECTOR_A}", has(Tcgen05, 8, 6);
-        "tcgen05.mma$CTA_GROUP(.kind::f16|.kind::tf32|.kind::f8f6f4).ashift{$COLLECTOR_A}", has(TensorMemoryShift, 8, 6);
-        "tcgen05.mma$CTA_GROUP.kind::i8{.ashift}{$COLLECTOR_A}", has(Tcgen05Int8, 8, 6);
+        "tcgen05.mma$CTA_GROUP(.kind::f16|.kind::tf32|.kind::f8f6f4).ashift{.collector::a::lastuse|.collector::a::discard}", has(Tcgen05, 8, 6);
+        "tcgen05.mma$CTA_GROUP.kind::i8{$COLLECTOR_A}", has(Tcgen05Int8, 8, 6);
+        "tcgen05.mma$CTA_GROUP.kind::i8.ashift{.collector::a::lastuse|.collector::a::discard}", has(Tcgen05Int8, 8, 6);
         "tcgen05.mma$CTA_GROUP(.kind::mxf8f6f4|.kind::mxf4).block_scale{$COLLECTOR_A}", has(Tcgen05, 8, 6);
         "tcgen05.mma$CTA_GROUP(.kind::mxf8f6f4|.kind::mxf4|.kind::mxf4nvf4).block_scale.block32{$COLLECTOR_A}", has(Tcgen05, 8, 8);
         "tcgen05.mma$CTA_GROUP.kind::mxf4nvf4.block_scale.block16{$COLLECTOR_A}", has(Tcgen05, 8, 8);
@@ -37,11 +40,14 @@ rows! {
         "tcgen05.mma$CTA_GROUP.kind::mxf4nvf4.block_scale(.scale_vec::2X|.scale_vec::4X){$COLLECTOR_A}", has(ScaleVectorSpelling, 8, 7);
     Tcgen05MmaSparse:
         "tcgen05.mma.sp$CTA_GROUP(.kind::f16|.kind::tf32|.kind::f8f6f4){$COLLECTOR_A}", has(Tcgen05, 8, 6);
-        "tcgen05.mma.sp$CTA_GROUP(.kind::f16|.kind::tf32|.kind::f8f6f4).ashift{$COLLECTOR_A}", has(TensorMemoryShift, 8, 6);
-        "tcgen05.mma.sp$CTA_GROUP.kind::i8{.ashift}{$COLLECTOR_A}", has(Tcgen05Int8, 8, 6);
-        "tcgen05.mma.sp$CTA_GROUP(.kind::mxf8f6f4|.kind::mxf4).block_scale{$COLLECTOR_A}", has(Tcgen05, 8, 6);
-        "tcgen05.mma.sp$CTA_GROUP(.kind::mxf8f6f4|.kind::mxf4|.kind::mxf4nvf4).block_scale.block32{$COLLECTOR_A}", has(Tcgen05, 8, 8);
-        "tcgen05.mma.sp$CTA_GROUP.kind::mxf4nvf4.block_scale.block16{$COLLECTOR_A}", has(Tcgen05, 8, 8);
+        "tcgen05.mma.sp$CTA_GROUP(.kind::f16|.kind::tf32|.kind::f8f6f4).ashift{.collector::a::lastuse|.collector::a::discard}", has(Tcgen05, 8, 6);
+        "tcgen05.mma.sp$CTA_GROUP.kind::i8{$COLLECTOR_A}", has(Tcgen05Int8, 8, 6);
+        "tcgen05.mma.sp$CTA_GROUP.kind::i8.ashift{.collector::a::lastuse|.collector::a::discard}", has(Tcgen05Int8, 8, 6);
+        "tcgen05.mma.sp$CTA_GROUP.kind::mxf8f6f4.block_scale{$COLLECTOR_A}", has(Tcgen05, 8, 6);
+        "tcgen05.mma.sp$CTA_GROUP.kind::mxf4.block_scale{$COLLECTOR_A}", has(SparseTcgen05Fp4, 8, 6);
+        "tcgen05.mma.sp$CTA_GROUP.kind::mxf8f6f4.block_scale.block32{$COLLECTOR_A}", has(Tcgen05, 8, 8);
+        "tcgen05.mma.sp$CTA_GROUP(.kind::mxf4|.kind::mxf4nvf4).block_scale.block32{$COLLECTOR_A}", has(SparseTcgen05Fp4, 8, 8);
+        "tcgen05.mma.sp$CTA_GROUP.kind::mxf4nvf4.block_scale.block16{$COLLECTOR_A}", has(SparseTcgen05Fp4, 8, 8);
         "tcgen05.mma.sp$CTA_GROUP(.kind::mxf8f6f4.block_scale.scale_vec::1X|.kind::mxf4.block_scale.scale_vec::2X){$COLLECTOR_A}", has(ScaleVectorSpelling, 8, 6);
         "tcgen05.mma.sp$CTA_GROUP.kind::mxf4nvf4.block_scale(.scale_vec::2X|.scale_vec::4X){$COLLECTOR_A}", has(ScaleVectorSpelling, 8, 7);
     Tcgen05MmaWs:
