@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 """Tensor copies on a GPU: makes the kernels and the cases, runs them on an H200, records what came out.
 
-    python3 tma_suite.py make             writes tma.ptx and tma_cases.json beside this file
-    python3 tma_suite.py record OUT_DIR   runs every case; writes tma_recorded.json, and all tiles in dumps.bin, to OUT_DIR
+    python3 tma_suite.py make                 writes tma.ptx, tma_cases.json and tma_values_cases.json beside this file
+    python3 tma_suite.py record SET OUT_DIR   runs every case of a set, `tma` or `tma_values`; writes SET_recorded.json, and all
+                                              tiles in dumps.bin, to OUT_DIR
 
 Needs nothing but Python and the driver. A case that faults ends its process, so cases run in a worker that is started again after it.
 The replay (crates/emulator/tests/tma_recorded.rs) makes the same bytes and compares: `content` below is its source of bytes too.
@@ -36,6 +37,20 @@ def content(index, seed):
     x ^= x >> 15
     x = (x * 2246822519) & 0xFFFFFFFF
     return (x >> 13) & 0xFF
+
+
+def special(index, seed):
+    """As `content`, with many infinities, NaN, denormals and ties among the numbers of every width."""
+    byte, word = content(index, seed), index // 8
+    kind = content(word, seed + 7) % 8
+    # The two top bytes of every 2, 4 and 8 bytes hold the exponent.
+    if index % 2 == 1 and kind in (0, 1):
+        return byte & 0x80 if kind == 0 else byte & 0x80 | 0x7F
+    if index % 2 == 0 and kind == 0 and index % 8 in (2, 6):
+        return byte & 0x7F
+    if index % 2 == 0 and kind == 1 and index % 8 in (2, 6):
+        return byte | 0x80
+    return (0x10 if index % 4 == 1 else 0) if kind == 2 and index % 4 < 2 else byte
 
 
 def fnv(data):
@@ -322,6 +337,38 @@ def cases():
     return c.rows
 
 
+def values():
+    """Conversions and reductions of many values, special ones among them; slices of channels once more."""
+    c = Cases()
+    for kind in ("tf32", "tf32_ftz", "f32", "f32_ftz", "f64", "f16", "bf16"):
+        size = TYPES[kind][1]
+        c.add("values", kernel="load2", type=kind, dims=[128 // size, 64], strides=[128], box=[128 // size, 64], at=[0, 0],
+              bytes=8192, special=True)
+    exists = {
+        "add": ["u32", "i32", "u64", "f16", "f32", "f64", "bf16", "f32_ftz", "tf32", "tf32_ftz"],
+        "min": ["u32", "i32", "u64", "i64", "f16", "bf16"], "inc": ["u32"], "and": ["u32", "i32", "u64"],
+    }
+    pairs = {"max": "min", "dec": "inc", "or": "and", "xor": "and"}
+    for op in OPS:
+        for kind in exists[pairs.get(op, op)]:
+            size = TYPES[kind][1]
+            c.add(op, kernel=f"{op}2", type=kind, dims=[128 // size, 100], strides=[128], box=[128 // size, 100], at=[0, 0],
+                  bytes=12800, special=True)
+    for interleave, swizzle in ((1, 0), (2, 1)):
+        per_slice = 8 * interleave
+        for rank in (3, 4, 5):
+            for channels in (1, 2, per_slice, per_slice + 1, 2 * per_slice):
+                for at in (0, 1, 2, per_slice):
+                    for dim in (4, 64):
+                        dims = [8, 3, 3][: rank - 2] + [dim, 3]
+                        strides = [256, 1024, 4096][: rank - 2] + [16384]
+                        box = [8 * interleave] + [2] * (rank - 3) + [channels, 1]
+                        place = [1] * (rank - 2) + [at, 1]
+                        c.add("slices", kernel=f"load{rank}", type="u16", dims=dims, strides=strides, box=box, at=place,
+                              interleave=interleave, swizzle=swizzle, bytes=16, counted=True)
+    return c.rows
+
+
 def limits(c):
     """Maps at and just over each limit of the driver; the copy is not run."""
     good = dict(kernel="none", type="u16", dims=[64, 32, 4], strides=[128, 4096], box=[32, 8, 1], at=[0, 0, 0], bytes=0)
@@ -442,15 +489,22 @@ def global_content(case):
     """What global memory holds before: counted 16-bit words where the place of each is to be seen."""
     if case.get("counted"):
         return b"".join((i & 0xFFFF).to_bytes(2, "little") for i in range(GLOBAL // 2))
-    return bytes(content(i, 1) for i in range(GLOBAL))
+    make = special if case.get("special") else content
+    return bytes(make(i, 1) for i in range(GLOBAL))
 
 
-def worker(first, out):
-    rows = json.load(open(os.path.join(HERE, "tma_cases.json")))["cases"]
+def tile_content(case):
+    """What the tile of a store or reduction holds."""
+    make = special if case.get("special") else content
+    return bytes(make(i, 2) for i in range(TILE))
+
+
+def worker(name, first, out):
+    rows = json.load(open(os.path.join(HERE, f"{name}_cases.json")))["cases"]
     driver = Driver()
-    plain = global_content({})
-    counted = global_content({"counted": True})
-    tile = bytes(content(i, 2) for i in range(TILE))
+    kinds = ("counted", "special", None)
+    memories = {kind: global_content({kind: True}) for kind in kinds}
+    tiles = {kind: tile_content({kind: True}) for kind in kinds}
     results = open(os.path.join(out, "results.jsonl"), "a")
     dumps = open(os.path.join(out, "dumps.bin"), "ab")
     for index in range(first, len(rows)):
@@ -460,8 +514,9 @@ def worker(first, out):
         result["encode"] = code
         if code == 0 and case["kernel"] != "none":
             print(index, case["name"], flush=True)
-            driver.put(driver.memory, counted if case.get("counted") else plain)
-            driver.put(driver.out, bytes([POISON]) * (TILE + 4) if is_load(case) else tile)
+            kind = next((kind for kind in kinds if case.get(kind)), None)
+            driver.put(driver.memory, memories[kind])
+            driver.put(driver.out, bytes([POISON]) * (TILE + 4) if is_load(case) else tiles[kind])
             driver.launch(case, tensor_map)
             if is_load(case):
                 found = driver.get(driver.out, TILE + 4)
@@ -479,14 +534,14 @@ def worker(first, out):
         dumps.flush()
 
 
-def record(out):
+def record(name, out):
     os.makedirs(out, exist_ok=True)
-    for name in ("results.jsonl", "dumps.bin"):
-        open(os.path.join(out, name), "w").close()
-    rows = json.load(open(os.path.join(HERE, "tma_cases.json")))["cases"]
+    for file in ("results.jsonl", "dumps.bin"):
+        open(os.path.join(out, file), "w").close()
+    rows = json.load(open(os.path.join(HERE, f"{name}_cases.json")))["cases"]
     first = 0
     while first < len(rows):
-        command = [sys.executable, os.path.abspath(__file__), "worker", str(first), out]
+        command = [sys.executable, os.path.abspath(__file__), "worker", name, str(first), out]
         done = subprocess.run(command, capture_output=True, text=True)
         started = [int(line.split()[0]) for line in done.stdout.splitlines() if line.split()]
         if done.returncode == 0:
@@ -500,7 +555,7 @@ def record(out):
         first = at + 1
     results = [json.loads(line) for line in open(os.path.join(out, "results.jsonl"))]
     summary = {"machine": machine(), "results": [{k: v for k, v in row.items() if k != "dump"} for row in results]}
-    write_rows(os.path.join(out, "tma_recorded.json"), summary, "results")
+    write_rows(os.path.join(out, f"{name}_recorded.json"), summary, "results")
     print(len(results), "cases,", sum("fault" in row for row in results), "faults")
 
 
@@ -525,9 +580,10 @@ if __name__ == "__main__":
     if sys.argv[1:] == ["make"]:
         open(os.path.join(HERE, "tma.ptx"), "w").write(ptx())
         write_rows(os.path.join(HERE, "tma_cases.json"), {"cases": cases()}, "cases")
+        write_rows(os.path.join(HERE, "tma_values_cases.json"), {"cases": values()}, "cases")
     elif sys.argv[1:2] == ["record"]:
-        record(sys.argv[2])
+        record(sys.argv[2], sys.argv[3])
     elif sys.argv[1:2] == ["worker"]:
-        worker(int(sys.argv[2]), sys.argv[3])
+        worker(sys.argv[2], int(sys.argv[3]), sys.argv[4])
     else:
         raise SystemExit(__doc__)

@@ -68,7 +68,7 @@ impl Asynchronous for Load {
         for run in &self.copy.runs {
             let shared = cluster::map(run.shared, rank);
             match run.place {
-                Place::Padding => continue,
+                Place::Padding | Place::Beyond(_) => continue,
                 Place::Global(address) => {
                     data.resize(run.length as usize, 0);
                     c.read_global(address, &mut data)?;
@@ -122,7 +122,11 @@ impl Store {
     fn read(&self, c: &Cluster<'_>) -> Result<(), Fault> {
         let mut data = self.data();
         if data.is_none() {
-            let read = |run: &Run| c.read_shared(run.shared, run.length as usize).map(<[u8]>::to_vec);
+            let read = |run: &Run| match c.read_shared(run.shared, run.length as usize) {
+                // Nobody meant these bytes to be stored, so nobody need have written them.
+                Err(_) if matches!(run.place, Place::Beyond(_)) => Ok(Vec::new()),
+                read => read.map(<[u8]>::to_vec),
+            };
             *data = Some(self.copy.runs.iter().map(read).collect::<Result<_, _>>()?);
         }
         Ok(())
@@ -132,11 +136,19 @@ impl Store {
         self.read(c)?;
         let data = self.data().take().unwrap_or_default();
         for (run, bytes) in self.copy.runs.iter().zip(data) {
-            let Place::Global(address) = run.place else { continue };
+            let address = match run.place {
+                Place::Global(address) => address,
+                // Past the end of an allocation it is the hardware's padding that is overwritten.
+                Place::Beyond(address) if check_global(c, address, u64::from(run.length)).is_ok() => address,
+                _ => continue,
+            };
             match (self.combine, self.copy.conversion) {
                 (Combine::Reduce(operation, element), _) => {
                     let mut old = vec![0; bytes.len()];
-                    c.read_global(address, &mut old)?;
+                    match c.read_global(address, &mut old) {
+                        Err(_) if matches!(run.place, Place::Beyond(_)) => continue,
+                        read => read?,
+                    }
                     reduce::combine_slice(operation, element, &mut old, &bytes);
                     c.write_global(address, &old)?;
                 }
@@ -195,6 +207,11 @@ pub(super) fn store(c: &mut Cluster<'_>, at: &At, lane: usize, copy: Copy, combi
     let destination = start(c, at, lane, kind);
     for (address, bytes) in copy.global_ranges() {
         check_global(c, address, bytes)?;
+        c.touch(at, destination.as_ref(), Memory::Global, address, bytes as usize, access, Proxy::Async);
+    }
+    for (address, bytes) in
+        copy.beyond_ranges().filter(|range| check_global(c, range.0, range.1).is_ok()).collect::<Vec<_>>()
+    {
         c.touch(at, destination.as_ref(), Memory::Global, address, bytes as usize, access, Proxy::Async);
     }
     let store = Arc::new(Store { copy, combine, data: Mutex::new(None) });

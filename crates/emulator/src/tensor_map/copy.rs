@@ -1,8 +1,9 @@
 //! One tensor copy as runs of bytes: tensor map and coordinates in, places in shared and global memory out.
 //!
-//! The tile in shared memory is dense, dimension 0 fastest, each row as many bytes as the box has along dimension 0; then the
-//! swizzle permutes it. A load fills what lies outside the tensor, a store or reduction leaves it out. The byte count that a
-//! load signals is that of the whole box, filled elements included (measured on an H200).
+//! The tile in shared memory has dimension 0 fastest. Without swizzle its rows are dense; with one, a row takes as many bytes as the
+//! swizzle spans, even where the box has fewer, and the swizzle permutes the whole. A load fills what lies outside the tensor, a
+//! store or reduction leaves it out. The byte count that a load signals is that of the box, filled elements included and the gaps
+//! between narrow rows not. All this was measured on an H200.
 
 use super::{
     Invalid, cluster,
@@ -78,6 +79,9 @@ pub struct Request<'a> {
 pub enum Place {
     /// At this global address.
     Global(u64),
+    /// At this global address, past the end of a row of the tensor: stores and reductions write whole chunks of 16 bytes where the
+    /// tensor ends inside one (measured on an H200). The bytes may belong to another tensor, or to nobody.
+    Beyond(u64),
     /// Outside the tensor: [`Copy::filling`].
     Fill,
     /// Padding of packed elements: what shared memory holds there afterwards is not defined.
@@ -98,7 +102,7 @@ pub struct Run {
 /// A planned copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Copy {
-    /// What is moved; in a store or reduction only what lies in the tensor.
+    /// What is moved; in a store or reduction what lies in the tensor, and the rest of its last chunks.
     pub runs: Vec<Run>,
     /// What happens on the way.
     pub conversion: Conversion,
@@ -173,7 +177,7 @@ pub enum Fault {
         /// End of its range.
         end: u32,
     },
-    /// PTX ISA, restrictions on tensor copies to global memory.
+    /// PTX ISA, restrictions on tensor copies to global memory; measured on an H200: an illegal instruction.
     #[error("coordinate {coordinate} along dimension {axis} of a tensor store is negative")]
     NegativeStore {
         /// Dimension.
@@ -297,7 +301,8 @@ fn check_direction(map: &TensorMap, request: &Request) -> Result<(), Fault> {
     let unsupported = |what: String| Err(Fault::Unsupported { what });
     let name = map.data_type.name();
     if map.interleave != Interleave::None {
-        // The layout of slices in a tensor map is not documented enough to move bytes by it.
+        // The layout of slices is not documented enough to move bytes by it. An H200 showed that dimension 0 then runs over slices of
+        // 16 or 32 bytes, as many as the box has elements, and that the second dimension from the end counts channels.
         return unsupported(format!("interleave {:?} is not modelled", map.interleave));
     }
     let to_global = matches!(request.direction, Direction::Store | Direction::Reduce);
@@ -353,6 +358,8 @@ struct Tile<'a> {
     map: &'a TensorMap,
     /// Whether what lies outside is filled.
     fills: bool,
+    /// Shared bytes of a row.
+    dense: u32,
     /// Shared bytes from one row to the next.
     pitch: u32,
     /// Shared offset of the next row, unswizzled.
@@ -364,7 +371,8 @@ struct Tile<'a> {
 impl<'a> Tile<'a> {
     fn new(map: &'a TensorMap, request: &Request) -> Self {
         let inner = map.inner();
-        let pitch = if map.data_type.is_padded() { inner } else { map.data_type.bytes(u64::from(inner)) as u32 };
+        let dense = if map.data_type.is_padded() { inner } else { map.data_type.bytes(u64::from(inner)) as u32 };
+        let pitch = map.swizzle.span().unwrap_or(dense);
         let conversion = match (map.data_type, request.direction) {
             (DataType::Tf32 | DataType::Tf32Ftz, Direction::Load) => Conversion::RoundToTf32,
             (DataType::B6x16P32, Direction::Store) => Conversion::PackSixBits,
@@ -378,12 +386,13 @@ impl<'a> Tile<'a> {
             transaction_bytes: 0,
         };
         let fills = matches!(request.direction, Direction::Load | Direction::Prefetch);
-        Self { map, fills, pitch, next: 0, shared: request.shared, copy }
+        Self { map, fills, dense, pitch, next: 0, shared: request.shared, copy }
     }
 
     /// Accounts for `rows` rows, an error when they do not fit shared memory.
     fn reserve(&mut self, rows: u64) -> Result<(), Fault> {
-        let bytes = rows * u64::from(self.pitch);
+        let gap = u64::from(self.pitch - self.dense);
+        let bytes = (rows * u64::from(self.pitch)).saturating_sub(gap);
         if bytes + u64::from(cluster::offset(self.shared)) > SHARED_LIMIT {
             return Err(Fault::Size { bytes });
         }
@@ -453,7 +462,12 @@ impl<'a> Tile<'a> {
         }
         let bytes = |elements: i64| map.data_type.bytes(elements as u64) as u32;
         self.segment(start, bytes(low), Place::Fill);
-        self.segment(start + bytes(low), bytes(high) - bytes(low).min(bytes(high)), Place::Global(address));
+        let length = bytes(high) - bytes(low).min(bytes(high));
+        self.segment(start + bytes(low), length, Place::Global(address));
+        if !self.fills && length > 0 {
+            let beyond = (bytes(high).next_multiple_of(16) - bytes(high)).min(bytes(inner) - bytes(high));
+            self.segment(start + bytes(high), beyond, Place::Beyond(address + u64::from(length)));
+        }
         self.segment(start + bytes(high.max(low)), bytes(inner) - bytes(high.max(low)), Place::Fill);
         Ok(())
     }
@@ -462,7 +476,7 @@ impl<'a> Tile<'a> {
     fn padded_row(&mut self, start: u32, address: Option<u64>) {
         let packs = self.copy.conversion == Conversion::PackSixBits;
         let data = 2 * self.map.data_type.bits();
-        for unit in 0..self.pitch / 16 {
+        for unit in 0..self.dense / 16 {
             let at = start + 16 * unit;
             let place = address.map_or(Place::Fill, |address| Place::Global(address + u64::from(unit * data)));
             if packs {
@@ -487,7 +501,7 @@ impl<'a> Tile<'a> {
                 None => end,
             };
             self.push(Run { shared: swizzle::apply(self.map.swizzle, from), length: cut - from, place });
-            if let Place::Global(address) = &mut place {
+            if let Place::Global(address) | Place::Beyond(address) = &mut place {
                 *address += u64::from(cut - from);
             }
             from = cut;
@@ -501,7 +515,9 @@ impl<'a> Tile<'a> {
             && self.copy.conversion != Conversion::PackSixBits
         {
             let continues = match (last.place, run.place) {
-                (Place::Global(before), Place::Global(address)) => before + u64::from(last.length) == address,
+                (Place::Global(before), Place::Global(address)) | (Place::Beyond(before), Place::Beyond(address)) => {
+                    before + u64::from(last.length) == address
+                }
                 (before, after) => before == after,
             };
             if continues {
@@ -518,7 +534,7 @@ impl Copy {
     pub fn global_ranges(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         let mut runs = self.runs.iter().filter_map(|run| match run.place {
             Place::Global(address) => Some((address, self.global_length(run))),
-            Place::Fill | Place::Padding => None,
+            Place::Beyond(_) | Place::Fill | Place::Padding => None,
         });
         let mut next = runs.next();
         std::iter::from_fn(move || {
@@ -531,6 +547,14 @@ impl Copy {
                 next = runs.next();
             }
             Some((address, length))
+        })
+    }
+
+    /// The bytes past the end of rows that a store or reduction also writes.
+    pub fn beyond_ranges(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.runs.iter().filter_map(|run| match run.place {
+            Place::Beyond(address) => Some((address, u64::from(run.length))),
+            _ => None,
         })
     }
 

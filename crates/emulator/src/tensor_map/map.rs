@@ -251,7 +251,7 @@ pub struct TensorMap {
     pub dims: [u64; MAX_RANK],
     /// Bytes from one element to the next along dimensions 1 to 4; dimension 0 is dense.
     pub strides: [u64; MAX_RANK - 1],
-    /// Steps through the tensor along each dimension, 1 to 8; without interleave that of dimension 0 is not used.
+    /// Steps through the tensor along each dimension, 1 to 8; without interleave that of dimension 0 is not used (measured).
     pub element_strides: [u32; MAX_RANK],
     /// Slices of channels.
     pub interleave: Interleave,

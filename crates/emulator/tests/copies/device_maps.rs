@@ -76,7 +76,7 @@ COPY:
 fn run(text: &str) -> Run {
     let mut run = Run::new(text, "k");
     run.block = 32;
-    let data: Vec<u8> = (0..12 * 128u32).map(|i| (i * 5 >> 1) as u8).collect();
+    let data: Vec<u8> = (0..12 * 128u32).map(|i| ((i * 5) >> 1) as u8).collect();
     run.buffers = vec![Buffer::Holds(data), Buffer::Empty(128), Buffer::Empty(2048)];
     run.params = vec![Param::Address(0), Param::Address(1), Param::Address(2)];
     run

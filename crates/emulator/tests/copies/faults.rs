@@ -103,7 +103,7 @@ fn with(text: &str, from: &str, to: &str) -> String {
 
 fn ring(text: &str) -> Run {
     let mut run = Run::new(text, "k");
-    run.buffers = vec![Buffer::Holds((0..8192u32).map(|i| (i * 13 >> 3) as u8).collect()), Buffer::Empty(8192)];
+    run.buffers = vec![Buffer::Holds((0..8192u32).map(|i| ((i * 13) >> 3) as u8).collect()), Buffer::Empty(8192)];
     run.params = vec![Param::Map(0, dense(DataType::U8, [128, 64], [128, 16], Swizzle::None)), Param::Address(1)];
     run
 }

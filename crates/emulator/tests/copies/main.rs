@@ -3,4 +3,5 @@
 mod device_maps;
 mod faults;
 mod launch;
+mod recorded;
 mod snippets;

@@ -37,7 +37,7 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
 #[test]
 fn bulk_copies_go_to_shared_memory_and_back() {
     let Some(text) = module("sm90_bulk_1d.ptx") else { return };
-    let data: Vec<u8> = (0..16384u32).map(|i| (i * 7 >> 3) as u8).collect();
+    let data: Vec<u8> = (0..16384u32).map(|i| ((i * 7) >> 3) as u8).collect();
     let mut run = Run::new(&text, "k");
     run.block = 32;
     run.buffers = vec![Buffer::Holds(data.clone()), Buffer::Holds(vec![0xee; 16384])];
@@ -61,7 +61,7 @@ fn tiles_are_swizzled() {
         for chunk in 0..64 * width / 16 {
             let byte = chunk * 16;
             // Bits 7 and up go into bits 4 and up.
-            let place = byte ^ (byte >> 7 & (width / 16 - 1)) << 4;
+            let place = byte ^ (((byte >> 7) & (width / 16 - 1)) << 4);
             let found = &result[place as usize..][..16];
             assert_eq!(found, words((0..8).map(|i| (byte / 2 + i) as u16)), "{swizzle:?}, chunk {chunk}");
         }
@@ -175,7 +175,7 @@ fn stores_and_reductions_leave_out_what_is_outside() {
 #[test]
 fn a_cluster_shares_what_each_half_loads() {
     let Some(text) = module("sm90_cluster_multicast.ptx") else { return };
-    let data: Vec<u8> = (0..8192u32).map(|i| (i * 11 >> 2) as u8).collect();
+    let data: Vec<u8> = (0..8192u32).map(|i| ((i * 11) >> 2) as u8).collect();
     let mut run = Run::new(&text, "k");
     (run.grid, run.cluster) = (2, 2);
     run.buffers = vec![Buffer::Holds(data.clone()), Buffer::Empty(16384)];
