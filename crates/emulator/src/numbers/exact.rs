@@ -61,9 +61,12 @@ impl Finite {
         Finite { significand: self.significand << up, exponent: self.exponent - up, ..self }
     }
 
-    /// The significand in units of `2^exponent`, where that is the coarser unit, and whether there is more below.
+    /// The significand in units of `2^exponent`, and whether there is more below. A finer unit is at most the one of a format.
     fn in_units(self, exponent: i32) -> (u128, bool) {
         let down = exponent - self.exponent;
+        if down < 0 {
+            return (self.significand << -down, self.more);
+        }
         if down >= 128 {
             return (0, self.more || !self.is_zero());
         }

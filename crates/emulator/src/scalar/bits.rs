@@ -111,11 +111,18 @@ fn joined(low: u64, high: u64) -> u64 {
     high << 32 | low & 0xffff_ffff
 }
 
+/// The start or the length of a field. The manual restricts both to 255; beyond that the unit for words looks at eight bits, and what
+/// stands in for one of 64 bits at all of them (measured on an H200).
+#[inline(always)]
+fn field_number(word: u64, width: u64) -> u64 {
+    if width == 32 { word & 0xff } else { word & 0xffff_ffff }
+}
+
 /// `length` bits of `a` from bit `start`, continued with zeros, or with the sign: the field's highest bit, or the highest of
 /// `a` where the field reaches beyond it.
 #[inline(always)]
 fn field(a: u64, start: u64, length: u64, width: u64, signed: bool) -> u64 {
-    let (start, length) = (start & 0xff, length & 0xff);
+    let (start, length) = (field_number(start, width), field_number(length, width));
     // The shift to the right brings in the sign, or zeros, as if `a` went on.
     let a = match (signed, width) {
         (true, 32) => i64::from(a as i32),
@@ -141,7 +148,7 @@ fn field(a: u64, start: u64, length: u64, width: u64, signed: bool) -> u64 {
 /// `base` with the low `length` bits of `a` at bit `start`.
 #[inline(always)]
 fn insert(a: u64, base: u64, start: u64, length: u64, width: u64) -> u64 {
-    let (start, length) = (start & 0xff, length & 0xff);
+    let (start, length) = (field_number(start, width), field_number(length, width));
     if start >= width {
         return base;
     }
@@ -164,6 +171,10 @@ fn distance(a: u64, top: u32) -> u64 {
 /// The place of the n-th one of a mask, counted from `base` upward for positive `n` and downward for negative.
 fn nth_set(mask: u32, base: u32, n: i32) -> u64 {
     const NOT_FOUND: u64 = 0xffff_ffff;
+    // It has no magnitude in 32 bits; the sequence of instructions gives 0 then, measured on an H200.
+    if n == i32::MIN {
+        return 0;
+    }
     let is_set = |place: i64| mask >> place & 1 == 1;
     // Undefined beyond the word: nothing is found there.
     if base > 31 {

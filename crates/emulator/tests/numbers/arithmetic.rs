@@ -235,7 +235,19 @@ fn packed_registers_compute_by_element() {
         let part = |shift: u32| <F16 as Float>::add::<0>(a >> shift, b >> shift);
         assert_eq!(pair, part(16) << 16 | part(0));
         let pair = <Pair<Bf16> as Float>::neg::<0>(a);
-        assert_eq!(pair, a & 0xffff_ffff ^ 0x8000_8000);
+        let part = |shift: u32| <Bf16 as Float>::neg::<0>(a >> shift);
+        assert_eq!(pair, part(16) << 16 | part(0));
     }
     assert_eq!(Format::F16.bits(), <F16 as Float>::BITS);
+}
+
+#[test]
+fn signs_change_on_numbers_alone() {
+    // Measured on an H200: NaN becomes the NaN of the format, or quiet in f64.
+    assert_eq!(<F32 as Float>::neg::<0>(0xffc1_2345), 0x7fff_ffff);
+    assert_eq!(<F16 as Float>::abs::<0>(0xfd07), 0x7fff);
+    assert_eq!(<F64 as Float>::abs::<0>(0xfff0_0000_1234_5678), 0xfff8_0000_1234_5678);
+    assert_eq!(<F64 as Float>::neg::<0>(0x7ff0_0000_1234_5678), 0x7ff8_0000_1234_5678);
+    assert_eq!(<F32 as Float>::neg::<0>(0x3f80_0000), 0xbf80_0000);
+    assert_eq!(<F32 as Float>::neg::<{ mode::FTZ }>(0x8000_0001), 0);
 }

@@ -155,6 +155,8 @@ fn tf32_ties_go_away_and_nan_is_cut() {
         let found = convert::tf32_away(u64::from(code), Clamping::default()) as u32;
         if f32::from_bits(code).is_nan() {
             assert_eq!(found, code & 0xffff_e000);
+            let finite = convert::tf32_away(u64::from(code), FINITE) as u32;
+            assert_eq!(finite, (code - 0x2000) & 0xffff_e000);
             continue;
         }
         // Nearest among multiples of 2^13 in the order of codes, which is the order of magnitudes.
@@ -169,7 +171,10 @@ fn tf32_ties_go_away_and_nan_is_cut() {
 
 #[test]
 fn scales_are_powers_of_two_toward_zero_or_up() {
-    for code in strata(1 << 20) {
+    // Powers of two, subnormal ones as well, and the numbers beside them.
+    let powers = (0..23).map(|place| 1 << place).chain((1..255).map(|field| field << 23));
+    let beside = powers.flat_map(|code: u32| [code - 1, code, code + 1]).filter(|&code| code != 0);
+    for code in strata(1 << 20).chain(beside) {
         let x = f64::from(f32::from_bits(code)).abs();
         for (rounding, of) in [(Rounding::Zero, f64::floor as fn(f64) -> f64), (Rounding::Up, f64::ceil)] {
             let found = convert(u64::from(code), Format::F32, Format::UE8M0, rounding, FINITE);
@@ -323,7 +328,9 @@ fn f64_rounds_to_f32_f16_and_bf16_once() {
                 for round in ROUNDS {
                     let found = convert(code, Format::F64, to, rounding(round), Clamping::default());
                     let expected = if x.is_nan() {
-                        layout.nan
+                        // Sign and leading bits of the payload, quiet.
+                        let fraction = (code & 0xf_ffff_ffff_ffff | 1 << 51) >> (52 - layout.fraction_bits);
+                        (code >> 63) * layout.sign() | layout.overflow | fraction
                     } else if x.is_infinite() {
                         layout.overflow | if x < 0.0 { layout.sign() } else { 0 }
                     } else {

@@ -62,16 +62,17 @@ fn shifts_move_every_bit_out_beyond_the_width() {
 
 #[test]
 fn fields_are_taken_and_put_as_the_manual_says() {
+    let number = |word: u64, top: u64| word & if top == 31 { 0xff } else { 0xffff_ffff };
     for (ty, top, signed) in [(M::U32, 31, false), (M::U64, 63, false), (M::S32, 31, true), (M::S64, 63, true)] {
         check(Op::Bfe, &[ty], top as u32 + 1, |[a, b, c, _]| {
-            let (start, length) = (b & 0xff, c & 0xff);
+            let (start, length) = (number(b, top), number(c, top));
             let fill = if signed && length > 0 { bit(a, (start + length - 1).min(top)) } else { 0 };
             word(top + 1, |i| if i < length && start + i <= top { bit(a, start + i) } else { fill })
         });
     }
     for (ty, top) in [(M::B32, 31), (M::B64, 63)] {
         check(Op::Bfi, &[ty], top as u32 + 1, |[a, b, c, e]| {
-            let (start, length) = (c & 0xff, e & 0xff);
+            let (start, length) = (number(c, top), number(e, top));
             word(top + 1, |i| if i >= start && i - start < length { bit(a, i - start) } else { bit(b, i) })
         });
     }
@@ -118,6 +119,9 @@ fn counting_and_searching() {
     }
     check(Op::Fns, &[M::B32], 32, |[a, b, c, _]| {
         let (base, n) = (b & 0xffff_ffff, c as i32);
+        if n == i32::MIN {
+            return 0;
+        }
         if base > 31 {
             return 0xffff_ffff;
         }

@@ -6,18 +6,16 @@ use crate::numbers::exact::{self, Overflow, Value};
 
 /// Double precision.
 ///
-/// Open: the NaN of a result whose source is NaN. Here it is the first source that is NaN, made quiet; an operation that is
-/// invalid by itself gives the NaN of the format.
+/// The NaN of a result whose source is NaN is the first source that is NaN, made quiet; an operation that is invalid by itself gives
+/// the NaN of the format. Measured on an H200.
 pub struct F64;
-
-const QUIET: u64 = 1 << 51;
 
 /// The result where a source is NaN, else what `otherwise` gives, with one NaN.
 #[inline(always)]
 fn with_nan(sources: &[u64], otherwise: impl FnOnce() -> u64) -> u64 {
     for &source in sources {
         if f64::from_bits(source).is_nan() {
-            return source | QUIET;
+            return Format::F64.quiet(source);
         }
     }
     let bits = otherwise();
