@@ -43,6 +43,7 @@ pub enum Given {
     /// A map over a buffer, 128-byte swizzled.
     Map(Map),
     U32(u32),
+    U64(u64),
 }
 
 /// A kernel with its launch.
@@ -80,6 +81,7 @@ impl Run {
                 }
                 Given::Map(map) => encode(map, memory.allocate_with("tensor", &map.data)),
                 Given::U32(value) => value.to_le_bytes().to_vec(),
+                Given::U64(value) => value.to_le_bytes().to_vec(),
             });
         }
         let params = kernel.pack(&values).unwrap_or_else(|error| panic!("{error}"));

@@ -2,5 +2,6 @@
 //! wrong when something is left out of them.
 
 mod blackwell;
+mod forms;
 mod hopper;
 mod launch;

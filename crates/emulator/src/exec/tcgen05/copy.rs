@@ -3,7 +3,7 @@
 use gable_ptx::syntax::Instruction;
 
 use super::operands::{self, target_format};
-use super::pipeline::{self, Stage};
+use super::pipeline;
 use super::{Decoded, Fault, HazardKind, cta_group, group_ranks, says, split};
 use crate::exec::wgmma::{read_shared, touch_shared};
 use crate::exec::{Flow, step};
@@ -56,8 +56,7 @@ pub(super) fn copy(d: &mut Decoder<'_>, inst: &Instruction) -> Result<Decoded, L
             let address = addresses[lane] as u32;
             let copying = Copying { ranks: ranks.clone(), shape, format, source: descriptor, to: split(address) };
             copying.check(c).map_err(|fault| fault.lane(lane).at(address.into()))?;
-            let stage = Stage::Copy(shape == CopyShape::L4x256b);
-            let operation = pipeline::start(c, &at, lane, OperationKind::TensorCopy, stage);
+            let operation = pipeline::start(c, &at, lane, OperationKind::TensorCopy);
             for rank in &ranks {
                 touch_shared(c, &at, operation.as_ref(), u64::from(*rank) << 24, &descriptor, |_| true);
                 for (first, last) in copying.lane_runs() {
@@ -139,7 +138,7 @@ pub(super) fn shift(d: &mut Decoder<'_>, inst: &Instruction) -> Result<Decoded, 
                 let message = format!("shifts from lane {first}: the lane must be a multiple of {SHIFT_LANES}");
                 return Err(Fault::new(HazardKind::TensorMemory, message).lane(lane).at(address.into()));
             }
-            let operation = pipeline::start(c, &at, lane, OperationKind::TensorShift, Stage::Shift);
+            let operation = pipeline::start(c, &at, lane, OperationKind::TensorShift);
             for rank in &ranks {
                 let tensor = &c.ctas[*rank as usize].tensor;
                 tensor

@@ -4,7 +4,6 @@
 
 use gable_ptx::syntax::{Instruction, Operand as Text};
 
-use super::pipeline::Thread;
 use super::{At, Decoded, Fault, HazardKind, says, split};
 use crate::exec::{Execute, Flow, wgmma::uniform};
 use crate::machine::{Asynchronous, Cluster, LANES, Queue};
@@ -17,7 +16,8 @@ use crate::tensor_core::tcgen05::moves::{MoveShape, pack, unpack};
 pub struct WarpTensor {
     loads: Vec<Pending>,
     stores: Vec<Pending>,
-    threads: Vec<(usize, Thread)>,
+    /// The last multiply, copy or shift of each lane that issued any.
+    pipelines: Vec<(usize, Option<Operation>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -27,16 +27,16 @@ struct Pending {
 }
 
 impl WarpTensor {
-    /// The pipeline of a lane.
-    pub(super) fn thread(&mut self, lane: usize) -> &mut Thread {
-        let index = match self.threads.iter().position(|(other, _)| *other == lane) {
+    /// The last operation in the pipeline of a lane.
+    pub(super) fn last(&mut self, lane: usize) -> &mut Option<Operation> {
+        let index = match self.pipelines.iter().position(|(other, _)| *other == lane) {
             Some(index) => index,
             None => {
-                self.threads.push((lane, Thread::default()));
-                self.threads.len() - 1
+                self.pipelines.push((lane, None));
+                self.pipelines.len() - 1
             }
         };
-        &mut self.threads[index].1
+        &mut self.pipelines[index].1
     }
 }
 

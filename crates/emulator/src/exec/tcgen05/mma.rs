@@ -4,7 +4,7 @@ use gable_ptx::Target;
 use gable_ptx::syntax::{Instruction, Operand as Text};
 
 use super::operands::{TensorA, descriptor_fault, lane_runs, target_format, touch_tensor};
-use super::pipeline::{self, Stage};
+use super::pipeline;
 use super::product::Product;
 use super::{At, Decoded, Fault, HazardKind, cta_group, group_ranks, says, split};
 use crate::exec::wgmma::touch_shared;
@@ -256,9 +256,7 @@ impl Multiply {
     }
 
     fn touch(&self, c: &mut Cluster<'_>, at: &At, lane: usize, product: &Product) {
-        let Product { instruction, data_path, .. } = product;
-        let stage = Stage::Multiply(instruction.m, instruction.n, self.form.kind as u32);
-        let operation = pipeline::start(c, at, lane, OperationKind::TensorMma, stage);
+        let operation = pipeline::start(c, at, lane, OperationKind::TensorMma);
         let operation = operation.as_ref();
         for rank in &product.ranks {
             let shared = u64::from(*rank) << 24;
@@ -268,7 +266,7 @@ impl Multiply {
             touch_shared(c, at, operation, shared, &product.b, |chunk| {
                 product.reads_rows(product.b.rows_of_chunk(chunk))
             });
-            for (lanes, columns, access) in product.rectangles(*data_path) {
+            for (lanes, columns, access) in product.rectangles(product.data_path) {
                 touch_tensor(c, at, operation, *rank, lanes, columns, access);
             }
         }

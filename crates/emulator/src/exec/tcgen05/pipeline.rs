@@ -1,11 +1,9 @@
 //! The pipeline of a thread: multiplies, copies and shifts in their order, and `tcgen05.commit`.
 //!
-//! Some operations may follow others of the same thread without a wait (PTX ISA `#tcgen05-memory-consistency-model-pipelined-instructions`):
-//! a multiply after a multiply of the same shape and group, a copy or a shift; a shift after a multiply; a `4x256b` copy after a shift.
-//! All others that touch the same cells must be waited for.
+//! The manual lists which of them may follow each other without a wait (PTX ISA
+//! `#tcgen05-memory-consistency-model-pipelined-instructions`); here all may, since published kernels rely on a pair that it leaves out.
 
 use gable_ptx::syntax::Instruction;
-use std::sync::Arc;
 
 use super::{At, Decoded, Fault, HazardKind, cta_group, group_ranks, says};
 use crate::exec::{Flow, mbarrier, step};
@@ -14,48 +12,10 @@ use crate::memory::rank_of;
 use crate::order::{Operation, OperationKind};
 use crate::program::{Decoder, LoadError};
 
-/// What an operation is to those after it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// A multiply, with what must agree for another to follow: M, N, and the kind.
-    Multiply(u32, u32, u32),
-    /// A copy; whether it is `4x256b`.
-    Copy(bool),
-    /// A shift.
-    Shift,
-}
-
-impl Stage {
-    /// Whether `self` may follow `earlier` on the same cells without a wait.
-    fn may_follow(self, earlier: Stage) -> bool {
-        match (earlier, self) {
-            (Stage::Multiply(..), Stage::Multiply(..)) => earlier == self,
-            (Stage::Copy(_) | Stage::Shift, Stage::Multiply(..)) => true,
-            (Stage::Multiply(..), Stage::Shift) => true,
-            (Stage::Shift, Stage::Copy(four)) => four,
-            _ => false,
-        }
-    }
-}
-
-/// Operations of a thread that it does not know to be over.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Thread {
-    earlier: Vec<(Stage, Operation)>,
-}
-
 /// Begins an operation of a thread in its pipeline.
-pub(super) fn start(c: &mut Cluster<'_>, at: &At, lane: usize, kind: OperationKind, stage: Stage) -> Option<Operation> {
-    let order = c.order.as_mut()?;
-    let mut operation = order.start(at.warp as u32, 1 << lane, kind);
-    let thread = c.warps[at.warp].tensor.thread(lane);
-    let known = |earlier: &Operation| operation.inherited.known.least(earlier.agent) >= earlier.generation;
-    thread.earlier.retain(|(_, earlier)| !known(earlier));
-    for (_, earlier) in thread.earlier.iter().filter(|(earlier, _)| stage.may_follow(*earlier)) {
-        Arc::make_mut(&mut operation.view.known).raise(earlier.agent, u32::MAX, earlier.generation);
-        Arc::make_mut(&mut operation.tensor).raise(earlier.agent, u32::MAX, earlier.generation);
-    }
-    thread.earlier.push((stage, operation.clone()));
+pub(super) fn start(c: &mut Cluster<'_>, at: &At, lane: usize, kind: OperationKind) -> Option<Operation> {
+    let operation = c.order.as_mut()?.start(at.warp as u32, 1 << lane, kind);
+    *c.warps[at.warp].tensor.last(lane) = Some(operation.clone());
     Some(operation)
 }
 
@@ -86,13 +46,13 @@ pub(super) fn commit(d: &mut Decoder<'_>, inst: &Instruction) -> Result<Decoded,
                 None => vec![barrier],
                 Some(masks) => multicast(c, barrier, masks[lane] as u16).map_err(place)?,
             };
-            let operations: Vec<Operation> =
-                c.warps[at.warp].tensor.thread(lane).earlier.iter().map(|(_, operation)| operation.clone()).collect();
+            // Whoever knows the last operation of a pipeline to be over knows it of those before.
+            let last = c.warps[at.warp].tensor.last(lane).clone();
             let arrival = c.order.as_mut().map(|o| o.start(at.warp as u32, 1 << lane, OperationKind::TensorMma));
             for barrier in &barriers {
                 mbarrier::touch_by_operation(c, &at, arrival.as_ref(), *barrier);
             }
-            let operations = operations.into_iter().chain(arrival).collect();
+            let operations = last.into_iter().chain(arrival).collect();
             let commit = Commit { barriers, operations };
             c.issue(queue(&at, lane), (at.warp, lane as u32), at.pc, Box::new(commit)).map_err(place)?;
         }
