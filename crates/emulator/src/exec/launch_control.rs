@@ -26,7 +26,7 @@ pub(super) fn decode(
     Ok(Some(match resolved.op {
         Op::ClusterlaunchcontrolTryCancel => {
             // Which clusters are left depends on all of them: they run in turns.
-            d.takes_over();
+            d.takes_turns();
             let space = space(resolved);
             let to = d.address(d.operand(inst, 0)?)?;
             let barrier = d.address(d.operand(inst, 1)?)?;

@@ -21,9 +21,6 @@ use super::turn::Turn;
 /// Clusters that are resident at once where they take turns: as many CTAs as a large GPU has SMs.
 const RESIDENT_CTAS: u64 = 148;
 
-/// Clusters that are resident at once where they take over others.
-const RESIDENT_TAKERS: usize = 3;
-
 impl Kernel {
     /// Runs a grid. Faults of the kernel are hazards of the outcome; a launch that the machine refuses is an error.
     pub fn run(&self, memory: &mut GlobalMemory, launch: &Launch, options: &Options) -> Result<Outcome, LaunchError> {

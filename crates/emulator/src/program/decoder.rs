@@ -49,7 +49,6 @@ pub struct Decoder<'s> {
     pub(super) globals: Vec<GlobalVariable>,
     pub(super) directives: Directives,
     pub(super) cooperative: bool,
-    takes_over: bool,
     /// How the functions that are reached take arguments.
     pub(super) callees: HashMap<Arc<str>, Interface>,
     /// The instruction being decoded.
@@ -79,7 +78,6 @@ impl<'s> Decoder<'s> {
             globals: Vec::new(),
             directives,
             cooperative: false,
-            takes_over: false,
             callees: HashMap::new(),
             line: 0,
             touched: Vec::new(),
@@ -104,7 +102,6 @@ impl<'s> Decoder<'s> {
             globals: self.globals,
             directives: self.directives,
             cooperative: self.cooperative,
-            takes_over: self.takes_over,
             tensor_fences,
         }
     }
@@ -122,12 +119,6 @@ impl<'s> Decoder<'s> {
     /// Says that CTAs of this kernel may wait for each other through global memory.
     pub fn takes_turns(&mut self) {
         self.cooperative = true;
-    }
-
-    /// Says that clusters of this kernel take over others that have not started. They then run in turns, few at once.
-    pub fn takes_over(&mut self) {
-        self.cooperative = true;
-        self.takes_over = true;
     }
 
     pub(super) fn new_declaration(&mut self) -> u32 {

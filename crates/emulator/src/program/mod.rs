@@ -135,8 +135,6 @@ pub struct Kernel {
     pub directives: Directives,
     /// Whether CTAs may depend on each other through global memory, so that they must take turns.
     pub cooperative: bool,
-    /// Whether clusters take over others that have not started (`clusterlaunchcontrol`).
-    pub takes_over: bool,
     /// Whether the code has any `tcgen05.fence`. There are compilers that emit none and rely on ptxas not moving accesses to tensor
     /// memory over barriers: only code that has some is held to having all.
     pub tensor_fences: bool,

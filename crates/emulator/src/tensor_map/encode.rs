@@ -174,11 +174,11 @@ impl TensorMap {
         // The reference asks for the 32-byte swizzle where slices have 32 bytes; the driver takes any (measured).
         let inner = self.inner();
         let inner_bytes = self.data_type.bytes(u64::from(inner));
-        if self.interleave == Interleave::None {
-            if let (Some(span), false) = (self.swizzle.span(), self.data_type.is_padded()) {
-                let expected = format!("at most {span} bytes with this swizzle");
-                require(inner_bytes <= u64::from(span), "boxDim[0]", format!("{inner_bytes} bytes"), expected)?;
-            }
+        if let (Some(span), Interleave::None, false) =
+            (self.swizzle.span(), self.interleave, self.data_type.is_padded())
+        {
+            let expected = format!("at most {span} bytes with this swizzle");
+            require(inner_bytes <= u64::from(span), "boxDim[0]", format!("{inner_bytes} bytes"), expected)?;
         }
         // The driver's reference says so of maps without slices; it refuses others too (measured).
         let whole = inner_bytes.is_multiple_of(16) && (inner * self.data_type.bits()).is_multiple_of(8);

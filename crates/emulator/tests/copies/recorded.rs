@@ -38,7 +38,7 @@ fn special(index: usize, seed: u32) -> u8 {
         0 if low_of_exponent => byte & 0x7f,
         1 if low_of_exponent => byte | 0x80,
         2 if index % 4 == 1 => 0x10,
-        2 if index % 4 == 0 => 0,
+        2 if index.is_multiple_of(4) => 0,
         _ => byte,
     }
 }
