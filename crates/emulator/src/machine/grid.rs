@@ -80,7 +80,7 @@ impl Kernel {
             return error(format!("grid {:?}: at most 2^31-1, 65535, 65535", launch.grid));
         }
         for i in 0..3 {
-            if launch.grid[i] % launch.cluster[i] != 0 {
+            if !launch.grid[i].is_multiple_of(launch.cluster[i]) {
                 let (grid, cluster) = (launch.grid, launch.cluster);
                 return error(format!("grid {grid:?} is no multiple of the cluster {cluster:?}"));
             }

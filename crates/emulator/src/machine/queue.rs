@@ -93,10 +93,7 @@ impl Cluster<'_> {
         let pending = self.pending.remove(index);
         self.progress += 1;
         let place = (pending.issuer, pending.pc);
-        pending.operation.finish(self).map_err(|fault| {
-            self.blame = Some(place);
-            fault
-        })
+        pending.operation.finish(self).inspect_err(|_| self.blame = Some(place))
     }
 
     /// Finishes one operation of those that may be next, by the schedule. False where none is on its way.

@@ -56,8 +56,8 @@ pub(super) struct Names {
 }
 
 impl Names {
-    pub fn find<T>(&self, mut look: impl FnMut(&Scope) -> Option<T>) -> Option<T> {
-        self.scopes.iter().rev().find_map(|scope| look(scope))
+    pub fn find<T>(&self, look: impl FnMut(&Scope) -> Option<T>) -> Option<T> {
+        self.scopes.iter().rev().find_map(look)
     }
 
     pub fn innermost(&mut self) -> &mut Scope {
