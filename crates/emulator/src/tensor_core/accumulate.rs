@@ -10,15 +10,20 @@
 //! | Hopper f16, bf16 | 16 | 25 | toward zero to f32; nearest even to f16 | recorded on an H200, bit for bit |
 //! | Hopper tf32 | 8 | 25 | toward zero to f32 | the same |
 //! | Hopper wgmma fp8 | 32 | 13 | toward zero to 13 fraction bits; nearest even to f16 | the same |
-//! | Hopper mma.sync fp8 | two sums over f16 | 25 | toward zero to f32, then an f32 addition | the same |
+//! | Hopper mma.sync fp8 | two sums over f16 | 25 | of its f16 instruction, then an addition of C in the same type | the same |
+//! | Hopper mma.sync m8n8k4 f16 | | | fused multiply-adds in f32, see `mma_sync::quads` | the same |
+//! | Hopper f64 | | | fused multiply-adds in the order of k | the same |
 //! | Blackwell f16, bf16 / tf32 / fp8, fp6, fp4 | 16 / 8 / 32 | 25 | toward zero to f32; nearest even to f16 | arXiv 2512.07004, 2511.10909 |
 //! | Blackwell mxf8f6f4 | 32 | 25 | toward zero to f32 | arXiv 2511.10909: scales add to the exponents |
 //! | Blackwell mxf4, mxf4nvf4 | exact sums of 16 | 35 | toward zero to f32 | arXiv 2511.10909: a term is a sum of 16 times its scales |
 //! | Ada f16, bf16 / tf32 / fp8 | 8 / 4 / 16 | 24 / 24 / 13 | as Hopper's wgmma | arXiv 2512.07004 |
 //!
 //! No Blackwell figure was measured by this project, and the block-scaled ones rest on a single source; they are values of
-//! `Numerics`, so that a caller can put others in their place. The order of the exponents of fp6 with block scales, of m8n8k4 on
-//! f16 since Volta, and of sparse instructions (taken as: a group has twice the k, its absent products do not count) is assumed.
+//! `Numerics`, so that a caller can put others in their place. A sparse instruction has groups of twice the k, of which the absent
+//! products do not count (recorded on an H200; assumed elsewhere).
+//!
+//! A sum that rounds to zero gives plus zero, whatever its sign; NaN is 0x7fffffff, or 0x7fff in f16; subnormal operands and results
+//! are not flushed; infinities behave as IEEE 754 has them (recorded on an H200; assumed elsewhere).
 
 use super::element::{Class, Decoded, Element, F16, F32};
 
@@ -54,9 +59,12 @@ pub enum Rounding {
 pub enum Terms {
     /// Every product is a term.
     Products,
-    /// The operands are converted to f16; the products with k mod 4 in {0, 1} are summed as one group from zero, those with k mod 4
-    /// in {2, 3} are added as a second one, and C is added last, in f32 to the nearest even.
-    ConvertedPairs,
+    /// The operands are converted to f16; the products in the first half of each `span` of k are summed as one group from zero, those
+    /// in the second half are added as another one, and C is added last, to the nearest even in its own type.
+    ConvertedPairs {
+        /// 4; with a sparse A 8.
+        span: usize,
+    },
     /// A term is the exact sum of this many consecutive products, times the scales of its block; its exponent is that of the
     /// scales alone.
     Blocks {
@@ -121,7 +129,7 @@ impl Numerics {
         ..Numerics::HOPPER_F16
     };
     /// Hopper, `mma.sync` of e4m3 and e5m2: two f16 instructions and an addition.
-    pub const HOPPER_MMA_FP8: Numerics = Numerics { terms: Terms::ConvertedPairs, ..Numerics::HOPPER_F16 };
+    pub const HOPPER_MMA_FP8: Numerics = Numerics { terms: Terms::ConvertedPairs { span: 4 }, ..Numerics::HOPPER_F16 };
     /// Blackwell, f16 and bf16.
     pub const BLACKWELL_F16: Numerics = Numerics { lowest_exponent: BLACKWELL_FLOOR, ..Numerics::HOPPER_F16 };
     /// Blackwell, tf32.
@@ -164,7 +172,12 @@ impl Numerics {
 
     /// The same for a sparse A, whose groups span twice the k.
     pub fn sparse(self) -> Numerics {
-        Numerics { group: self.group * 2, ..self }
+        let terms = match self.terms {
+            Terms::Products => Terms::Products,
+            Terms::ConvertedPairs { span } => Terms::ConvertedPairs { span: span * 2 },
+            Terms::Blocks { length } => Terms::Blocks { length: length * 2 },
+        };
+        Numerics { group: self.group * 2, terms, ..self }
     }
 }
 
@@ -256,6 +269,9 @@ fn toward_zero_f32(total: i64, exponent: i32, fraction_bits: u32) -> u32 {
     // The last place that is kept: of the normal number, or of the subnormal ones of f32.
     let last = (top - fraction_bits as i32).max(-149);
     let kept = shift_toward_zero(magnitude, exponent - last) as u32;
+    if kept == 0 {
+        return 0;
+    }
     // In places of f32, of which fewer may have been asked for than it has.
     let significand = kept << (last - (top - 23).max(-149));
     // Adding a significand with its leading one raises the field by one: a normal number starts from `field - 1`.
@@ -285,6 +301,9 @@ fn nearest_f16(total: i64, exponent: i32) -> u32 {
         }
         _ => 0,
     };
+    if rounded == 0 {
+        return 0;
+    }
     // A carry out of the fraction goes into the exponent, up to infinity.
     let field = (top + 15).max(1) as u32;
     sign | (((field - 1) << 10) + rounded as u32)

@@ -87,7 +87,8 @@ pub(super) fn round_sums<const L: usize>(
                 // Exact, except for subnormal results, which are cut as well, and for those that are too large.
                 let rounded = cut as f32;
                 let too_far = f64::from(rounded.abs()) > cut.abs() && rounded.abs() < f32::INFINITY;
-                result[lane] = rounded.to_bits() - u32::from(too_far);
+                let bits = rounded.to_bits() - u32::from(too_far);
+                result[lane] = if bits << 1 == 0 { 0 } else { bits };
             }
         }
         Rounding::NearestF16 => {

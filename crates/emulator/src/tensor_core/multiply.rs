@@ -210,7 +210,7 @@ pub(super) fn operand_value(
 ) -> (Decoded, FloatFormat) {
     let decoded = format.decode(operand.element.float_code(operand.codes.get(index)));
     let (mut decoded, format) = match terms {
-        Terms::ConvertedPairs => (to_f16(decoded, format), F16),
+        Terms::ConvertedPairs { .. } => (to_f16(decoded, format), F16),
         Terms::Products | Terms::Blocks { .. } => (decoded, format),
     };
     decoded.negative ^= operand.negate;
@@ -242,12 +242,11 @@ impl Problem<'_> {
                     self.sum_of(row, column, group, Some(c), self.numerics)
                 })
             }
-            Terms::ConvertedPairs => {
-                let inner = Numerics { rounding: Rounding::TowardZero { fraction_bits: 23 }, ..*self.numerics };
-                let half = |upper: bool| (0..self.shape.k).filter(move |k| (k % 4 >= 2) == upper);
-                let first = self.sum_of(row, column, half(false), None, &inner);
-                let both = self.sum_of(row, column, half(true), Some(first), &inner);
-                add_in_f32(self.numerics.rounding, both, c)
+            Terms::ConvertedPairs { span } => {
+                let half = |upper: bool| (0..self.shape.k).filter(move |k| (k % span >= span / 2) == upper);
+                let first = self.sum_of(row, column, half(false), None, self.numerics);
+                let both = self.sum_of(row, column, half(true), Some(first), self.numerics);
+                add_accumulators(self.numerics.rounding, both, c)
             }
             Terms::Blocks { length } => {
                 let step = self.numerics.group.max(length);
@@ -340,16 +339,17 @@ impl Problem<'_> {
     }
 }
 
-/// The last step of `Terms::ConvertedPairs`: `sum` is f32 bits, `c` bits of the accumulator.
-pub(super) fn add_in_f32(rounding: Rounding, sum: u32, c: u32) -> u32 {
-    let sum = f32::from_bits(sum);
+/// The last step of `Terms::ConvertedPairs`: the sum of two accumulators, to the nearest even.
+pub(super) fn add_accumulators(rounding: Rounding, sum: u32, c: u32) -> u32 {
     match rounding {
         Rounding::TowardZero { .. } => {
-            let result = sum + f32::from_bits(c);
+            let result = f32::from_bits(sum) + f32::from_bits(c);
             if result.is_nan() { accumulate::NAN_F32 } else { result.to_bits() }
         }
         Rounding::NearestF16 => {
-            let result = half::f16::from_f32(sum + half::f16::from_bits(c as u16).to_f32());
+            let value = |bits: u32| half::f16::from_bits(bits as u16).to_f32();
+            // Rounding to f32 first changes nothing: it has more than twice the bits of f16.
+            let result = half::f16::from_f32(value(sum) + value(c));
             if result.is_nan() { accumulate::NAN_F16 } else { result.to_bits().into() }
         }
     }

@@ -43,7 +43,7 @@ impl Panel {
         let mut panel = Panel {
             significands: values.iter().map(|value| value.0).collect(),
             exponents: values.iter().map(|value| value.1).collect(),
-            fraction_bits: if problem.numerics.terms == Terms::ConvertedPairs {
+            fraction_bits: if matches!(problem.numerics.terms, Terms::ConvertedPairs { .. }) {
                 F16.fraction_bits
             } else {
                 format.fraction_bits
@@ -71,9 +71,9 @@ impl Panel {
         if let (Some(scales), Terms::Products) = (problem.scales, problem.numerics.terms) {
             panel.fraction_bits += scales.format.fraction_bits();
         }
-        if problem.numerics.terms == Terms::ConvertedPairs {
-            order_pairs(&mut panel.significands, k);
-            order_pairs(&mut panel.exponents, k);
+        if let Terms::ConvertedPairs { span } = problem.numerics.terms {
+            order_pairs(&mut panel.significands, k, span);
+            order_pairs(&mut panel.exponents, k, span);
         }
         panel
     }
@@ -110,10 +110,10 @@ fn values(terms: Terms, operand: &Operand, format: FloatFormat) -> Vec<(i32, i32
     }
 }
 
-/// The elements of each row with k mod 4 in {0, 1} before those with k mod 4 in {2, 3}.
-fn order_pairs<T: Copy>(values: &mut [T], k: usize) {
+/// The elements of each row in the first half of a span before those in the second half.
+fn order_pairs<T: Copy>(values: &mut [T], k: usize, span: usize) {
     for row in values.chunks_exact_mut(k.max(1)) {
-        let (first, second): (Vec<usize>, Vec<usize>) = (0..k).partition(|index| index % 4 < 2);
+        let (first, second): (Vec<usize>, Vec<usize>) = (0..k).partition(|index| index % span < span / 2);
         let ordered: Vec<T> = first.into_iter().chain(second).map(|index| row[index]).collect();
         row.copy_from_slice(&ordered);
     }

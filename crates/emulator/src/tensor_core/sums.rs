@@ -7,7 +7,7 @@ use super::accumulate::{Numerics, Rounding, Terms};
 use super::block_sums::BlockSums;
 use super::element::ScaleFormat;
 use super::lanes::{Cut, is_finite, round_sums, split_accumulators};
-use super::multiply::{Problem, add_in_f32};
+use super::multiply::{Problem, add_accumulators};
 use super::panel::{Panel, Side, ZERO_EXPONENT};
 
 /// Adds A * B to the accumulators.
@@ -24,7 +24,7 @@ fn add_columns_by<const L: usize>(problem: &Problem, accumulator: &mut [u32]) {
     let sources = Sources { problem, a: &a, b: &b };
     let arch = pulp::Arch::new();
     match problem.numerics.terms {
-        Terms::Products | Terms::ConvertedPairs => {
+        Terms::Products | Terms::ConvertedPairs { .. } => {
             let cut = Cut::new(a.fraction_bits + b.fraction_bits, problem.numerics.fraction_bits);
             let chain = ProductSums { sources, numerics: problem.numerics, cut, fits: fits(problem) };
             arch.dispatch(Rows { sources, chain, accumulator });
@@ -150,11 +150,9 @@ impl<const L: usize> Chain<L> for ProductSums<'_, L> {
         let (a, a_exponents) = (&a.significands[row * k..][..k], &a.exponents[row * k..][..k]);
         let (b, b_exponents) = (&b.significands[chunk * k..][..k], &b.exponents[chunk * k..][..k]);
         let original = *c;
-        let pairs = self.numerics.terms == Terms::ConvertedPairs;
-        let (group, rounding) = match pairs {
-            true => (k / 2, Rounding::TowardZero { fraction_bits: 23 }),
-            false => (self.numerics.group, self.numerics.rounding),
-        };
+        let pairs = matches!(self.numerics.terms, Terms::ConvertedPairs { .. });
+        let rounding = self.numerics.rounding;
+        let group = if pairs { k / 2 } else { self.numerics.group };
         if pairs {
             *c = [0; L];
         }
@@ -169,7 +167,7 @@ impl<const L: usize> Chain<L> for ProductSums<'_, L> {
         if pairs {
             for (output, original) in c.iter_mut().zip(original) {
                 finite &= is_finite(self.numerics.rounding, original);
-                *output = add_in_f32(self.numerics.rounding, *output, original);
+                *output = add_accumulators(self.numerics.rounding, *output, original);
             }
         }
         finite & c.iter().all(|&bits| is_finite(self.numerics.rounding, bits))

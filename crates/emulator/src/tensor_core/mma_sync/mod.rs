@@ -253,7 +253,7 @@ impl Mma {
             return Err(MmaError::Operands("scales"));
         }
         if self.is_volta() {
-            return quads::run(self, numerics, inputs);
+            return Ok(quads::run(self, inputs));
         }
         let c = self.accumulators(self.c).gather(inputs.c);
         let d: Vec<u64> = match self.a {

@@ -11,13 +11,13 @@
 //! | C, D f16 | `t + 4h` | `i` |
 //! | C, D f32 | `t % 2 + (i & 2) + 4h` | `(i & 4) + (t & 2) + (i & 1)` |
 //!
-//! PTX ISA `#warp-level-matrix-fragment-mma-884-f16`. How later devices than Volta add here is not known: the model of m16n8k16 is
-//! used with a group of 4.
+//! Map: PTX ISA `#warp-level-matrix-fragment-mma-884-f16`. Sum, recorded on an H200: in f32 to the nearest even, fused multiply-adds in the
+//! order of k, then C is added; a D of f16 is rounded from that. They start from plus zero, and for a D of f16 from minus zero.
 
-use super::super::accumulate::{Accumulator, Numerics};
-use super::super::element::Element;
-use super::super::multiply::{Codes, Operand, Shape, multiply};
-use super::{AccumulatorType, Inputs, Mma, MmaError, Order};
+use half::f16;
+
+use super::super::accumulate::{NAN_F16, NAN_F32};
+use super::{AccumulatorType, Inputs, Mma, Order};
 use crate::scalar::Register;
 
 pub(super) fn registers(mma: &Mma) -> [usize; 4] {
@@ -25,59 +25,63 @@ pub(super) fn registers(mma: &Mma) -> [usize; 4] {
     [2, 2, of(mma.c), of(mma.d)]
 }
 
-fn half(registers: &[Register], lane: usize, i: usize) -> u16 {
-    (registers[i / 2][lane] >> (16 * (i % 2))) as u16
+fn half(registers: &[Register], lane: usize, i: usize) -> f32 {
+    f16::from_bits((registers[i / 2][lane] >> (16 * (i % 2))) as u16).to_f32()
 }
 
-fn place_of_accumulator(ty: AccumulatorType, lane: usize, i: usize) -> usize {
+fn place_of_accumulator(ty: AccumulatorType, lane: usize, i: usize) -> (usize, usize) {
     let (t, h) = (lane % 4, lane / 16);
     match ty {
-        AccumulatorType::F16 => (t + 4 * h) * 8 + i,
-        _ => (t % 2 + (i & 2) + 4 * h) * 8 + (i & 4) + (t & 2) + (i & 1),
+        AccumulatorType::F16 => (t + 4 * h, i),
+        _ => (t % 2 + (i & 2) + 4 * h, (i & 4) + (t & 2) + (i & 1)),
     }
 }
 
-pub(super) fn run(mma: &Mma, numerics: &Numerics, inputs: &Inputs) -> Result<Vec<Register>, MmaError> {
+pub(super) fn run(mma: &Mma, inputs: &Inputs) -> Vec<Register> {
     let mut results = vec![[0; 32]; registers(mma)[3]];
     for quad in 0..4 {
         let lanes = || (0..4).flat_map(move |t| [4 * quad + t, 4 * quad + t + 16]);
+        let zero = if mma.d == AccumulatorType::F16 { -0.0 } else { 0.0 };
         // Rows of A and columns of B, of 4 elements.
-        let (mut a, mut b) = ([0u16; 32], [0u16; 32]);
-        let mut d = [0u32; 64];
+        let (mut a, mut b) = ([[0f32; 4]; 8], [[0f32; 4]; 8]);
+        let mut c = [[0f32; 8]; 8];
         for lane in lanes() {
             let (t, h) = (lane % 4, lane / 16);
             for i in 0..4 {
-                let from = match mma.orders[0] {
-                    Order::Row => (t + 4 * h) * 4 + i,
-                    Order::Column => (i + 4 * h) * 4 + t,
+                let (row, k) = match mma.orders[0] {
+                    Order::Row => (t + 4 * h, i),
+                    Order::Column => (i + 4 * h, t),
                 };
-                a[from] = half(inputs.a, lane, i);
-                let from = match mma.orders[1] {
-                    Order::Row => (i + 4 * h) * 4 + t,
-                    Order::Column => (t + 4 * h) * 4 + i,
+                a[row][k] = half(inputs.a, lane, i);
+                let (k, column) = match mma.orders[1] {
+                    Order::Row => (t, i + 4 * h),
+                    Order::Column => (i, t + 4 * h),
                 };
-                b[from] = half(inputs.b, lane, i);
+                b[column][k] = half(inputs.b, lane, i);
             }
             for i in 0..8 {
-                d[place_of_accumulator(mma.c, lane, i)] = match (mma.c, mma.d) {
-                    (AccumulatorType::F16, AccumulatorType::F16) => half(inputs.c, lane, i).into(),
-                    (AccumulatorType::F16, _) => half::f16::from_bits(half(inputs.c, lane, i)).to_f32().to_bits(),
-                    _ => inputs.c[i][lane] as u32,
+                let (row, column) = place_of_accumulator(mma.c, lane, i);
+                c[row][column] = match mma.c {
+                    AccumulatorType::F16 => half(inputs.c, lane, i),
+                    _ => f32::from_bits(inputs.c[i][lane] as u32),
                 };
             }
         }
-        let (a, b) = (Operand::new(Element::F16, Codes::Halves(&a)), Operand::new(Element::F16, Codes::Halves(&b)));
-        let kind = if mma.d == AccumulatorType::F16 { Accumulator::F16 } else { Accumulator::F32 };
-        multiply(numerics, Shape { m: 8, n: 8, k: 4 }, &a, &b, None, kind, &mut d)?;
         for lane in lanes() {
             for i in 0..8 {
-                let word = u64::from(d[place_of_accumulator(mma.d, lane, i)]);
+                let (row, column) = place_of_accumulator(mma.d, lane, i);
+                let (a, b) = (a[row], b[column]);
+                let products = (0..4).fold(zero, |sum, k| a[k].mul_add(b[k], sum));
+                let sum = products + c[row][column];
                 match mma.d {
-                    AccumulatorType::F16 => results[i / 2][lane] |= word << (16 * (i % 2)),
-                    _ => results[i][lane] = word,
+                    AccumulatorType::F16 => {
+                        let bits = if sum.is_nan() { NAN_F16 } else { f16::from_f32(sum).to_bits().into() };
+                        results[i / 2][lane] |= u64::from(bits) << (16 * (i % 2));
+                    }
+                    _ => results[i][lane] = if sum.is_nan() { NAN_F32 } else { sum.to_bits() }.into(),
                 }
             }
         }
     }
-    Ok(results)
+    results
 }
