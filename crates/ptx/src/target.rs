@@ -57,6 +57,10 @@ pub enum Feature {
     TensorMemoryReduce,
     /// Conversions with `.rs`.
     StochasticRounding,
+    /// Conversions to and from the fixed-point format `s2f6`.
+    FixedPointConvert,
+    /// Arithmetic on four bytes of a register.
+    PackedBytes,
     /// `redux.sync` on f32.
     FloatRedux,
     /// `ldmatrix` and `stmatrix` on elements of 8, 6 and 4 bits.
@@ -85,6 +89,8 @@ impl fmt::Display for Feature {
             Feature::TensorMemoryShift => "tcgen05.shift",
             Feature::TensorMemoryReduce => "tcgen05.ld.red",
             Feature::StochasticRounding => "stochastic rounding",
+            Feature::FixedPointConvert => "s2f6 conversions",
+            Feature::PackedBytes => "arithmetic on packed bytes",
             Feature::FloatRedux => "redux.sync on f32",
             Feature::NarrowMatrixLoad => "ldmatrix and stmatrix on narrow elements",
             Feature::CtaPairCopies => "tensor copies for pairs of CTAs",
@@ -176,29 +182,30 @@ targets! {
         [Wgmma RegisterReallocation TensorMapReplace];
     /// B200.
     Sm100a = "sm_100a": sm 100 Sm100 false, ptx 8 . 6, 232_448 bytes, 2048 threads,
-        [Tcgen05 NarrowFloatConvert RegisterReallocation TensorMapReplace SwizzleAtomicity FloatRedux NarrowMatrixLoad CtaPairCopies
-         ClusterWideCancel NarrowMultimem Tcgen05Int8 ScaleVectorSpelling SparseTcgen05Fp4 TensorMemoryShift StochasticRounding];
+        [Tcgen05 NarrowFloatConvert FixedPointConvert RegisterReallocation TensorMapReplace SwizzleAtomicity
+         FloatRedux NarrowMatrixLoad CtaPairCopies ClusterWideCancel NarrowMultimem Tcgen05Int8 ScaleVectorSpelling
+         SparseTcgen05Fp4 TensorMemoryShift StochasticRounding];
     /// B300.
     Sm103a = "sm_103a": sm 103 Sm100 false, ptx 8 . 8, 232_448 bytes, 2048 threads,
-        [Tcgen05 NarrowFloatConvert RegisterReallocation TensorMapReplace SwizzleAtomicity FloatRedux NarrowMatrixLoad CtaPairCopies
-         ClusterWideCancel NarrowMultimem ScaleVectorSpelling SparseTcgen05Fp4 TensorMemoryShift TensorMemoryReduce
-         StochasticRounding];
+        [Tcgen05 NarrowFloatConvert FixedPointConvert RegisterReallocation TensorMapReplace SwizzleAtomicity
+         FloatRedux NarrowMatrixLoad CtaPairCopies ClusterWideCancel NarrowMultimem ScaleVectorSpelling
+         SparseTcgen05Fp4 TensorMemoryShift TensorMemoryReduce StochasticRounding];
     /// RTX 50, RTX PRO.
     Sm120a = "sm_120a": sm 120 Sm120 false, ptx 8 . 7, 101_376 bytes, 1536 threads,
-        [BlockScaledMma NarrowFloatConvert RegisterReallocation TensorMapReplace SwizzleAtomicity NarrowMatrixLoad ClusterWideCancel
-         NarrowMultimem];
+        [BlockScaledMma NarrowFloatConvert FixedPointConvert PackedBytes RegisterReallocation TensorMapReplace
+         SwizzleAtomicity NarrowMatrixLoad ClusterWideCancel NarrowMultimem];
     /// GB10.
     Sm121a = "sm_121a": sm 121 Sm120 false, ptx 8 . 8, 101_376 bytes, 1536 threads,
-        [BlockScaledMma NarrowFloatConvert RegisterReallocation TensorMapReplace SwizzleAtomicity NarrowMatrixLoad ClusterWideCancel
-         NarrowMultimem];
+        [BlockScaledMma NarrowFloatConvert FixedPointConvert PackedBytes RegisterReallocation TensorMapReplace
+         SwizzleAtomicity NarrowMatrixLoad ClusterWideCancel NarrowMultimem];
     /// B200 and B300 in one build.
     Sm100f = "sm_100f": sm 100 Sm100 true, ptx 8 . 8, 232_448 bytes, 2048 threads,
-        [Tcgen05 NarrowFloatConvert RegisterReallocation TensorMapReplace SwizzleAtomicity FloatRedux NarrowMatrixLoad CtaPairCopies
-         ClusterWideCancel NarrowMultimem];
+        [Tcgen05 NarrowFloatConvert RegisterReallocation TensorMapReplace SwizzleAtomicity FloatRedux
+         NarrowMatrixLoad CtaPairCopies ClusterWideCancel NarrowMultimem];
     /// RTX 50, RTX PRO and GB10 in one build.
     Sm120f = "sm_120f": sm 120 Sm120 true, ptx 8 . 8, 101_376 bytes, 1536 threads,
-        [BlockScaledMma NarrowFloatConvert RegisterReallocation TensorMapReplace SwizzleAtomicity NarrowMatrixLoad ClusterWideCancel
-        ];
+        [BlockScaledMma NarrowFloatConvert PackedBytes RegisterReallocation TensorMapReplace SwizzleAtomicity
+         NarrowMatrixLoad ClusterWideCancel];
 }
 
 impl Target {

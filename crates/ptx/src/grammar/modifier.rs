@@ -78,15 +78,15 @@ modifiers! {
     types {
         Pred = "pred", B1 = "b1", B8 = "b8", B16 = "b16", B32 = "b32", B64 = "b64", B128 = "b128", B1024 = "b1024",
         U2 = "u2", S2 = "s2", U4 = "u4", S4 = "s4", U8 = "u8", S8 = "s8", U16 = "u16", S16 = "s16", U32 = "u32",
-        S32 = "s32", U64 = "u64", S64 = "s64", U16x2 = "u16x2", S16x2 = "s16x2", F16 = "f16", F16x2 = "f16x2",
+        S32 = "s32", U64 = "u64", S64 = "s64", U16x2 = "u16x2", S16x2 = "s16x2", U8x4 = "u8x4", S8x4 = "s8x4", F16 = "f16", F16x2 = "f16x2",
         Bf16 = "bf16", Bf16x2 = "bf16x2", Tf32 = "tf32", F32 = "f32", F32x2 = "f32x2", F64 = "f64", E4m3 = "e4m3",
         E5m2 = "e5m2", E2m3 = "e2m3", E3m2 = "e3m2", E2m1 = "e2m1", Ue8m0 = "ue8m0", Ue4m3 = "ue4m3",
         E4m3x2 = "e4m3x2", E5m2x2 = "e5m2x2", E2m3x2 = "e2m3x2", E3m2x2 = "e3m2x2", E2m1x2 = "e2m1x2",
-        Ue8m0x2 = "ue8m0x2", E4m3x4 = "e4m3x4", E5m2x4 = "e5m2x4", E2m3x4 = "e2m3x4", E3m2x4 = "e3m2x4",
+        Ue8m0x2 = "ue8m0x2", S2f6x2 = "s2f6x2", E4m3x4 = "e4m3x4", E5m2x4 = "e5m2x4", E2m3x4 = "e2m3x4", E3m2x4 = "e3m2x4",
         E2m1x4 = "e2m1x4",
     }
     others {
-        Sat = "sat", Cc = "cc", Lo = "lo", Hi = "hi", Wide = "wide", Relu = "relu", Shiftamt = "shiftamt",
+        ScaledN2Ue8m0 = "scaled::n2::ue8m0", Sat = "sat", Cc = "cc", Lo = "lo", Hi = "hi", Wide = "wide", Relu = "relu", Shiftamt = "shiftamt",
         Clamp = "clamp", Wrap = "wrap", Ftz = "ftz", Rn = "rn", Oob = "oob", Approx = "approx", Full = "full",
         Nan = "NaN", Xorsign = "xorsign", Abs = "abs", Finite = "finite", Infinite = "infinite", Number = "number",
         Notanumber = "notanumber", Normal = "normal", Subnormal = "subnormal", Or = "or", And = "and", L = "l",

@@ -31,6 +31,12 @@ impl<'a> Cursor<'a> {
         self.token
     }
 
+    /// Whether a name stands after the next token.
+    pub(super) fn is_name_after(&self) -> Result<bool, SyntaxError> {
+        let (token, _, _) = self.lexer.clone().next()?;
+        Ok(matches!(token, Token::Word(name) if name != "WARP_SZ"))
+    }
+
     /// The line of the next token.
     pub(super) fn line(&self) -> u32 {
         self.line

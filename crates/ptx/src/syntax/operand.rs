@@ -1,7 +1,7 @@
 //! Instructions and their operands.
 
 use super::cursor::Cursor;
-use super::expression::{Constant, constant, integer_constant, offset, starts_constant};
+use super::expression::{Constant, constant, offset, starts_constant};
 use super::lexer::Token;
 use super::parser::SyntaxError;
 use super::{Instruction, Operand};
@@ -51,13 +51,10 @@ fn single(cursor: &mut Cursor<'_>) -> Result<Operand, SyntaxError> {
             cursor.take()?;
             cursor.nested(address)
         }
-        Token::Mark("!") => {
+        // `!` of a predicate; of a constant it is an operator.
+        Token::Mark("!") if cursor.is_name_after()? => {
             cursor.take()?;
-            match cursor.peek() {
-                Token::Word(_) => named(cursor, true),
-                // `!` of a constant.
-                _ => integer_constant(cursor).map(|value| Operand::Int(u64::from(value == 0))),
-            }
+            named(cursor, true)
         }
         token if starts_constant(token) => Ok(match constant(cursor)? {
             Constant::Int { bits, .. } => Operand::Int(bits),

@@ -1,7 +1,7 @@
 //! Conversions between number formats and between kinds of addresses.
 
 use super::{BASE, has, rows, sm};
-use crate::target::Feature::{NarrowFloatConvert, StochasticRounding};
+use crate::target::Feature::{FixedPointConvert, NarrowFloatConvert, StochasticRounding};
 
 rows! {
     Cvt:
@@ -46,7 +46,9 @@ rows! {
         "cvt.rn{.relu}.f16x2(.e2m1x2|.e2m3x2|.e3m2x2)", has(NarrowFloatConvert, 8, 6);
         "cvt.rn.satfinite{.relu}(.e2m1x2|.e2m3x2|.e3m2x2)(.f16x2|.bf16x2)", has(NarrowFloatConvert, 9, 1);
         "cvt.rn.satfinite{.relu}(.e4m3x2|.e5m2x2).bf16x2", has(NarrowFloatConvert, 9, 1);
-        "cvt.rn{.relu}.bf16x2(.e4m3x2|.e5m2x2|.e2m1x2|.e2m3x2|.e3m2x2)", has(NarrowFloatConvert, 9, 1);
+        "cvt.rn{.relu}{.scaled::n2::ue8m0}.bf16x2(.e4m3x2|.e5m2x2|.e2m1x2|.e2m3x2|.e3m2x2)", has(NarrowFloatConvert, 9, 2);
+        "cvt.rn.satfinite{.relu}{.scaled::n2::ue8m0}.s2f6x2(.f32|.bf16x2)", has(FixedPointConvert, 9, 1);
+        "cvt.rn{.satfinite}{.relu}{.scaled::n2::ue8m0}.bf16x2.s2f6x2", has(FixedPointConvert, 9, 1);
         "cvt(.rz|.rp){.satfinite}.ue8m0x2(.f32|.bf16x2)", has(NarrowFloatConvert, 8, 6);
         "cvt.rn.bf16x2.ue8m0x2", has(NarrowFloatConvert, 8, 6);
         "cvt.rs{.relu}{.satfinite}(.f16x2|.bf16x2).f32", has(StochasticRounding, 8, 7);

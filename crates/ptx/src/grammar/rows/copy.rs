@@ -37,13 +37,14 @@ rows! {
     CpAsyncBulkTensor:
         "cp.async.bulk.tensor$DIM.shared::cluster.global{.tile|.im2col}.mbarrier::complete_tx::bytes{.multicast::cluster}{.L2::cache_hint}", sm(90, 8, 0);
         "cp.async.bulk.tensor$DIM.shared::cta.global{.tile|.im2col}.mbarrier::complete_tx::bytes{.L2::cache_hint}", sm(90, 8, 6);
-        "cp.async.bulk.tensor$DIM.shared::cta.global(.tile::gather4|.im2col::w|.im2col::w::128).mbarrier::complete_tx::bytes{.L2::cache_hint}", sm(100, 8, 6);
+        "cp.async.bulk.tensor$DIM.shared::cta.global(.tile::gather4|.im2col::w).mbarrier::complete_tx::bytes{.L2::cache_hint}", sm(100, 8, 6);
         "cp.async.bulk.tensor$DIM(.shared::cluster|.shared::cta).global{.tile|.tile::gather4|.im2col|.im2col::w|.im2col::w::128}.mbarrier::complete_tx::bytes{.multicast::cluster}{$CTA_GROUP}{.L2::cache_hint}", has(CtaPairCopies, 8, 6);
         "cp.async.bulk.tensor$DIM.global.shared::cta{.tile|.im2col_no_offs}.bulk_group{.L2::cache_hint}", sm(90, 8, 0);
         "cp.async.bulk.tensor$DIM.global.shared::cta.tile::scatter4.bulk_group{.L2::cache_hint}", has(CtaPairCopies, 8, 6);
     CpAsyncBulkPrefetchTensor:
         "cp.async.bulk.prefetch.tensor$DIM.L2.global{.tile|.im2col}{.L2::cache_hint}", sm(90, 8, 0);
-        "cp.async.bulk.prefetch.tensor$DIM.L2.global(.tile::gather4|.im2col::w|.im2col::w::128){.L2::cache_hint}", sm(100, 8, 6);
+        "cp.async.bulk.prefetch.tensor$DIM.L2.global.im2col::w{.L2::cache_hint}", sm(100, 8, 6);
+        "cp.async.bulk.prefetch.tensor$DIM.L2.global(.tile::gather4|.im2col::w::128){.L2::cache_hint}", has(CtaPairCopies, 8, 6);
     CpReduceAsyncBulkTensor:
         "cp.reduce.async.bulk.tensor$DIM.global.shared::cta(.add|.min|.max|.inc|.dec|.and|.or|.xor){.tile|.im2col_no_offs}.bulk_group{.L2::cache_hint}", sm(90, 8, 0);
     MultimemCpAsyncBulk:

@@ -1,11 +1,13 @@
 //! Integer arithmetic and bit fields.
 
-use super::{BASE, rows, sm};
+use super::{BASE, has, rows, sm};
+use crate::target::Feature::PackedBytes;
 
 rows! {
     Add:
         "add$INT", BASE;
         "add.sat.s32", BASE;
+        "add(.u8x4|.s8x4|.sat.u8x4|.sat.s8x4|.sat.u16x2|.sat.s16x2)", has(PackedBytes, 9, 2);
         "add(.u16x2|.s16x2)", sm(90, 8, 0);
     AddCc:
         "add.cc$CARRY", BASE;
@@ -14,6 +16,7 @@ rows! {
     Sub:
         "sub$INT", BASE;
         "sub.sat.s32", BASE;
+        "sub(.u8x4|.s8x4|.sat.u8x4|.sat.s8x4|.sat.u16x2|.sat.s16x2)", has(PackedBytes, 9, 2);
     SubCc:
         "sub.cc$CARRY", BASE;
     Subc:
@@ -44,11 +47,14 @@ rows! {
         "abs(.s16|.s32|.s64)", BASE;
     Neg:
         "neg(.s16|.s32|.s64)", BASE;
+        "neg.s8x4", has(PackedBytes, 9, 2);
     Min:
         "min$INT", BASE;
+        "min(.u8x4|.s8x4|.relu.s8x4)", has(PackedBytes, 9, 2);
         "min(.relu.s32|.u16x2|.s16x2|.relu.s16x2)", sm(90, 8, 0);
     Max:
         "max$INT", BASE;
+        "max(.u8x4|.s8x4|.relu.s8x4)", has(PackedBytes, 9, 2);
         "max(.relu.s32|.u16x2|.s16x2|.relu.s16x2)", sm(90, 8, 0);
     Popc:
         "popc(.b32|.b64)", BASE;

@@ -3,7 +3,7 @@
 //! In a shape, `N` stands for every multiple of 8 up to 256, and `I` for those that integer operands have.
 
 use super::{has, rows, sm};
-use crate::target::Feature::{BlockScaledMma, NarrowMatrixLoad, Wgmma};
+use crate::target::Feature::{BlockScaledMma, NarrowMatrixLoad, Tcgen05, Wgmma};
 
 rows! {
     Ldmatrix:
@@ -33,8 +33,9 @@ rows! {
         "mma.sync.aligned(.m16n8k128|.m16n8k256).row.col.s32.b1.b1.s32.xor.popc", sm(80, 7, 0);
         "mma.sync.aligned(.m8n8k128|.m16n8k128|.m16n8k256).row.col.s32.b1.b1.s32.and.popc", sm(80, 7, 1);
         "mma.sync.aligned.m16n8k32.row.col.kind::f8f6f4(.f16|.f32)$F8F6F4$F8F6F4(.f16|.f32)", has(BlockScaledMma, 8, 7);
+        "mma.sync.aligned.m16n8k32.row.col.kind::f8f6f4(.f16|.f32)(.e4m3|.e5m2)(.e4m3|.e5m2)(.f16|.f32)", has(Tcgen05, 8, 7);
         "mma.sync.aligned.m16n8k32.row.col.kind::mxf8f6f4.block_scale{.scale_vec::1X}.f32$F8F6F4$F8F6F4.f32.ue8m0", has(BlockScaledMma, 8, 7);
-        "mma.sync.aligned.m16n8k64.row.col(.kind::mxf4|.kind::mxf4nvf4).block_scale{.scale_vec::2X}.f32.e2m1.e2m1.f32.ue8m0", has(BlockScaledMma, 8, 7);
+        "mma.sync.aligned.m16n8k64.row.col(.kind::mxf4.block_scale|.kind::mxf4.block_scale.scale_vec::2X|.kind::mxf4nvf4.block_scale.scale_vec::2X).f32.e2m1.e2m1.f32.ue8m0", has(BlockScaledMma, 8, 7);
         "mma.sync.aligned.m16n8k64.row.col.kind::mxf4nvf4.block_scale.scale_vec::4X.f32.e2m1.e2m1.f32.ue4m3", has(BlockScaledMma, 8, 7);
         "mma.sync.aligned.m16n8k64.row.col.kind::mxf4nvf4.block_scale.scale_vec::4X.f32.e2m1.e2m1.f32.ue8m0", has(BlockScaledMma, 9, 1);
     MmaSparse:
@@ -53,7 +54,7 @@ rows! {
         "mma.sp::ordered_metadata.sync.aligned.m16n8k64.row.col(.f16|.f32)(.e4m3|.e5m2)(.e4m3|.e5m2)(.f16|.f32)", sm(89, 8, 7);
         "mma.sp::ordered_metadata.sync.aligned.m16n8k64.row.col.kind::f8f6f4(.f16|.f32)$F8F6F4$F8F6F4(.f16|.f32)", has(BlockScaledMma, 8, 7);
         "mma.sp::ordered_metadata.sync.aligned.m16n8k64.row.col.kind::mxf8f6f4.block_scale{.scale_vec::1X}.f32$F8F6F4$F8F6F4.f32.ue8m0", has(BlockScaledMma, 8, 7);
-        "mma.sp::ordered_metadata.sync.aligned.m16n8k128.row.col(.kind::mxf4|.kind::mxf4nvf4).block_scale{.scale_vec::2X}.f32.e2m1.e2m1.f32.ue8m0", has(BlockScaledMma, 8, 7);
+        "mma.sp::ordered_metadata.sync.aligned.m16n8k128.row.col(.kind::mxf4.block_scale|.kind::mxf4.block_scale.scale_vec::2X|.kind::mxf4nvf4.block_scale.scale_vec::2X).f32.e2m1.e2m1.f32.ue8m0", has(BlockScaledMma, 8, 7);
         "mma.sp::ordered_metadata.sync.aligned.m16n8k128.row.col.kind::mxf4nvf4.block_scale.scale_vec::4X.f32.e2m1.e2m1.f32.ue4m3", has(BlockScaledMma, 8, 7);
         "mma.sp::ordered_metadata.sync.aligned.m16n8k128.row.col.kind::mxf4nvf4.block_scale.scale_vec::4X.f32.e2m1.e2m1.f32.ue8m0", has(BlockScaledMma, 9, 1);
     WmmaLoad:

@@ -14,7 +14,8 @@ rows! {
         "ld.mmio.relaxed.sys{.global}$SCALAR", sm(70, 8, 2);
         "ld.global{.ca|.cg|.cs}.nc{.L2::cache_hint}{$PREFETCH}$DATA", sm(32, 3, 1);
         "ld.global.nc{$L1_EVICT}{.L2::cache_hint}{$PREFETCH}$DATA", sm(32, 3, 1);
-        "ld{.weak|.relaxed$SCOPE|.acquire$SCOPE}.global{$L1_EVICT}{$L2_EVICT}{.L2::cache_hint}{$PREFETCH}$DATA_256", sm(100, 8, 8);
+        "ld{.weak|.relaxed$SCOPE|.acquire$SCOPE}{.global}{$L1_EVICT}{$L2_EVICT}{.L2::cache_hint}{$PREFETCH}$DATA_256", sm(100, 8, 8);
+        "ld.volatile{.global}$DATA_256", sm(100, 8, 8);
         "ld.global.nc{$L1_EVICT}{$L2_EVICT}{.L2::cache_hint}{$PREFETCH}$DATA_256", sm(100, 8, 8);
     Ldu:
         "ldu{.global}$DATA", BASE;
@@ -25,7 +26,8 @@ rows! {
         "st(.relaxed|.release)$SCOPE{.global}{$L1_EVICT}{.L2::cache_hint}$DATA", sm(70, 6, 0);
         "st(.relaxed|.release)$SCOPE$SHARED$DATA", sm(70, 6, 0);
         "st.mmio.relaxed.sys{.global}$SCALAR", sm(70, 8, 2);
-        "st{.weak|.relaxed$SCOPE|.release$SCOPE}.global{$L1_EVICT}{$L2_EVICT}{.L2::cache_hint}$DATA_256", sm(100, 8, 8);
+        "st{.weak|.relaxed$SCOPE|.release$SCOPE}{.global}{$L1_EVICT}{$L2_EVICT}{.L2::cache_hint}$DATA_256", sm(100, 8, 8);
+        "st.volatile{.global}$DATA_256", sm(100, 8, 8);
     StAsync:
         "st.async{.weak}{.shared::cluster}.mbarrier::complete_tx::bytes{.v2|.v4}(.b32|.u32|.s32|.f32)", sm(90, 8, 1);
         "st.async{.weak}{.shared::cluster}.mbarrier::complete_tx::bytes{.v2}(.b64|.u64|.s64|.f64)", sm(90, 8, 1);
