@@ -18,6 +18,7 @@ pub mod memory;
 pub mod mma;
 pub mod moves;
 pub mod print;
+mod shared_operand;
 pub mod store_async;
 pub mod tcgen05;
 pub mod tensor_copy;

@@ -5,25 +5,27 @@
 //! when it is waited for; until then its accumulator and its A registers are in flight. It is over when all four warps' parts are:
 //! a warp that has waited may say for the warpgroup that the operands are free, as the kernels of CUTLASS do.
 
+mod running;
+
 use std::collections::VecDeque;
 
 use gable_ptx::grammar::Resolved;
 use gable_ptx::syntax::{Instruction, Operand as Text};
 
+use running::Running;
+
+use super::shared_operand::touch_shared;
 use super::{At, Decoded, Execute, Flow, step};
 use crate::hazard::{Fault, HazardKind};
-use crate::machine::{Asynchronous, Cluster, LANES, Queue};
-use crate::order::{Kind, Operation, OperationKind, Place, Proxy};
+use crate::machine::{Cluster, Queue};
+use crate::order::{Operation, OperationKind};
 use crate::program::{Condition, Decoder, Destination, LoadError, Source};
-use crate::tensor_core::accumulate::{Accumulator, Device, Numerics, Unit};
+use crate::tensor_core::accumulate::Accumulator;
 use crate::tensor_core::descriptor::{Format, MatrixDescriptor};
 use crate::tensor_core::element::Element;
-use crate::tensor_core::multiply::{Codes, Operand, Shape, multiply};
 use crate::tensor_core::operand::{Major, SharedOperand};
 use crate::tensor_core::packing::Container;
-use crate::tensor_core::sparsity::Granularity;
 use crate::tensor_core::wgmma::{self, Form};
-use crate::tensor_core::{BitOperation, multiply_bits};
 
 /// Multiplies of one warp that were not waited for.
 #[derive(Clone, Debug, Default)]
@@ -268,18 +270,6 @@ fn element(word: &str) -> Option<Element> {
     Element::ALL.iter().copied().find(|element| element.name() == word)
 }
 
-/// What is left of a multiply when it has been issued.
-struct Running {
-    warp: usize,
-    form: Form,
-    d: Vec<Destination>,
-    /// A as the registers gave it, or where it lies.
-    a: Result<Vec<u32>, SharedOperand>,
-    b: SharedOperand,
-    metadata: Option<(Vec<u32>, u32)>,
-    accumulates: bool,
-}
-
 impl Execute for Multiply {
     fn execute(&self, c: &mut Cluster<'_>, at: At) -> Result<Flow, Fault> {
         let kernel = c.grid.kernel;
@@ -462,62 +452,6 @@ fn shared_operand(bits: u64, major: Major, element: Element, rows: u32, k: u32) 
     SharedOperand::new(descriptor, major, container, rows, k).map_err(fault)
 }
 
-/// Records that an operation reads the chunks of an operand, those that lie together at once.
-pub(super) fn touch_shared(
-    c: &mut Cluster<'_>,
-    at: &At,
-    operation: Option<&Operation>,
-    rank: u64,
-    operand: &SharedOperand,
-    wanted: impl Fn(usize) -> bool,
-) {
-    if operation.is_none() {
-        return;
-    }
-    let mut addresses: Vec<u32> =
-        operand.chunk_addresses().enumerate().filter(|(chunk, _)| wanted(*chunk)).map(|(_, address)| address).collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    let partial = operand.used_bytes() < 16;
-    let mut run: Option<(u32, u32)> = None;
-    for address in addresses.into_iter().map(Some).chain([None]) {
-        match (run, address) {
-            (Some((start, end)), Some(address)) if end == address && !partial => run = Some((start, address + 16)),
-            (done, next) => {
-                if let Some((start, end)) = done {
-                    let bytes = if partial { operand.used_bytes() } else { end - start };
-                    let start = rank | u64::from(start);
-                    c.touch(at, operation, Place::Shared, start, bytes as usize, Kind::Read, Proxy::Async);
-                }
-                run = next.map(|address| (address, address + 16));
-            }
-        }
-    }
-}
-
-/// The bytes of an operand's chunks in the shared memory of a CTA: the first `used` of each, the others are zero.
-pub(super) fn read_shared(
-    c: &Cluster<'_>,
-    rank: u32,
-    operand: &SharedOperand,
-    used: usize,
-    wanted: impl Fn(usize) -> bool,
-) -> Result<Vec<u8>, Fault> {
-    let mut bytes = vec![0; operand.chunk_count() * 16];
-    let (chunks, _) = bytes.as_chunks_mut::<16>();
-    for (chunk, address) in operand.chunk_addresses().enumerate() {
-        if wanted(chunk) {
-            // An offset beyond the bits of a rank is beyond every shared memory.
-            if address >= 1 << 24 {
-                let message = format!("an operand reaches offset {address:#x} of shared memory");
-                return Err(Fault::new(HazardKind::OutOfBounds, message));
-            }
-            chunks[chunk][..used].copy_from_slice(c.read_shared(rank << 24 | address, used)?);
-        }
-    }
-    Ok(bytes)
-}
-
 /// A of a warp, 16 rows, from its registers.
 fn a_of_registers(form: Form, registers: &[&[u64; 32]]) -> Vec<u32> {
     let bits = word_bits(form.a);
@@ -533,106 +467,4 @@ fn a_of_registers(form: Form, registers: &[&[u64; 32]]) -> Vec<u32> {
         }
     }
     codes
-}
-
-impl Asynchronous for Running {
-    fn finish(self: Box<Self>, c: &mut Cluster<'_>) -> Result<(), Fault> {
-        let form = self.form;
-        let (rank, number) = (c.cta_of(self.warp).rank, c.warps[self.warp].number % 4);
-        let (n, k) = (form.n as usize, self.b.k() as usize);
-        let stored = if form.sparse { k / 2 } else { k };
-        let mut a = match &self.a {
-            Ok(codes) => codes.clone(),
-            Err(operand) => {
-                let rows = 16 * number..16 * number + 16;
-                let bytes = read_shared(c, rank, operand, 16, |chunk| overlaps(&operand.rows_of_chunk(chunk), &rows))?;
-                let mut codes = vec![0; wgmma::M as usize * stored];
-                operand.assemble(&bytes, &mut codes);
-                codes[rows.start as usize * stored..rows.end as usize * stored].to_vec()
-            }
-        };
-        let mut present = None;
-        if let Some((words, selector)) = &self.metadata {
-            let granularity = match Granularity::of(form.a, false) {
-                Granularity::TwoOfFour => Granularity::TwoOfFourAnyOrder,
-                other => other,
-            };
-            let code = |row, chunk| {
-                let (lane, nibble) = wgmma::metadata_nibble(row, chunk, *selector);
-                words[lane as usize] >> (4 * nibble) & 0xf
-            };
-            let expanded = granularity
-                .expand(&a, 16, form.k, code)
-                .map_err(|error| Fault::new(HazardKind::Descriptor, error.to_string()))?;
-            a = expanded.codes;
-            present = Some(expanded.present);
-        }
-        let bytes = read_shared(c, rank, &self.b, 16, |_| true)?;
-        let mut b = vec![0; n * k];
-        self.b.assemble(&bytes, &mut b);
-
-        let warp = &mut c.warps[self.warp];
-        let mut accumulator = vec![0; 16 * n];
-        if self.accumulates {
-            self.read_accumulator(&warp.registers, &mut accumulator);
-        }
-        let shape = Shape { m: 16, n, k };
-        let error =
-            |error: crate::tensor_core::multiply::MultiplyError| Fault::new(HazardKind::Unsupported, error.to_string());
-        if form.a == Element::B1 {
-            multiply_bits(BitOperation::And, 16, n, k, &a, &b, &mut accumulator).map_err(error)?;
-        } else {
-            let numerics = Numerics::of(Device::Hopper, Unit::Wgmma, form.a, form.d, false);
-            let numerics = if form.sparse { numerics.sparse() } else { numerics };
-            let a_operand = Operand {
-                element: form.a,
-                codes: Codes::Words(&a),
-                negate: form.negate_a,
-                present: present.as_deref(),
-            };
-            let b_operand = Operand { negate: form.negate_b, ..Operand::new(form.b, Codes::Words(&b)) };
-            multiply(&numerics, shape, &a_operand, &b_operand, None, form.d, &mut accumulator).map_err(error)?;
-        }
-        self.write_accumulator(warp, &accumulator);
-        Ok(())
-    }
-}
-
-impl Running {
-    fn read_accumulator(&self, registers: &[[u64; 32]], accumulator: &mut [u32]) {
-        let n = self.form.n;
-        for (number, to) in self.d.iter().enumerate() {
-            let Some(index) = to.register else { continue };
-            for lane in 0..LANES {
-                let value = registers[index as usize][lane] as u32;
-                let (lane, number) = (lane as u32, number as u32);
-                if self.form.d == Accumulator::F16 {
-                    let (row, column) = wgmma::d_pair(0, lane, number);
-                    let first = (row * n + column) as usize;
-                    (accumulator[first], accumulator[first + 1]) = (value & 0xffff, value >> 16);
-                } else {
-                    let (row, column) = wgmma::d_cell(0, lane, number);
-                    accumulator[(row * n + column) as usize] = value;
-                }
-            }
-        }
-    }
-
-    fn write_accumulator(&self, warp: &mut crate::machine::Warp, accumulator: &[u32]) {
-        let n = self.form.n;
-        for (number, to) in self.d.iter().enumerate() {
-            let number = number as u32;
-            let values: [u64; LANES] = std::array::from_fn(|lane| {
-                if self.form.d == Accumulator::F16 {
-                    let (row, column) = wgmma::d_pair(0, lane as u32, number);
-                    let first = (row * n + column) as usize;
-                    u64::from(accumulator[first] & 0xffff | accumulator[first + 1] << 16)
-                } else {
-                    let (row, column) = wgmma::d_cell(0, lane as u32, number);
-                    u64::from(accumulator[(row * n + column) as usize])
-                }
-            });
-            warp.set(*to, u32::MAX, &values);
-        }
-    }
 }

@@ -411,9 +411,8 @@ fn copies_put_rows_in_the_lanes_of_their_shape() {
         let mut expected = scene.before.clone();
         for r in 0..rows {
             for lane in lanes(r) {
-                for column in 0..columns {
-                    expected[lane * 32 + 16 + column] = words[r * columns + column];
-                }
+                let cells = lane * 32 + 16..lane * 32 + 16 + columns;
+                expected[cells].copy_from_slice(&words[r * columns..(r + 1) * columns]);
             }
         }
         scene.check_words(&expected);

@@ -5,7 +5,7 @@ use gable_ptx::syntax::Instruction;
 use super::operands::{self, target_format};
 use super::pipeline;
 use super::{Decoded, Fault, HazardKind, cta_group, group_ranks, says, split};
-use crate::exec::wgmma::{read_shared, touch_shared};
+use crate::exec::shared_operand::{read_shared, touch_shared};
 use crate::exec::{Flow, step};
 use crate::machine::{Asynchronous, Cluster, lanes};
 use crate::order::{Kind, OperationKind};

@@ -7,7 +7,7 @@ use super::operands::{TensorA, descriptor_fault, lane_runs, target_format, touch
 use super::pipeline;
 use super::product::Product;
 use super::{At, Decoded, Fault, HazardKind, cta_group, group_ranks, says, split};
-use crate::exec::wgmma::touch_shared;
+use crate::exec::shared_operand::touch_shared;
 use crate::exec::{Execute, Flow};
 use crate::machine::{Cluster, lanes};
 use crate::order::{Kind as Access, OperationKind};

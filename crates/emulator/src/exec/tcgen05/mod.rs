@@ -18,7 +18,7 @@ pub use load::WarpTensor;
 use gable_ptx::grammar::Resolved;
 use gable_ptx::syntax::Instruction;
 
-use super::{At, Decoded, Flow, step};
+use super::{At, Decoded, Flow, says, step};
 use crate::hazard::{Fault, HazardKind};
 use crate::machine::Cluster;
 use crate::program::{Decoder, LoadError};
@@ -57,10 +57,6 @@ pub(super) fn decode(
         Some("commit") => pipeline::commit(d, inst)?,
         _ => return Ok(None),
     }))
-}
-
-fn says(inst: &Instruction, word: &str) -> bool {
-    inst.modifiers.iter().any(|modifier| &**modifier == word)
 }
 
 /// CTAs that the instruction works on: 1 or 2.

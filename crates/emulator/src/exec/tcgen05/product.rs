@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::operands::{TensorA, read_scales};
 use super::{Fault, HazardKind};
-use crate::exec::wgmma::read_shared;
+use crate::exec::shared_operand::read_shared;
 use crate::machine::{Asynchronous, Cluster};
 use crate::memory::TensorMemory;
 use crate::tensor_core::accumulate::{Accumulator, Device, Numerics, Unit};
