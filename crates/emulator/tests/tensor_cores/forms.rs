@@ -392,7 +392,7 @@ fn k_of_96_takes_six_scales_of_a_row() {
 
 #[test]
 fn copies_put_rows_in_the_lanes_of_their_shape() {
-    let words: Vec<u32> = (0..128 * 8).map(|i| 0x1000_0000 | i * 7).collect();
+    let words: Vec<u32> = (0..128 * 8).map(|i| 0x1000_0000 | (i * 7)).collect();
     type Lanes = fn(usize) -> Vec<usize>;
     let shapes: [(&str, usize, usize, Lanes); 6] = [
         ("128x256b", 128, 8, |row| vec![row]),
