@@ -201,7 +201,10 @@ impl Unit {
     #[inline]
     fn set_write(&mut self, size: u32, access: Access, actor: &Actor<'_>) {
         if access.kind == Kind::Write {
-            self.more = None;
+            // The list is kept, empty: the cell is likely to be read by as many again.
+            if let Some(more) = &mut self.more {
+                more.clear();
+            }
         } else {
             // A strong write may follow others that it is not ordered with: a later weak access must be ordered with them all.
             let mut kept = self.more.take().unwrap_or_default();

@@ -1,6 +1,7 @@
 //! What all clusters of a launch share: the shadow of global memory, and what its synchronisation locations release.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::order::access::Access;
@@ -11,10 +12,31 @@ use crate::order::shadow::{PAGE, Page};
 /// Locks over pages and locations, by address.
 const SHARDS: usize = 64;
 
+/// Pages by number.
+type Pages = HashMap<u64, Page, BuildHasherDefault<PageHasher>>;
+
+/// Numbers of pages are spread by one multiplication: they come from the program that runs, not from an adversary of this one.
+#[derive(Clone, Copy, Debug, Default)]
+struct PageHasher(u64);
+
+impl Hasher for PageHasher {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|byte| self.write_u64(u64::from(*byte)));
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = (self.0 ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ self.0 >> 32
+    }
+}
+
 /// The shadow of global memory during one launch. What was written before the launch is known to all.
 #[derive(Debug)]
 pub struct GlobalOrder {
-    pages: Vec<Mutex<HashMap<u64, Page>>>,
+    pages: Vec<Mutex<Pages>>,
     locations: Vec<Mutex<HashMap<u64, Clock>>>,
 }
 
