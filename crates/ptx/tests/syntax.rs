@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::LazyLock;
 
 use gable_ptx::syntax::{
-    Function, Initializer, Instruction, Item, Linkage, Operand, Source, Statement, StorageType, VariableSpace, parse,
+    Function, Initializer, Instruction, Item, Linkage, Operand, Source, Statement, StorageType, Variable,
+    VariableSpace, parse,
 };
 use proptest::prelude::*;
 
@@ -16,6 +17,16 @@ fn source(items: &str) -> Source {
 fn error(items: &str) -> String {
     let text = format!(".version 8.6\n.target sm_100a\n.address_size 64\n{items}");
     parse(&text).expect_err(&text).to_string()
+}
+
+fn variables_of(source: &Source) -> Vec<&Variable> {
+    let mut variables = Vec::new();
+    for item in &source.items {
+        if let Item::Variable(variable) = item {
+            variables.push(variable);
+        }
+    }
+    variables
 }
 
 fn body(statements: &str) -> Vec<Statement> {
@@ -99,11 +110,7 @@ fn variables_keep_their_shape_and_values() {
         .weak .global .b32 a = -1, b;
         .global .attribute(.managed) .u8 managed;";
     let source = source(text);
-    let variable = |item| match item {
-        &Item::Variable(ref variable) => Some(variable),
-        _ => None,
-    };
-    let variables: Vec<_> = source.items.iter().filter_map(variable).collect();
+    let variables: Vec<_> = variables_of(&source);
     let [table, dynamic, pointers, a, b, managed] = variables[..] else { panic!("{}", variables.len()) };
     assert_eq!(
         (table.linkage, table.vector, &table.dimensions[..], table.align),

@@ -43,8 +43,7 @@ rows! {
         "cp.async.bulk.tensor$DIM.global.shared::cta.tile::scatter4.bulk_group{.L2::cache_hint}", has(CtaPairCopies, 8, 6);
     CpAsyncBulkPrefetchTensor:
         "cp.async.bulk.prefetch.tensor$DIM.L2.global{.tile|.im2col}{.L2::cache_hint}", sm(90, 8, 0);
-        "cp.async.bulk.prefetch.tensor$DIM.L2.global.im2col::w{.L2::cache_hint}", sm(100, 8, 6);
-        "cp.async.bulk.prefetch.tensor$DIM.L2.global(.tile::gather4|.im2col::w::128){.L2::cache_hint}", has(CtaPairCopies, 8, 6);
+        "cp.async.bulk.prefetch.tensor$DIM.L2.global(.tile::gather4|.im2col::w|.im2col::w::128){.L2::cache_hint}", has(CtaPairCopies, 8, 6);
     CpReduceAsyncBulkTensor:
         "cp.reduce.async.bulk.tensor$DIM.global.shared::cta(.add|.min|.max|.inc|.dec|.and|.or|.xor){.tile|.im2col_no_offs}.bulk_group{.L2::cache_hint}", sm(90, 8, 0);
     MultimemCpAsyncBulk:
