@@ -199,7 +199,6 @@ fn function(cursor: &mut Cursor<'_>, is_entry: bool, linkage: Linkage, line: u32
                 break Some(cursor.nested(block)?);
             }
             Token::Dot(word) => directive(cursor, word, &mut directives)?,
-            // A declaration of LLVM's may end without a semicolon.
             _ => return Err(cursor.expected("a directive, `{` or `;`")),
         }
     };
