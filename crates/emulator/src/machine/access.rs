@@ -2,7 +2,7 @@
 
 use crate::exec::At;
 use crate::hazard::{Fault, HazardKind};
-use crate::memory::{GENERIC_LOCAL, GENERIC_SHARED, SHARED_BASE, Target, rank_of, resolve};
+use crate::memory::{Allocation, GENERIC_LOCAL, GENERIC_SHARED, GlobalMemory, SHARED_BASE, Target, rank_of, resolve};
 use crate::order::{Conflict, Kind, Operation, Place, Proxy, Scope};
 use crate::scalar::Register;
 
@@ -150,8 +150,15 @@ impl Cluster<'_> {
         into: &mut LaneBytes,
     ) -> Result<(), Fault> {
         let targets = self.locate_all(at, space, addresses, bytes)?;
+        let common = self.common_allocation(at.mask, &targets, bytes);
         for lane in lanes(at.mask) {
-            self.read_target(at.warp, lane, targets[lane], &mut into[lane][..bytes])
+            let into = &mut into[lane][..bytes];
+            if let (Some(allocation), Target::Global(address)) = (common, targets[lane])
+                && allocation.read(address, into)
+            {
+                continue;
+            }
+            self.read_target(at.warp, lane, targets[lane], into)
                 .map_err(|fault| fault.lane(lane).at(addresses[lane]))?;
         }
         self.check_order(at, &targets, bytes, kind, None);
@@ -170,8 +177,14 @@ impl Cluster<'_> {
         from: &LaneBytes,
     ) -> Result<(), Fault> {
         let targets = self.locate_all(at, space, addresses, bytes)?;
+        let common = self.common_allocation(at.mask, &targets, bytes).filter(|allocation| !allocation.read_only);
         for lane in lanes(at.mask) {
-            self.write_target(at.warp, lane, targets[lane], &from[lane][..bytes])
+            let from = &from[lane][..bytes];
+            if let (Some(allocation), Target::Global(address)) = (common, targets[lane]) {
+                allocation.write_at(address, from);
+                continue;
+            }
+            self.write_target(at.warp, lane, targets[lane], from)
                 .map_err(|fault| fault.lane(lane).at(addresses[lane]))?;
         }
         self.check_order(at, &targets, bytes, kind, Some(from));
@@ -354,6 +367,20 @@ impl Cluster<'_> {
         if let Some(profile) = &mut self.profile {
             profile.traffic(at.mask, targets, bytes, write);
         }
+    }
+}
+
+impl<'l> Cluster<'l> {
+    /// The allocation of global memory that all lanes' bytes lie in, where one holds them all: each lane then needs no search.
+    fn common_allocation(&self, mask: u32, targets: &[Target; LANES], bytes: usize) -> Option<&'l Allocation> {
+        let (mut low, mut high) = (u64::MAX, 0);
+        for lane in lanes(mask) {
+            let Target::Global(address) = targets[lane] else { return None };
+            low = low.min(address);
+            high = high.max(address);
+        }
+        let memory: &'l GlobalMemory = self.grid.memory;
+        memory.holding(low, (high - low).checked_add(bytes as u64)?)
     }
 }
 

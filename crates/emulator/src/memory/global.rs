@@ -170,6 +170,14 @@ impl GlobalMemory {
         Ok(())
     }
 
+    /// The allocation that holds all of the bytes, if one does.
+    pub(crate) fn holding(&self, address: u64, bytes: u64) -> Option<&Allocation> {
+        let next = self.allocations.partition_point(|allocation| allocation.base <= address);
+        let allocation = &self.allocations[next.checked_sub(1)?];
+        let end = (address - allocation.base).checked_add(bytes)?;
+        (end <= allocation.bytes).then_some(allocation)
+    }
+
     /// Reads bytes, written or not.
     pub fn read_any(&self, address: u64, into: &mut [u8]) -> Result<(), Fault> {
         let (allocation, offset) = self.find(address, into.len() as u64)?;
@@ -190,8 +198,34 @@ impl GlobalMemory {
 }
 
 impl Allocation {
+    /// Reads bytes that lie in it. False, and nothing read, where nobody wrote one of them.
+    #[inline]
+    pub(crate) fn read(&self, address: u64, into: &mut [u8]) -> bool {
+        let (offset, length) = (address - self.base, into.len() as u64);
+        let written = match offset % 32 {
+            // Accesses of lanes are aligned: they have one word of marks.
+            bit if length > 0 && bit + length <= 32 => {
+                let bits = (u32::MAX >> (32 - length)) << bit;
+                self.written[(offset / 32) as usize].load(Ordering::Relaxed) & bits == bits
+            }
+            _ => self.first_unwritten(offset, length).is_none(),
+        };
+        if written {
+            self.copy(offset, into);
+        }
+        written
+    }
+
+    #[inline]
     fn copy(&self, offset: u64, into: &mut [u8]) {
         let mut at = offset as usize;
+        if at.is_multiple_of(4) && into.len().is_multiple_of(4) {
+            let words = &self.words[at / 4..(at + into.len()) / 4];
+            for (bytes, word) in into.chunks_exact_mut(4).zip(words) {
+                bytes.copy_from_slice(&word.load(Ordering::Relaxed).to_le_bytes());
+            }
+            return;
+        }
         let mut rest = into;
         while !rest.is_empty() {
             let word = self.words[at / 4].load(Ordering::Relaxed).to_le_bytes();
@@ -203,8 +237,24 @@ impl Allocation {
         }
     }
 
+    /// Writes bytes that lie in it.
+    #[inline]
+    pub(crate) fn write_at(&self, address: u64, data: &[u8]) {
+        self.write(address - self.base, data);
+    }
+
+    #[inline]
     fn write(&self, offset: u64, data: &[u8]) {
         let mut at = offset as usize;
+        if at.is_multiple_of(4) && data.len().is_multiple_of(4) {
+            let words = &self.words[at / 4..(at + data.len()) / 4];
+            for (bytes, word) in data.chunks_exact(4).zip(words) {
+                let value = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+                word.store(value, Ordering::Relaxed);
+            }
+            self.mark(offset, data.len() as u64);
+            return;
+        }
         let mut rest = data;
         while !rest.is_empty() {
             let count = (4 - at % 4).min(rest.len());

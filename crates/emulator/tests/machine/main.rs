@@ -1,6 +1,7 @@
 //! The machine itself: branches, barriers, exchange, calls, memory checks, standstills. Every kernel runs in all three schedules.
 
 mod launch;
+mod threads;
 
 use gable_emulator::HazardKind;
 use launch::{Given, Run};
