@@ -143,7 +143,12 @@ pub fn cast(k: &mut KernelBuilder, from: DType, to: DType, x: Value) -> Result<V
         }
         (_, Kind::Bool) => k.compare(Comparison::Ne, from_ty, x, 0)?.into(),
         (Kind::Float, Kind::Signed | Kind::Unsigned) => {
-            let whole = element::convert(k, to_ty, from_ty, x)?;
+            let mut whole = element::convert(k, to_ty, from_ty, x)?;
+            // NaN is 0. Where either side has 64 bits, the instruction alone gives the sign bit (PTX ISA, cvt).
+            if from_ty == ScalarType::F64 || to_ty.bytes() == 8 {
+                let is_number = k.compare(Comparison::Num, from_ty, x, x)?;
+                whole = k.select(to_ty, whole, Value::Int(0), is_number)?.into();
+            }
             // The conversion saturates at 32 or 64 bits; narrower types lie inside.
             match to.int_range() {
                 Some((low, high)) if to.bits() < 32 => {

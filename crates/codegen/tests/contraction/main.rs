@@ -1,8 +1,8 @@
 //! The contraction kernels' main loops: run on the CPU against the plain sum, assembled for every target, chosen by rule.
 
 mod cases;
-#[path = "../interpreter/mod.rs"]
-mod interpreter;
+#[path = "../emulation/mod.rs"]
+mod emulation;
 mod plain;
 mod regions;
 
@@ -31,14 +31,13 @@ fn kernel(
     k.finish()
 }
 
-/// Runs the kernel and demands the exact result.
+/// Runs the kernel on every target in every schedule and demands the exact result.
 fn check(problem: &Problem, schedule: &Schedule, behind: [Option<Memory>; 2]) {
     check_batched(problem, schedule, behind, [Vec::new(), Vec::new()]);
 }
 
 /// The same with elements between batch entries of the factors.
 fn check_batched(problem: &Problem, schedule: &Schedule, behind: [Option<Memory>; 2], batch: [Vec<i64>; 2]) {
-    let kernel = kernel(problem, schedule, &behind, &batch, Target::Sm120a);
     let memory_of = |operand: &Operand, behind: &Option<Memory>| match operand {
         Operand::Memory(memory) => memory.clone(),
         Operand::Expression { .. } => behind.clone().expect("an expression has memory behind it"),
@@ -53,22 +52,43 @@ fn check_batched(problem: &Problem, schedule: &Schedule, behind: [Option<Memory>
     let factor = [&problem.a, &problem.b].iter().filter(|o| matches!(o, Operand::Expression { .. })).count();
     let expected =
         reference(problem, [&memories[0], &memories[1]], &batch, [&data[0], &data[1]], 2f64.powi(factor as i32));
+    for target in emulation::TARGETS {
+        let kernel = emulation::decode(&kernel(problem, schedule, &behind, &batch, target), target);
+        for order in emulation::SCHEDULES {
+            let found = emulated(&kernel, problem, schedule, &data, expected.len(), order)
+                .unwrap_or_else(|fault| panic!("{problem}\n{schedule}\n{target}, {order}: {fault}"));
+            let wrong = found.iter().zip(&expected).filter(|(f, e)| f != e).count();
+            let first = found.iter().zip(&expected).position(|(f, e)| f != e);
+            assert_eq!(
+                first,
+                None,
+                "{problem}\n{schedule}\n{target}, {order}: {wrong} of {} wrong, first {:?} for {:?}",
+                found.len(),
+                first.map(|i| found[i]),
+                first.map(|i| expected[i])
+            );
+        }
+    }
+}
+
+/// The result of a decoded kernel over its two factors.
+fn emulated(
+    kernel: &gable_emulator::Kernel,
+    problem: &Problem,
+    schedule: &Schedule,
+    data: &[Vec<u8>],
+    elements: usize,
+    order: gable_emulator::Schedule,
+) -> Result<Vec<f64>, String> {
     let width = problem.out.bytes();
-    let mut memory =
-        interpreter::Memory { buffers: vec![data[0].clone(), data[1].clone(), vec![0xff; expected.len() * width]] };
-    let ctas = schedule.ctas(problem) as u32;
-    interpreter::run(&kernel, [ctas, 1], schedule.threads(), schedule.shared_bytes(problem) as usize, &mut memory);
-    let found: Vec<f64> = memory.buffers[2].chunks(width).map(|b| Scalar::load(problem.out, b).as_f64()).collect();
-    let wrong = found.iter().zip(&expected).filter(|(f, e)| f != e).count();
-    let first = found.iter().zip(&expected).position(|(f, e)| f != e);
-    assert_eq!(
-        first,
-        None,
-        "{problem}\n{schedule}\n{wrong} of {} wrong, first {:?} for {:?}",
-        found.len(),
-        first.map(|i| found[i]),
-        first.map(|i| expected[i])
-    );
+    let mut machine = emulation::Machine::new(order);
+    let (a, b) = (machine.input("a", &data[0]), machine.input("b", &data[1]));
+    let c = machine.output("c", elements * width);
+    let (ctas, threads) = (schedule.ctas(problem) as u32, schedule.threads());
+    let shared = schedule.shared_bytes(problem);
+    machine.launch(kernel, [ctas, 1, 1], [threads, 1, 1], shared, &[a, b, c])?;
+    let bytes = machine.bytes(c)?;
+    Ok(bytes.chunks(width).map(|b| Scalar::load(problem.out, b).as_f64()).collect())
 }
 
 fn mma(m: u32, n: u32, k: u32, warps: (u32, u32), stages: u32) -> Schedule {

@@ -1,5 +1,5 @@
 //! Graphs of one region each, with inputs: every map on edge values of every type, and every kind of region over odd and
-//! even shapes. The same cases are assembled, interpreted on the CPU and run on a GPU.
+//! even shapes. The same cases are assembled, emulated on the CPU and run on a GPU.
 
 use gable_ir::attr::{ReduceKind, ScatterKind};
 use gable_ir::{Builder, Group, Module, NodeId, Op, OpError, Region, RegionKind, ops};

@@ -3,11 +3,13 @@
 //! Elements are small whole numbers and halves, so that every sum, product and mean is exact in the type that it is
 //! summed in, and results must be equal bit for bit, NaN apart.
 
-#[path = "../interpreter/mod.rs"]
-mod interpreter;
+#[path = "../emulation/mod.rs"]
+mod emulation;
+#[path = "../emulation/region.rs"]
+mod region;
 
 use gable_codegen::compile::region_work;
-use gable_codegen::{Hardware, Memory, Program, Work};
+use gable_codegen::{Hardware, Program, Work};
 use gable_ir::attr::{ReduceKind, ScatterKind};
 use gable_ir::verify::verify as verify_graph;
 use gable_ir::{Builder, Module, Op, Region, RegionKind, Type, eval, ops, text};
@@ -15,6 +17,7 @@ use gable_ptx::ptxas::Ptxas;
 use gable_ptx::{Kernel, Module as PtxModule, Target, verify};
 use gable_tensor::random::Random;
 use gable_tensor::{DType, Scalar, Tensor};
+use rayon::prelude::*;
 use std::collections::BTreeMap;
 
 const FLOATS: [DType; 6] = [DType::F32, DType::F64, DType::F16, DType::BF16, DType::E4M3, DType::E5M2];
@@ -46,41 +49,36 @@ impl Case {
         region_work(program, kind, &Hardware::of(target), &[]).unwrap_or_else(|e| panic!("{}: {e}", self.name()))
     }
 
-    /// Runs the kernels and demands what evaluation gives.
+    /// Runs the kernels on every target in every schedule and demands what evaluation gives.
     fn check(&self) {
         let graph = &self.module.graph;
         let named: Vec<(&str, &Tensor)> =
             graph.inputs().iter().zip(&self.inputs).map(|(&id, tensor)| (graph.input_name(id), tensor)).collect();
         let values = eval::evaluate_all(&self.module, &named).unwrap_or_else(|e| panic!("{}: {e}", self.name()));
         let program = self.program();
-        let input = |id| values.get(id).expect("an input of a region has a value").bytes().to_vec();
-        let n_inputs = program.inputs.len();
-        let mut buffers: Vec<Vec<u8>> = program.inputs.iter().map(|(_, id)| input(id)).collect();
-        buffers.extend(program.outputs.iter().map(|(_, id)| vec![0xAA; values[id].bytes().len()]));
-        for work in self.work(&program, Target::Sm90a) {
-            let Work::Launch(launch) = work else { panic!("{}: not a launch", self.name()) };
-            let positions: Vec<usize> = launch
-                .args
-                .iter()
-                .map(|memory| match *memory {
-                    Memory::Input(position) => position,
-                    Memory::Output(position) | Memory::Update(position) => n_inputs + position,
-                    other => panic!("{}: {other:?}", self.name()),
-                })
-                .collect();
-            assert_eq!(positions, (0..buffers.len()).collect::<Vec<_>>(), "{}", self.name());
-            let mut memory = interpreter::Memory { buffers };
-            interpreter::run(&launch.kernel, [launch.grid[0], launch.grid[1]], launch.block[0], 0, &mut memory);
-            buffers = memory.buffers;
-        }
-        for ((_, id), bytes) in program.outputs.iter().zip(&buffers[n_inputs..]) {
-            let expected = &values[id];
-            let found = Tensor::new(expected.dtype(), expected.shape().to_vec(), bytes.clone()).expect("its own size");
-            let differs = |(a, b): (Scalar, Scalar)| a != b && !(a.as_f64().is_nan() && b.as_f64().is_nan());
-            if let Some(at) = found.scalars().zip(expected.scalars()).position(differs) {
-                let (found, expected) = (found.get(at), expected.get(at));
-                panic!("{}: element {at} is {found:?}, expected {expected:?}", self.name());
+        let input = |id| values.get(id).expect("an input of a region has a value").bytes().as_ref();
+        let inputs: Vec<&[u8]> = program.inputs.iter().map(|(_, id)| input(id)).collect();
+        let sizes: Vec<usize> = program.outputs.iter().map(|(_, id)| values[id].bytes().len()).collect();
+        for target in emulation::TARGETS {
+            let works = self.work(&program, target);
+            let region = region::Region::new(&works, target);
+            for schedule in emulation::SCHEDULES {
+                let outputs = region
+                    .run(&inputs, &sizes, schedule)
+                    .unwrap_or_else(|fault| panic!("{}: {target}, {schedule}: {fault}", self.name()));
+                for ((_, id), bytes) in program.outputs.iter().zip(outputs) {
+                    self.compare(&values[id], bytes, &format!("{target}, {schedule}"));
+                }
             }
+        }
+    }
+
+    fn compare(&self, expected: &Tensor, bytes: Vec<u8>, place: &str) {
+        let found = Tensor::new(expected.dtype(), expected.shape().to_vec(), bytes).expect("its own size");
+        let differs = |(a, b): (Scalar, Scalar)| a != b && !(a.as_f64().is_nan() && b.as_f64().is_nan());
+        if let Some(at) = found.scalars().zip(expected.scalars()).position(differs) {
+            let (found, expected) = (found.get(at), expected.get(at));
+            panic!("{}: {place}: element {at} is {found:?}, expected {expected:?}", self.name());
         }
     }
 }
@@ -179,7 +177,7 @@ fn scans() -> Vec<Case> {
 
 #[test]
 fn scans_of_every_type_along_every_axis() {
-    scans().iter().for_each(Case::check);
+    scans().par_iter().for_each(Case::check);
 }
 
 fn sorts() -> Vec<Case> {
@@ -206,7 +204,7 @@ fn sorts() -> Vec<Case> {
 
 #[test]
 fn sorts_of_every_type_are_stable_and_put_nan_last() {
-    sorts().iter().for_each(Case::check);
+    sorts().par_iter().for_each(Case::check);
 }
 
 /// Shapes of `x` and of the leading axes of the indices, and coordinates per tuple.
@@ -264,7 +262,7 @@ fn scatters() -> Vec<Case> {
 
 #[test]
 fn scatters_apply_updates_in_order_and_drop_those_outside() {
-    scatters().iter().for_each(Case::check);
+    scatters().par_iter().for_each(Case::check);
 }
 
 fn window(kind: ReduceKind, axes: &[[i64; 5]]) -> ops::ReduceWindow {
@@ -317,7 +315,7 @@ fn windows() -> Vec<Case> {
 
 #[test]
 fn windows_of_every_type_with_paddings_strides_and_dilations() {
-    windows().iter().for_each(Case::check);
+    windows().par_iter().for_each(Case::check);
 }
 
 /// Maps and movement before and after a window: channels last inside, channels first outside.
@@ -352,7 +350,7 @@ fn surrounded() -> Vec<Case> {
 
 #[test]
 fn windows_compute_what_is_around_them() {
-    surrounded().iter().for_each(Case::check);
+    surrounded().par_iter().for_each(Case::check);
 }
 
 /// Sizes that bring out other schedules than the small ones: vectors, many CTAs, indices of 64 bits.
