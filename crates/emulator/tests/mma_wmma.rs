@@ -22,6 +22,12 @@ fn kernel(shape: &str, a_order: &str, b_order: &str, ty: &str, acc: &str, counts
     )
 }
 
+/// The bytes of a whole number in some type.
+type Code = fn(i32) -> Vec<u8>;
+
+/// Shape and its sizes, type of A and B, of C and D, registers, types of the mnemonic, codes of elements and of accumulators.
+type Case = (&'static str, (usize, usize, usize), &'static str, &'static str, [usize; 3], &'static str, Code, Code);
+
 #[test]
 fn whole_numbers_are_multiplied_exactly() {
     let f16 = |value: i32| half::f16::from_f32(value as f32).to_bits().to_le_bytes().to_vec();
@@ -29,8 +35,7 @@ fn whole_numbers_are_multiplied_exactly() {
     let f32 = |value: i32| (value as f32).to_bits().to_le_bytes().to_vec();
     let s8 = |value: i32| vec![value as u8];
     let s32 = |value: i32| value.to_le_bytes().to_vec();
-    type Code = fn(i32) -> Vec<u8>;
-    let cases: [(&str, (usize, usize, usize), &str, &str, [usize; 3], &str, Code, Code); 6] = [
+    let cases: [Case; 6] = [
         ("m16n16k16", (16, 16, 16), "f16", "f32", [8, 8, 8], "f32.f32", f16, f32),
         ("m16n16k16", (16, 16, 16), "f16", "f16", [8, 8, 4], "f16.f16", f16, f16),
         ("m32n8k16", (32, 8, 16), "bf16", "f32", [8, 2, 8], "f32.bf16.bf16.f32", bf16, f32),
