@@ -5,7 +5,8 @@
 //! formats that registers hold as types, with native arithmetic where that rounds the same way. Tests hold both against a third
 //! way that shares nothing with them.
 //!
-//! What the manual leaves open and nobody has measured yet is said where it is decided; look for "open:".
+//! What the manual leaves open was decided by recordings of an H200 (`tests/hardware/registers`); where nothing has been measured
+//! yet, the choice is said in its place, after "open:". docs/emulator.md lists them.
 
 pub mod approximate;
 pub mod convert;

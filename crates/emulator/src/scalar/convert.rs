@@ -139,6 +139,10 @@ fn is_integer(ty: M) -> bool {
 
 pub(super) fn cvt(spelled: &Spelled<'_>) -> Option<Compute> {
     let (to, from) = (spelled.ty?, spelled.second?);
+    // A scale is one more source, and s2f6 a fixed-point format: neither is emulated, which an error says.
+    if spelled.has(M::ScaledN2Ue8m0) {
+        return None;
+    }
     match (to, from) {
         (M::Tf32, M::F32) => to_tf32(spelled),
         _ if spelled.has(M::Rs) => stochastic(to, clamping(spelled)),

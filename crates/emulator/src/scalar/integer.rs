@@ -9,10 +9,10 @@ use super::{Compute, Spelled};
 
 pub(super) fn arithmetic(op: Op, spelled: &Spelled<'_>) -> Option<Compute> {
     let ty = spelled.ty?;
-    if matches!(ty, M::U16x2 | M::S16x2) {
-        return pairs(op, ty, spelled.has(M::Relu));
-    }
     let saturate = spelled.has(M::Sat);
+    if matches!(ty, M::U16x2 | M::S16x2 | M::U8x4 | M::S8x4) {
+        return packed(op, ty, saturate, spelled.has(M::Relu));
+    }
     match op {
         Op::Add if saturate => Some(lanes!(|a, b| (a as i32).saturating_add(b as i32) as u64)),
         Op::Sub if saturate => Some(lanes!(|a, b| (a as i32).saturating_sub(b as i32) as u64)),
@@ -122,30 +122,49 @@ fn multiply_24(op: Op, ty: M, spelled: &Spelled<'_>) -> Option<Compute> {
     })
 }
 
-/// Two 16-bit integers in a word, by element.
-macro_rules! pair {
-    ($T:ident, |$a:ident, $b:ident| $body:expr) => {
+/// Integers of 8 or 16 bits in a word, by element; `$Unsigned` is the type of their bits.
+macro_rules! elements {
+    ($T:ident in $Unsigned:ident, |$a:ident, $b:ident| $body:expr) => {
         lanes!(|a, b| {
             let element = |shift: u32| -> u64 {
                 let ($a, $b) = ((a >> shift) as $T, (b >> shift) as $T);
                 let result: $T = $body;
-                u64::from(result as u16) << shift
+                u64::from(result as $Unsigned) << shift
             };
-            element(16) | element(0)
+            (0..32 / $T::BITS).fold(0, |word, i| word | element(i * $T::BITS))
         })
     };
 }
 
-fn pairs(op: Op, ty: M, relu: bool) -> Option<Compute> {
+fn packed(op: Op, ty: M, saturate: bool, relu: bool) -> Option<Compute> {
     Some(match (op, ty) {
-        (Op::Add, _) => pair!(u16, |a, b| a.wrapping_add(b)),
-        (Op::Sub, _) => pair!(u16, |a, b| a.wrapping_sub(b)),
-        (Op::Min, M::U16x2) => pair!(u16, |a, b| a.min(b)),
-        (Op::Max, M::U16x2) => pair!(u16, |a, b| a.max(b)),
-        (Op::Min, _) if relu => pair!(i16, |a, b| a.min(b).max(0)),
-        (Op::Max, _) if relu => pair!(i16, |a, b| a.max(b).max(0)),
-        (Op::Min, _) => pair!(i16, |a, b| a.min(b)),
-        (Op::Max, _) => pair!(i16, |a, b| a.max(b)),
+        (Op::Add, M::U16x2) if saturate => elements!(u16 in u16, |a, b| a.saturating_add(b)),
+        (Op::Add, M::S16x2) if saturate => elements!(i16 in u16, |a, b| a.saturating_add(b)),
+        (Op::Add, M::U8x4) if saturate => elements!(u8 in u8, |a, b| a.saturating_add(b)),
+        (Op::Add, M::S8x4) if saturate => elements!(i8 in u8, |a, b| a.saturating_add(b)),
+        (Op::Sub, M::U16x2) if saturate => elements!(u16 in u16, |a, b| a.saturating_sub(b)),
+        (Op::Sub, M::S16x2) if saturate => elements!(i16 in u16, |a, b| a.saturating_sub(b)),
+        (Op::Sub, M::U8x4) if saturate => elements!(u8 in u8, |a, b| a.saturating_sub(b)),
+        (Op::Sub, M::S8x4) if saturate => elements!(i8 in u8, |a, b| a.saturating_sub(b)),
+        (Op::Add, M::U16x2 | M::S16x2) => elements!(u16 in u16, |a, b| a.wrapping_add(b)),
+        (Op::Add, M::U8x4 | M::S8x4) => elements!(u8 in u8, |a, b| a.wrapping_add(b)),
+        (Op::Sub, M::U16x2 | M::S16x2) => elements!(u16 in u16, |a, b| a.wrapping_sub(b)),
+        (Op::Sub, M::U8x4 | M::S8x4) => elements!(u8 in u8, |a, b| a.wrapping_sub(b)),
+        (Op::Min, M::U16x2) => elements!(u16 in u16, |a, b| a.min(b)),
+        (Op::Max, M::U16x2) => elements!(u16 in u16, |a, b| a.max(b)),
+        (Op::Min, M::U8x4) => elements!(u8 in u8, |a, b| a.min(b)),
+        (Op::Max, M::U8x4) => elements!(u8 in u8, |a, b| a.max(b)),
+        (Op::Min, M::S16x2) if relu => elements!(i16 in u16, |a, b| a.min(b).max(0)),
+        (Op::Max, M::S16x2) if relu => elements!(i16 in u16, |a, b| a.max(b).max(0)),
+        (Op::Min, M::S8x4) if relu => elements!(i8 in u8, |a, b| a.min(b).max(0)),
+        (Op::Max, M::S8x4) if relu => elements!(i8 in u8, |a, b| a.max(b).max(0)),
+        (Op::Min, M::S16x2) => elements!(i16 in u16, |a, b| a.min(b)),
+        (Op::Max, M::S16x2) => elements!(i16 in u16, |a, b| a.max(b)),
+        (Op::Min, M::S8x4) => elements!(i8 in u8, |a, b| a.min(b)),
+        (Op::Max, M::S8x4) => elements!(i8 in u8, |a, b| a.max(b)),
+        (Op::Neg, M::S8x4) => {
+            lanes!(|a| (0..4).fold(0, |word, i| word | u64::from(((a >> (8 * i)) as u8).wrapping_neg()) << (8 * i)))
+        }
         _ => return None,
     })
 }

@@ -330,7 +330,7 @@ fn f64_rounds_to_f32_f16_and_bf16_once() {
                     let expected = if x.is_nan() {
                         // Sign and leading bits of the payload, quiet.
                         let fraction = (code & 0xf_ffff_ffff_ffff | 1 << 51) >> (52 - layout.fraction_bits);
-                        (code >> 63) * layout.sign() | layout.overflow | fraction
+                        ((code >> 63) * layout.sign()) | layout.overflow | fraction
                     } else if x.is_infinite() {
                         layout.overflow | if x < 0.0 { layout.sign() } else { 0 }
                     } else {

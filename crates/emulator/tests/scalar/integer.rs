@@ -150,6 +150,18 @@ fn halves_of_a_word_are_computed_apart() {
         check(Op::Min, &[ty], 32, |words| halves(words, signed, |a, b| a.min(b)));
         check(Op::Max, &[ty], 32, |words| halves(words, signed, |a, b| a.max(b)));
     }
+    for (ty, signed) in [(M::U8x4, false), (M::S8x4, true)] {
+        let bytes = |words: [u64; 4], of: fn(i128, i128) -> i128| {
+            (0..4).fold(0, |word, i| {
+                let [a, b, ..] = words.map(|word| number(word >> (8 * i), 8, signed));
+                word | (of(a, b) as u64 & 0xff) << (8 * i)
+            })
+        };
+        check(Op::Add, &[ty], 32, |words| bytes(words, |a, b| a + b));
+        check(Op::Min, &[ty], 32, |words| bytes(words, |a, b| a.min(b)));
+    }
+    check(Op::Add, &[M::Sat, M::S16x2], 32, |words| halves(words, true, |a, b| (a + b).clamp(-0x8000, 0x7fff)));
+    check(Op::Sub, &[M::Sat, M::U16x2], 32, |words| halves(words, false, |a, b| (a - b).clamp(0, 0xffff)));
     check(Op::Max, &[M::Relu, M::S16x2], 32, |words| halves(words, true, |a, b| a.max(b).max(0)));
     check(Op::Min, &[M::Relu, M::S32], 32, |words| s32(words)[0].min(s32(words)[1]).max(0) as u64);
 }

@@ -2,4 +2,5 @@
 
 mod bits;
 mod integer;
+mod rows;
 mod words;

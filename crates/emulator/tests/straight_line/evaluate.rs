@@ -456,7 +456,7 @@ fn conversion(convert: Convert, s: &[u64]) -> Option<u64> {
     Some(match code {
         _ if x.is_nan() => nan(to),
         _ if relu && code & sign != 0 => 0,
-        _ if finite && code & !sign == infinity => infinity - 1 | code & sign,
+        _ if finite && code & !sign == infinity => (infinity - 1) | (code & sign),
         _ => code,
     })
 }
@@ -489,12 +489,12 @@ fn tf32(a: u64, rounding: Rounding) -> u64 {
     let nan = magnitude > 0x7f80_0000;
     match rounding {
         Rounding::NearestAway if nan => a & !0x1fff,
-        Rounding::NearestAway => sign | (magnitude + 0x1000) / 0x2000 * 0x2000,
+        Rounding::NearestAway => sign | ((magnitude + 0x1000) / 0x2000 * 0x2000),
         _ if nan => 0x7fff_e000,
         _ => {
             let (whole, rest) = (magnitude / 0x2000, magnitude % 0x2000);
             let up = rest > 0x1000 || rest == 0x1000 && whole % 2 == 1;
-            sign | (whole + u64::from(up)) * 0x2000
+            sign | ((whole + u64::from(up)) * 0x2000)
         }
     }
 }
