@@ -29,8 +29,8 @@ rows! {
         "cvt{$INTEGER_RND}.bf16.bf16", sm(90, 7, 8);
         "cvt.f32.bf16", sm(80, 7, 1);
         "cvt{$RND}.f16.bf16", sm(90, 7, 8);
-        "cvt.f64.bf16", sm(90, 7, 8);
-        "cvt.ftz.f32.bf16", sm(90, 7, 8);
+        "cvt{$RND}.f64.bf16", sm(90, 7, 8);
+        "cvt{$RND}{.ftz}.f32.bf16", sm(90, 7, 8);
         "cvt(.rn|.rz){.relu}(.f16|.f16x2|.bf16|.bf16x2).f32", sm(80, 7, 0);
         "cvt(.rn|.rz).satfinite.f16.f32", sm(53, 8, 1);
         "cvt(.rn|.rz){.relu}.satfinite(.f16|.f16x2|.bf16|.bf16x2).f32", sm(80, 8, 1);
