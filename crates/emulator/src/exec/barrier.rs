@@ -7,7 +7,7 @@ use gable_ptx::syntax::Instruction;
 
 use super::{At, Decoded, Execute, Flow, pair, step};
 use crate::hazard::{Fault, HazardKind};
-use crate::machine::{Cluster, lanes};
+use crate::machine::{Cluster, Meeting, lanes};
 use crate::program::{Condition, Converge, Decoder, Destination, LoadError, Source};
 
 pub(super) fn decode(
@@ -266,13 +266,14 @@ impl Execute for WarpBarrier {
         if at.resume.is_none() {
             match warp.meetings.iter_mut().find(|m| m.members == members && m.arrived & at.mask == 0 && !m.over) {
                 Some(meeting) => meeting.arrived |= at.mask,
-                None => warp.meetings.push(crate::machine::Meeting { members, arrived: at.mask, left: 0, over: false }),
+                None => warp.meetings.push(Meeting { members, arrived: at.mask, left: 0, over: false }),
             }
             c.progress += 1;
         }
         let warp = &mut c.warps[at.warp];
-        let Some(index) = warp.meetings.iter().position(|m| m.members == members && m.arrived & at.mask == at.mask)
-        else {
+        // Lanes that left a meeting may be at the next one before the others have left.
+        let here = |m: &Meeting| m.members == members && m.arrived & at.mask == at.mask && m.left & at.mask == 0;
+        let Some(index) = warp.meetings.iter().position(here) else {
             return Err(Fault::new(HazardKind::Divergence, "lanes arrived at a warp barrier twice"));
         };
         let meeting = &mut warp.meetings[index];

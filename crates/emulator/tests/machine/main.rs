@@ -246,3 +246,48 @@ fn an_endless_loop_ends() {
     let run = Run::new(&single("", "L: bra L;"), "k").block(32).most(100_000);
     run.finds(&[Given::Out(16)], HazardKind::Endless);
 }
+
+#[test]
+fn lanes_meet_at_a_warp_barrier_again_and_again() {
+    // Half of the lanes come to each barrier by another way, so that some leave one before others do.
+    let body = "
+.visible .entry k(.param .u64 d)
+{
+    .reg .pred %p<2>;
+    .reg .b32 %r<12>;
+    .reg .b64 %rd<3>;
+    .shared .align 4 .b8 s[128];
+    mov.u32 %r0, %laneid;
+    mov.u32 %r1, s;
+    shl.b32 %r2, %r0, 2;
+    add.u32 %r3, %r1, %r2;
+    xor.b32 %r4, %r2, 64;
+    add.u32 %r5, %r1, %r4;
+    mov.u32 %r6, 0;
+    mov.u32 %r7, 0;
+    setp.lt.u32 %p0, %r0, 16;
+LOOP:
+    add.u32 %r8, %r6, %r0;
+    st.shared.u32 [%r3], %r8;
+    @%p0 bra OTHER;
+    bar.warp.sync -1;
+    bra READ;
+OTHER:
+    bar.warp.sync -1;
+READ:
+    ld.shared.u32 %r9, [%r5];
+    add.u32 %r7, %r7, %r9;
+    bar.warp.sync -1;
+    add.u32 %r6, %r6, 1;
+    setp.lt.u32 %p1, %r6, 8;
+    @%p1 bra LOOP;
+    ld.param.u64 %rd0, [d];
+    mul.wide.u32 %rd1, %r0, 4;
+    add.s64 %rd2, %rd0, %rd1;
+    st.global.u32 [%rd2], %r7;
+    ret;
+}";
+    let run = Run::new(&format!("{HEAD}{body}"), "k").block(32);
+    let expected: Vec<u32> = (0..32u32).map(|lane| (0..8).map(|i| i + (lane ^ 16)).sum()).collect();
+    assert_eq!(ints(&run.clean(&[Given::Out(128)])[0]), expected);
+}
