@@ -3,7 +3,8 @@
     python generate.py [NAME...]      # with triton==3.9.0, numpy and ml_dtypes; no GPU is needed
 
 For each case and target: `ptx/CASE.TARGET.ptx` and `cases/CASE.TARGET.json`, left out where the program is the same as for
-a target before; for each case, arrays in `data/`. With names, cases whose name begins with one of them are written; without, what no case writes any more is deleted.
+a target before; for each case, arrays in `data/`. With names, cases whose name begins with one of them are written; without,
+what no case writes any more is deleted.
 
 A record says how to launch (`entry`, `grid`, `block`, `cluster`, `shared`), the arguments in the syntax of
 `gable emulate --arg` (paths relative to this folder), and under `expect`, for each compared output: the position of its
@@ -32,7 +33,7 @@ FAMILIES = ["elementwise", "rows", "reductions", "memory", "matmul", "scaled", "
 
 SWIZZLE = ["none", "32B", "64B", "128B"]
 ENCODED_TYPE = {
-    0: "u8", 1: "u16", 2: "u32", 3: "s32", 4: "u64", 5: "s64", 6: "f16", 7: "f32", 8: "f32ftz", 9: "f64",
+    0: "u8", 1: "u16", 2: "u32", 3: "i32", 4: "u64", 5: "i64", 6: "f16", 7: "f32", 8: "f32_ftz", 9: "f64",
     10: "bf16",
 }  # fmt: skip
 """Element types of tensor maps, by the number that the compiler's metadata gives (the device's order)."""

@@ -14,6 +14,7 @@
 
 mod assemble;
 mod compile;
+pub mod emulate;
 pub mod error;
 pub mod inputs;
 pub mod options;

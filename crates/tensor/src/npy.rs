@@ -129,6 +129,9 @@ fn parse_shape(text: &str) -> Result<Vec<usize>, NpyError> {
 fn dtype_of(descr: &str) -> Result<DType, NpyError> {
     // One-byte types carry `|`, but some writers put `<`; NumPy's own types come first in the table.
     let normal = match descr.as_bytes() {
+        // Types that NumPy got from elsewhere, bfloat16 among them, are saved as so many bytes without a meaning.
+        [b'|' | b'<', b'V', b'1'] => "|u1".into(),
+        [b'|' | b'<', b'V', width @ (b'2' | b'4' | b'8')] => format!("<u{}", *width as char),
         [b'<' | b'=', kind, b'1'] => format!("|{}1", *kind as char),
         [b'=', ..] => format!("<{}", &descr[1..]),
         _ => descr.to_string(),

@@ -2,6 +2,7 @@
 
 mod bench;
 mod compile;
+mod emulate;
 mod info;
 mod inspect;
 mod progress;
@@ -34,6 +35,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Show the graph after a pass, the regions, the memory plan, or a kernel.
     Inspect(inspect::InspectArgs),
+    /// Run a kernel of a PTX file on the CPU, checked for races, missing waits and bad accesses.
+    Emulate(Box<emulate::EmulateArgs>),
     /// Show devices, driver, tools and roofs.
     Info(info::InfoArgs),
 }
@@ -214,17 +217,21 @@ pub fn run() -> ExitCode {
         Command::Run(args) => run::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Emulate(args) => return emulate::run(&args),
         Command::Info(args) => info::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            let code = error.exit_code();
-            if code == 3 {
-                eprintln!("this is a bug of gable: please report it with the model and the command");
-            }
-            ExitCode::from(code)
-        }
+        Err(error) => report_error(&error),
     }
+}
+
+/// Says what went wrong, and whose fault it is by the exit code.
+fn report_error(error: &Error) -> ExitCode {
+    eprintln!("error: {error}");
+    let code = error.exit_code();
+    if code == 3 {
+        eprintln!("this is a bug of gable: please report it with the model and the command");
+    }
+    ExitCode::from(code)
 }
