@@ -90,7 +90,7 @@ extern "C" __global__ void wgmma_tile(const half *a, const half *b, float *c) {
     // Address, leading offset (between core matrices along K) and stride offset (along M or N), in units of 16 bytes.
     auto describe = [](const half *p) { return (uint64_t)(shared_address(p) >> 4) | (uint64_t)(128 >> 4) << 16 | (uint64_t)(256 >> 4) << 32; };
     float d[4] = {0.0f, 0.0f, 0.0f, 0.0f};
-    asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+    asm volatile("wgmma.fence.sync.aligned;" : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) :: "memory");
     asm volatile("wgmma.mma_async.sync.aligned.m64n8k16.f32.f16.f16 {%0, %1, %2, %3}, %4, %5, 0, 1, 1, 0, 0;"
                  : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3]) : "l"(describe(left)), "l"(describe(right)));
     asm volatile("wgmma.commit_group.sync.aligned;\nwgmma.wait_group.sync.aligned 0;"

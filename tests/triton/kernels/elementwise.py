@@ -337,7 +337,7 @@ def random_normal(out, seed, BLOCK: tl.constexpr):
 
 @case("random_integers", targets=(90, 120), num_warps=1)
 def _(rng):
-    out = philox(77, 128).view(np.int32).astype(np.float32)
+    out = philox(77, 128).astype(np.float32)
     return Launch(random_normal, (1,), dict(out=Out(out), seed=Scalar("i64", 77), BLOCK=Const(128)))
 
 

@@ -164,21 +164,19 @@ fn call(d: &mut Decoder<'_>, resolved: &Resolved, inst: &Instruction) -> Result<
         let Some(address) = indirect else {
             let (label, before, _) = &ways[0];
             run_copies(c, at.warp, at.mask, before)?;
-            return Ok(Flow::Call { function: *label });
+            return Ok(Flow::Call { function: *label, lanes: at.mask });
         };
         let values = *c.warps[at.warp].source(kernel, address);
         let lane = at.mask.trailing_zeros() as usize;
-        let same = lanes(at.mask).all(|other| values[other] == values[lane]);
         let way = ways.iter().find(|(label, ..)| function_address(*label) == values[lane]);
-        let Some((label, before, _)) = way.filter(|_| same) else {
-            let message = match same {
-                true => format!("{:#x} is the address of no function with these arguments", values[lane]),
-                false => "lanes call different functions at once, which is not emulated".to_owned(),
-            };
+        let Some((label, before, _)) = way else {
+            let message = format!("{:#x} is the address of no function with these arguments", values[lane]);
             return Err(Fault::new(HazardKind::Unsupported, message).lane(lane));
         };
-        run_copies(c, at.warp, at.mask, before)?;
-        Ok(Flow::Call { function: *label })
+        let together = lanes(at.mask).filter(|&other| values[other] == values[lane]);
+        let together = together.fold(0, |mask, lane| mask | 1 << lane);
+        run_copies(c, at.warp, together, before)?;
+        Ok(Flow::Call { function: *label, lanes: together })
     });
     let leave = step(move |c: &mut Cluster<'_>, at: super::At| {
         for (label, after) in &returns {

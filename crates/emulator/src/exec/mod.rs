@@ -31,7 +31,7 @@ pub mod wmma;
 use gable_ptx::grammar::{Modifier, Op, Resolved};
 use gable_ptx::syntax::{Instruction, Operand};
 
-use crate::hazard::Fault;
+use crate::hazard::{Fault, HazardKind};
 use crate::machine::Cluster;
 use crate::program::{Converge, Decoder, Label, LoadError};
 use crate::scalar::Register;
@@ -66,6 +66,8 @@ pub enum Flow {
     Call {
         /// Its label.
         function: Label,
+        /// The lanes that call it; others of the instruction come back to it.
+        lanes: u32,
     },
     /// Not at all.
     Exit,
@@ -217,4 +219,16 @@ pub(crate) fn is(op: Op, ops: &[Op]) -> bool {
 /// Whether the word stands in the mnemonic.
 pub(crate) fn says(instruction: &Instruction, word: &str) -> bool {
     instruction.modifiers.iter().any(|modifier| &**modifier == word)
+}
+
+/// Finishes the operations that own a register which an instruction uses before the wait. The registers of a multiply may be moved
+/// before it; any other use is a fault at once, since the assembler then gives up on running multiplies side by side.
+pub(crate) fn finish_owners(c: &mut Cluster<'_>, warp: usize, op: Op, why: &'static str) -> Result<(), Fault> {
+    if why != wgmma::IN_FLIGHT {
+        return tcgen05::load::finish_loads(c, warp);
+    }
+    if op == Op::Mov {
+        return wgmma::finish_multiplies(c, warp);
+    }
+    Err(Fault::new(HazardKind::NotWaitedFor, format!("uses a register that {why}")))
 }

@@ -206,6 +206,7 @@ fn convert_address(d: &mut Decoder<'_>, resolved: &Resolved, inst: &Instruction)
     let from = d.value(d.operand(inst, 1)?)?;
     let space = space_named(resolved);
     let into_space = resolved.has(Modifier::To);
+    let parameter = resolved.has(Modifier::Param) || resolved.has(Modifier::ParamEntry);
     let name = inst.spelling();
     Ok(Decoded::free(step(move |c, at| {
         let kernel = c.grid.kernel;
@@ -216,6 +217,11 @@ fn convert_address(d: &mut Decoder<'_>, resolved: &Resolved, inst: &Instruction)
             results[lane] = match (into_space, space) {
                 (false, Space::Shared | Space::SharedCluster) => GENERIC_SHARED + (value & 0xffff_ffff),
                 (false, Space::Local) => GENERIC_LOCAL + (value & 0xffff_ffff),
+                // Compilers hold addresses of parameters in 32 bits too: the low half says the place in the block.
+                (false, _) if parameter && value >> 32 == 0 => {
+                    let base = c.grid.param_base;
+                    base + u64::from((value as u32).wrapping_sub(base as u32))
+                }
                 (false, _) => value,
                 (true, wanted) => match (resolve(value), wanted) {
                     (Target::Shared(short), Space::Shared | Space::SharedCluster) => u64::from(short),

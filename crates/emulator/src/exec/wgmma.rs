@@ -69,7 +69,7 @@ struct Entry {
     parts: [Option<(u64, Option<Operation>)>; 4],
 }
 
-const IN_FLIGHT: &str = "a wgmma that was not waited for still owns: wgmma.wait_group must come first";
+pub(super) const IN_FLIGHT: &str = "a wgmma that was not waited for still owns: wgmma.wait_group must come first";
 
 pub(super) fn decode(
     d: &mut Decoder<'_>,
@@ -97,6 +97,17 @@ pub(super) fn decode(
         Some("mma_async") => Decoded::aligned(multiply_async(d, inst)?),
         _ => return Ok(None),
     }))
+}
+
+/// Finishes the multiplies of a warp, whose registers are used before the wait.
+pub(super) fn finish_multiplies(c: &mut Cluster<'_>, warp: usize) -> Result<(), Fault> {
+    let place = c.warps[warp].number as usize % 4;
+    let log = &c.warps[warp - place].warpgroup;
+    let multiplies = &c.warps[warp].multiplies;
+    let issued = multiplies.groups.iter().flatten().chain(&multiplies.open);
+    let parts = issued.filter_map(|issued| log.entry(issued.index).parts[place].as_ref());
+    let numbers: Vec<u64> = parts.map(|(number, _)| *number).collect();
+    numbers.into_iter().try_for_each(|number| c.finish_queue_up_to(number))
 }
 
 fn wait(c: &mut Cluster<'_>, at: &At, most: usize) -> Result<Flow, Fault> {
@@ -129,6 +140,7 @@ fn wait(c: &mut Cluster<'_>, at: &At, most: usize) -> Result<Flow, Fault> {
     let mut owned: Vec<u32> = pending.flat_map(|issued| issued.d.iter().chain(&issued.a).copied()).collect();
     owned.sort_unstable();
     owned.dedup();
+    warp.early_use = warp.early_use.filter(|(_, register, why)| *why != IN_FLIGHT || owned.contains(register));
     warp.in_flight.extend(owned.into_iter().map(|register| (register, IN_FLIGHT)));
     Ok(Flow::Next)
 }

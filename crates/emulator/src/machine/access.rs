@@ -3,10 +3,10 @@
 use crate::exec::At;
 use crate::hazard::{Fault, HazardKind};
 use crate::memory::{Allocation, GENERIC_LOCAL, GENERIC_SHARED, GlobalMemory, SHARED_BASE, Target, rank_of, resolve};
-use crate::order::{Conflict, Kind, Operation, Place, Proxy, Scope};
+use crate::order::{Conflict, Kind, Operation, Place, Proxy, Reason, Scope};
 use crate::scalar::Register;
 
-use super::{Cluster, LANES, lanes};
+use super::{Cluster, LANES, Schedule, lanes};
 
 /// The state space that an instruction names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,9 +98,11 @@ impl Cluster<'_> {
         Ok(targets)
     }
 
-    /// Checks happens-before for one instruction of a warp. `data` is what a store writes: lanes that write the same bytes agree
-    /// where they write the same values.
-    fn check_order(&mut self, at: &At, targets: &[Target; LANES], bytes: usize, kind: Kind, data: Option<&LaneBytes>) {
+    /// Checks happens-before for one instruction of a warp. `repeats` says that a store writes what was there already.
+    ///
+    /// Where lanes of one store write the same bytes, one of them wins, which the programming guide allows; compilers let all lanes
+    /// that hold a sum store it. Likewise warps that store the value that another stored are not in a race that anybody could see.
+    fn check_order(&mut self, at: &At, targets: &[Target; LANES], bytes: usize, kind: Kind, repeats: bool) {
         let Some(order) = &mut self.order else { return };
         let (mut global, mut shared) = (0, 0);
         let mut addresses = [0; LANES];
@@ -117,17 +119,38 @@ impl Cluster<'_> {
                 Target::Local(_) => {}
             }
         }
-        let same = |a: u32, b: u32| data.is_none_or(|data| data[a as usize][..bytes] == data[b as usize][..bytes]);
         let mut conflicts = Vec::new();
         for (mask, place) in [(global, Place::Global), (shared, Place::Shared)] {
             if mask != 0 {
                 let (warp, bytes) = (at.warp as u32, bytes as u32);
-                conflicts.extend(order.lanes(warp, mask, &addresses, bytes, place, kind, at.pc, &same).err());
+                conflicts.extend(order.lanes(warp, mask, &addresses, bytes, place, kind, at.pc, &|_, _| true).err());
             }
         }
         for conflict in conflicts {
-            self.report_conflict(at.warp, conflict);
+            let of_stores = conflict.reason == Reason::Race && conflict.first.kind == Kind::Write;
+            if !(repeats && of_stores) {
+                self.report_conflict(at.warp, conflict);
+            }
         }
+    }
+
+    /// Whether a store of some lanes leaves every byte as it is.
+    fn repeats(&self, at: &At, targets: &[Target; LANES], bytes: usize, from: &LaneBytes) -> bool {
+        self.order.is_some()
+            && lanes(at.mask).all(|lane| {
+                let new = &from[lane][..bytes];
+                match targets[lane] {
+                    Target::Global(address) => {
+                        let mut old = [0; MOST];
+                        self.grid.memory.read(address, &mut old[..bytes]).is_ok() && old[..bytes] == *new
+                    }
+                    Target::Shared(short) => {
+                        let (rank, offset) = rank_of(short);
+                        self.ctas[rank as usize].shared.read(offset, bytes).is_ok_and(|old| old == new)
+                    }
+                    Target::Local(_) => true,
+                }
+            })
     }
 
     /// Adds a conflict to the report.
@@ -161,7 +184,7 @@ impl Cluster<'_> {
             self.read_target(at.warp, lane, targets[lane], into)
                 .map_err(|fault| fault.lane(lane).at(addresses[lane]))?;
         }
-        self.check_order(at, &targets, bytes, kind, None);
+        self.check_order(at, &targets, bytes, kind, false);
         self.count_traffic(at, &targets, bytes, false);
         Ok(())
     }
@@ -177,8 +200,15 @@ impl Cluster<'_> {
         from: &LaneBytes,
     ) -> Result<(), Fault> {
         let targets = self.locate_all(at, space, addresses, bytes)?;
+        let repeats = self.repeats(at, &targets, bytes, from);
         let common = self.common_allocation(at.mask, &targets, bytes).filter(|allocation| !allocation.read_only);
-        for lane in lanes(at.mask) {
+        // Where lanes write the same bytes, who wins is for the schedule to say.
+        let backwards = self.grid.options.schedule == Schedule::Lazy;
+        for index in 0..LANES {
+            let lane = if backwards { LANES - 1 - index } else { index };
+            if at.mask >> lane & 1 == 0 {
+                continue;
+            }
             let from = &from[lane][..bytes];
             if let (Some(allocation), Target::Global(address)) = (common, targets[lane]) {
                 allocation.write_at(address, from);
@@ -187,7 +217,7 @@ impl Cluster<'_> {
             self.write_target(at.warp, lane, targets[lane], from)
                 .map_err(|fault| fault.lane(lane).at(addresses[lane]))?;
         }
-        self.check_order(at, &targets, bytes, kind, Some(from));
+        self.check_order(at, &targets, bytes, kind, repeats);
         self.count_traffic(at, &targets, bytes, true);
         Ok(())
     }
@@ -212,7 +242,7 @@ impl Cluster<'_> {
                 self.write_target(at.warp, lane, targets[lane], &new[..bytes]).map_err(place)?;
             }
         }
-        self.check_order(at, &targets, bytes, Kind::StrongWrite(scope), None);
+        self.check_order(at, &targets, bytes, Kind::StrongWrite(scope), false);
         self.count_traffic(at, &targets, bytes, true);
         Ok(())
     }

@@ -182,7 +182,10 @@ impl Cluster<'_> {
                 continue;
             }
             if !self.warps[warp].in_flight.is_empty() {
-                self.check_in_flight(warp, inst)?;
+                self.use_in_flight(warp, pc, inst)?;
+            }
+            if self.warps[warp].early_use.is_some() && ends_waiting(inst.op) {
+                self.check_early_use(warp, active);
             }
             let resume = group.parked.take();
             let timed_out = std::mem::take(&mut group.timed_out);
@@ -234,9 +237,9 @@ impl Cluster<'_> {
                     }
                     group.pc = first;
                 }
-                Flow::Call { function } => {
+                Flow::Call { function, lanes: called } => {
                     steps += 1;
-                    for lane in lanes(active) {
+                    for lane in lanes(called) {
                         let calls = &mut self.warps[warp].calls[lane];
                         if calls.iter().any(|frame| frame.function == function.0) {
                             let message = "a function calls itself: recursion is not emulated";
@@ -246,8 +249,11 @@ impl Cluster<'_> {
                     }
                     if passed != 0 {
                         self.split(warp, passed, pc + 1);
-                        group.mask = active;
                     }
+                    if active != called {
+                        self.split(warp, active & !called, pc);
+                    }
+                    group.mask = called;
                     group.pc = kernel.labels[function.0 as usize];
                 }
                 Flow::Exit => {
@@ -381,13 +387,31 @@ impl Cluster<'_> {
         }
     }
 
-    fn check_in_flight(&self, warp: usize, inst: &crate::program::Inst) -> Result<(), Fault> {
-        for (register, why) in &self.warps[warp].in_flight {
-            if inst.registers.binary_search(register).is_ok() && !inst.execute.may_touch_in_flight() {
-                let message = format!("uses a register that {why}");
-                return Err(Fault::new(HazardKind::NotWaitedFor, message));
-            }
-        }
+    /// An instruction that uses a register which an asynchronous operation owns. Compilers move such uses before the wait, since
+    /// the assembler lets an instruction wait for the registers that it names: the operation finishes here, and it is a fault only
+    /// where no wait follows before the thread ends.
+    fn use_in_flight(&mut self, warp: usize, pc: u32, inst: &crate::program::Inst) -> Result<(), Fault> {
+        let used = |(register, _): &&(u32, &'static str)| inst.registers.binary_search(register).is_ok();
+        let found = self.warps[warp].in_flight.iter().find(used).copied();
+        let Some((register, why)) = found.filter(|_| !inst.execute.may_touch_in_flight()) else { return Ok(()) };
+        crate::exec::finish_owners(self, warp, inst.op, why)?;
+        let state = &mut self.warps[warp];
+        state.in_flight.retain(|(owned, _)| inst.registers.binary_search(owned).is_err());
+        state.early_use.get_or_insert((pc, register, why));
         Ok(())
     }
+
+    /// Reports a use before a wait that never came.
+    fn check_early_use(&mut self, warp: usize, mask: u32) {
+        let Some((pc, _, why)) = self.warps[warp].early_use.take() else { return };
+        let fault = Fault::new(HazardKind::NotWaitedFor, format!("uses a register that {why}"));
+        let hazard = self.hazard(warp, pc, fault.lane(mask.trailing_zeros() as usize));
+        self.hazards.push(hazard);
+    }
+}
+
+/// Instructions before which a wait must have come.
+fn ends_waiting(op: gable_ptx::grammar::Op) -> bool {
+    use gable_ptx::grammar::Op;
+    matches!(op, Op::Ret | Op::Exit)
 }

@@ -102,6 +102,8 @@ pub struct Warp {
     pub apart: u64,
     /// Registers that an asynchronous operation of this warp still reads or writes, and why.
     pub in_flight: Vec<(u32, &'static str)>,
+    /// The first use of such a register before the wait: the instruction, the register, and why.
+    pub early_use: Option<(u32, u32, &'static str)>,
 }
 
 impl Warp {
@@ -133,6 +135,7 @@ impl Warp {
             tensor: crate::exec::tcgen05::WarpTensor::default(),
             apart: 0,
             in_flight: Vec::new(),
+            early_use: None,
         }
     }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use gable_ptx::Target;
 use gable_ptx::grammar::{self, Platform};
-use gable_ptx::syntax::{Function, Item, Linkage, Operand, Parameter, Source as Tree, Statement, VariableSpace};
+use gable_ptx::syntax::{
+    Function, Initializer, Item, Linkage, Operand, Parameter, Source as Tree, Statement, VariableSpace,
+};
 
 use super::decoder::{Decoder, LoadError};
 use super::layout::{self, GlobalVariable, MODULE_VARIABLES};
@@ -53,7 +55,7 @@ impl<'s> Decoder<'s> {
         (decoder.params, decoder.param_bytes) = layout::parameters(&function.params)?;
         // Functions first: their parameters must have places before a call names them.
         let mut reached: Vec<Arc<str>> = Vec::new();
-        reach(function, &decoder.functions, &mut reached);
+        reach(function, &decoder.functions, source, &mut reached);
         refuse_recursion(function, &decoder.functions)?;
         let mut scopes = HashMap::new();
         for name in &reached {
@@ -257,11 +259,28 @@ pub(crate) enum Passed {
     Register(super::Destination),
 }
 
-/// Functions that a body names, and those that they name. Naming without a call counts: the address may be called.
-fn reach(function: &Function, functions: &HashMap<Arc<str>, (&Function, u32)>, reached: &mut Vec<Arc<str>>) {
+/// Functions that a body names, and those that they name. Naming without a call counts, in tables of the module that a body names
+/// too: the address may be called.
+fn reach(
+    function: &Function,
+    functions: &HashMap<Arc<str>, (&Function, u32)>,
+    source: &Tree,
+    reached: &mut Vec<Arc<str>>,
+) {
+    let tables: HashMap<&str, &Initializer> = source
+        .items
+        .iter()
+        .filter_map(|item| match item {
+            Item::Variable(variable) => Some((&*variable.name, variable.init.as_ref()?)),
+            _ => None,
+        })
+        .collect();
     let mut open = vec![function];
     while let Some(function) = open.pop() {
-        for name in named(function.body.as_deref().unwrap_or(&[])) {
+        let mut names = named(function.body.as_deref().unwrap_or(&[]));
+        let tables: Vec<&Initializer> = names.iter().filter_map(|name| tables.get(&**name).copied()).collect();
+        tables.into_iter().for_each(|table| names_in_table(table, &mut names));
+        for name in names {
             if let Some((callee, _)) = functions.get(&name)
                 && !reached.contains(&name)
             {
@@ -269,6 +288,15 @@ fn reach(function: &Function, functions: &HashMap<Arc<str>, (&Function, u32)>, r
                 open.push(callee);
             }
         }
+    }
+}
+
+/// Every name whose address a table holds.
+fn names_in_table(table: &Initializer, names: &mut Vec<Arc<str>>) {
+    match table {
+        Initializer::List(values) => values.iter().for_each(|value| names_in_table(value, names)),
+        Initializer::Address { name, .. } => names.push(name.clone()),
+        _ => {}
     }
 }
 

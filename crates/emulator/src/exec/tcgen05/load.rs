@@ -319,6 +319,12 @@ impl Asynchronous for Storing {
     }
 }
 
+/// Finishes the loads of a warp, whose registers are used before the wait.
+pub(in crate::exec) fn finish_loads(c: &mut Cluster<'_>, warp: usize) -> Result<(), Fault> {
+    let numbers: Vec<u64> = c.warps[warp].tensor.loads.iter().map(|load| load.number).collect();
+    numbers.into_iter().try_for_each(|number| c.finish_queue_up_to(number))
+}
+
 /// Waits for the loads, or the stores, of a warp.
 pub(super) fn wait(c: &mut Cluster<'_>, at: &At, loads: bool) -> Result<Flow, Fault> {
     let tensor = &mut c.warps[at.warp].tensor;
@@ -330,7 +336,9 @@ pub(super) fn wait(c: &mut Cluster<'_>, at: &At, loads: bool) -> Result<Flow, Fa
         }
     }
     if loads {
-        c.warps[at.warp].in_flight.retain(|(_, why)| *why != IN_FLIGHT);
+        let warp = &mut c.warps[at.warp];
+        warp.in_flight.retain(|(_, why)| *why != IN_FLIGHT);
+        warp.early_use = warp.early_use.filter(|(_, _, why)| *why != IN_FLIGHT);
     }
     Ok(Flow::Next)
 }

@@ -5,7 +5,7 @@
 
 mod alloc;
 mod copy;
-mod load;
+pub(super) mod load;
 mod mma;
 mod operands;
 mod pipeline;
