@@ -15,7 +15,7 @@ pub enum Argument {
     /// The bytes of a number or a structure.
     Value(Value),
     /// A tensor map of 128 bytes over a buffer.
-    TensorMap(TensorMapRequest),
+    TensorMap(Box<TensorMapRequest>),
 }
 
 /// A buffer of its own in global memory.
@@ -63,7 +63,7 @@ pub fn parse(text: &str) -> Result<Argument, String> {
     }
     let (kind, rest) = text.split_once(':').ok_or_else(|| format!("`{text}` is no argument; arguments are {FORMS}"))?;
     if kind == "tensormap" {
-        return TensorMapRequest::parse(rest).map(Argument::TensorMap);
+        return TensorMapRequest::parse(rest).map(|request| Argument::TensorMap(Box::new(request)));
     }
     value(kind, rest)?
         .map(Argument::Value)
@@ -146,7 +146,7 @@ fn value(kind: &str, text: &str) -> Result<Option<Value>, String> {
 
 fn hexadecimal(text: &str) -> Option<Vec<u8>> {
     let digits: Vec<u8> = text.chars().map(|c| c.to_digit(16).map(|digit| digit as u8)).collect::<Option<_>>()?;
-    (digits.len() % 2 == 0).then(|| digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+    digits.len().is_multiple_of(2).then(|| digits.chunks_exact(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
 #[cfg(test)]
