@@ -31,26 +31,6 @@ pub const MOST: usize = 32;
 /// Bytes of each lane.
 pub type LaneBytes = [[u8; MOST]; LANES];
 
-/// What a store writes.
-#[derive(Clone, Copy)]
-struct Stored<'d> {
-    data: &'d LaneBytes,
-    /// Whether all of it was there already.
-    repeats: bool,
-}
-
-/// Whether two lanes store the same. Lanes that add the same numbers in different orders, as a butterfly of shuffles with fused
-/// multiplies does, hold f32 sums that differ in the last bits, and any of them will do.
-fn agree(one: &[u8], other: &[u8]) -> bool {
-    const ROUNDING: f32 = 1.0 / (1 << 18) as f32;
-    let near = |(one, other): (&[u8; 4], &[u8; 4])| {
-        let (x, y) = (f32::from_le_bytes(*one), f32::from_le_bytes(*other));
-        one == other || (x.is_normal() && y.is_normal() && (x - y).abs() <= ROUNDING * x.abs())
-    };
-    let ((ones, rest), (others, other_rest)) = (one.as_chunks::<4>(), other.as_chunks::<4>());
-    rest == other_rest && ones.iter().zip(others).all(near)
-}
-
 impl Cluster<'_> {
     /// Where an address of a lane lies.
     pub fn locate(&self, warp: usize, space: Space, address: u64) -> Result<Target, Fault> {
@@ -118,9 +98,10 @@ impl Cluster<'_> {
         Ok(targets)
     }
 
-    /// Checks happens-before for one instruction of a warp. Lanes of a store that write the same bytes must agree, and warps that store
-    /// what another stored already are not in a race that anybody could see: compilers let all threads that hold a sum store it.
-    fn check_order(&mut self, at: &At, targets: &[Target; LANES], bytes: usize, kind: Kind, store: Option<Stored<'_>>) {
+    /// Checks happens-before for one instruction of a warp. Compilers let all threads that hold a sum store it: of lanes of one store that
+    /// write the same bytes one wins (CUDA C++ Programming Guide, SIMT architecture), another one in another schedule; and warps that
+    /// store what is there already, which `repeats` says, are not in a race that anybody could see.
+    fn check_order(&mut self, at: &At, targets: &[Target; LANES], bytes: usize, kind: Kind, repeats: bool) {
         let Some(order) = &mut self.order else { return };
         let (mut global, mut shared) = (0, 0);
         let mut addresses = [0; LANES];
@@ -137,19 +118,16 @@ impl Cluster<'_> {
                 Target::Local(_) => {}
             }
         }
-        let same = |a: u32, b: u32| {
-            store.is_none_or(|store| agree(&store.data[a as usize][..bytes], &store.data[b as usize][..bytes]))
-        };
         let mut conflicts = Vec::new();
         for (mask, place) in [(global, Place::Global), (shared, Place::Shared)] {
             if mask != 0 {
                 let (warp, bytes) = (at.warp as u32, bytes as u32);
-                conflicts.extend(order.lanes(warp, mask, &addresses, bytes, place, kind, at.pc, &same).err());
+                conflicts.extend(order.lanes(warp, mask, &addresses, bytes, place, kind, at.pc, &|_, _| true).err());
             }
         }
         for conflict in conflicts {
             let of_stores = conflict.reason == Reason::Race && conflict.first.kind == Kind::Write;
-            if !(store.is_some_and(|store| store.repeats) && of_stores) {
+            if !(repeats && of_stores) {
                 self.report_conflict(at.warp, conflict);
             }
         }
@@ -205,7 +183,7 @@ impl Cluster<'_> {
             self.read_target(at.warp, lane, targets[lane], into)
                 .map_err(|fault| fault.lane(lane).at(addresses[lane]))?;
         }
-        self.check_order(at, &targets, bytes, kind, None);
+        self.check_order(at, &targets, bytes, kind, false);
         self.count_traffic(at, &targets, bytes, false);
         Ok(())
     }
@@ -238,7 +216,7 @@ impl Cluster<'_> {
             self.write_target(at.warp, lane, targets[lane], from)
                 .map_err(|fault| fault.lane(lane).at(addresses[lane]))?;
         }
-        self.check_order(at, &targets, bytes, kind, Some(Stored { data: from, repeats }));
+        self.check_order(at, &targets, bytes, kind, repeats);
         self.count_traffic(at, &targets, bytes, true);
         Ok(())
     }
@@ -263,7 +241,7 @@ impl Cluster<'_> {
                 self.write_target(at.warp, lane, targets[lane], &new[..bytes]).map_err(place)?;
             }
         }
-        self.check_order(at, &targets, bytes, Kind::StrongWrite(scope), None);
+        self.check_order(at, &targets, bytes, Kind::StrongWrite(scope), false);
         self.count_traffic(at, &targets, bytes, true);
         Ok(())
     }

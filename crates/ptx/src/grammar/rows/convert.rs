@@ -27,7 +27,7 @@ rows! {
         "cvt{$RND}.bf16.f16", sm(90, 7, 8);
         "cvt$INTEGER_RND$INT.bf16", sm(90, 7, 8);
         "cvt{$INTEGER_RND}.bf16.bf16", sm(90, 7, 8);
-        "cvt.f32.bf16", sm(80, 7, 1);
+        "cvt{$RND}.f32.bf16", sm(80, 7, 1);
         "cvt{$RND}.f16.bf16", sm(90, 7, 8);
         "cvt{$RND}.f64.bf16", sm(90, 7, 8);
         "cvt{$RND}{.ftz}.f32.bf16", sm(90, 7, 8);
