@@ -184,7 +184,10 @@ impl Cluster<'_> {
                 .map_err(|fault| fault.lane(lane).at(addresses[lane]))?;
         }
         self.check_order(at, &targets, bytes, kind, false);
-        self.count_traffic(at, &targets, bytes, false);
+        // Parameters come from constant memory.
+        if space != Space::Param {
+            self.count_traffic(at, &targets, bytes, false);
+        }
         Ok(())
     }
 

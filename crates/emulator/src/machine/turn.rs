@@ -193,7 +193,10 @@ impl Cluster<'_> {
             let flow = inst.execute.execute(self, at)?;
             self.instructions += 1;
             self.thread_instructions += u64::from(active.count_ones());
-            if let Some(profile) = &mut self.profile {
+            // A wait that is tried again is one instruction.
+            if at.resume.is_none()
+                && let Some(profile) = &mut self.profile
+            {
                 profile.count(inst.op, active);
             }
             if self.instructions > self.grid.options.max_instructions {
