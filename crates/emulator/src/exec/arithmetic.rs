@@ -5,8 +5,8 @@ use gable_ptx::syntax::{Instruction, Operand};
 
 use super::{Decoded, Flow, is, pair, step};
 use crate::machine::LANES;
-use crate::program::{Condition, Decoder, LoadError};
-use crate::scalar::{self, Compute, compute};
+use crate::program::{Condition, Decoder, Destination, LoadError, Source};
+use crate::scalar::{self, Compute, Register, compute};
 
 pub(super) fn decode(
     d: &mut Decoder<'_>,
@@ -82,46 +82,29 @@ pub(super) fn decode(
         }))));
     }
     Ok(Some(match function {
-        Compute::One(run) => Decoded::free(step(move |c, at| {
-            let kernel = c.grid.kernel;
-            let mut result = [0; LANES];
-            run(&mut result, c.warps[at.warp].source(kernel, a));
-            c.warps[at.warp].set(to, at.mask, &result);
-            Ok(Flow::Next)
-        })),
-        Compute::Two(run) => Decoded::free(step(move |c, at| {
-            let kernel = c.grid.kernel;
-            let warp = &c.warps[at.warp];
-            let mut result = [0; LANES];
-            run(&mut result, warp.source(kernel, a), warp.source(kernel, b));
-            c.warps[at.warp].set(to, at.mask, &result);
-            Ok(Flow::Next)
-        })),
-        Compute::Three(run) => Decoded::free(step(move |c, at| {
-            let kernel = c.grid.kernel;
-            let warp = &c.warps[at.warp];
-            let mut result = [0; LANES];
-            run(&mut result, warp.source(kernel, a), warp.source(kernel, b), warp.source(kernel, e));
-            c.warps[at.warp].set(to, at.mask, &result);
-            Ok(Flow::Next)
-        })),
-        Compute::Four(run) => Decoded::free(step(move |c, at| {
-            let kernel = c.grid.kernel;
-            let warp = &c.warps[at.warp];
-            let mut result = [0; LANES];
-            run(
-                &mut result,
-                warp.source(kernel, a),
-                warp.source(kernel, b),
-                warp.source(kernel, e),
-                warp.source(kernel, f),
-            );
-            c.warps[at.warp].set(to, at.mask, &result);
-            Ok(Flow::Next)
-        })),
+        Compute::One(run) => values(to, [a], move |result, [a]| run(result, a)),
+        Compute::Two(run) => values(to, [a, b], move |result, [a, b]| run(result, a, b)),
+        Compute::Three(run) => values(to, [a, b, e], move |result, [a, b, e]| run(result, a, b, e)),
+        Compute::Four(run) => values(to, [a, b, e, f], move |result, [a, b, e, f]| run(result, a, b, e, f)),
         Compute::Test(_) | Compute::Compare(_) => {
             return Err(d.error(format!("`{}` gives a predicate", inst.spelling())));
         }
+    }))
+}
+
+/// Computes a register from others.
+fn values<const N: usize>(
+    to: Destination,
+    from: [Source; N],
+    run: impl Fn(&mut Register, [&Register; N]) + Send + Sync + 'static,
+) -> Decoded {
+    Decoded::free(step(move |c, at| {
+        let kernel = c.grid.kernel;
+        let warp = &c.warps[at.warp];
+        let mut result = [0; LANES];
+        run(&mut result, from.map(|source| warp.source(kernel, source)));
+        c.warps[at.warp].set(to, at.mask, &result);
+        Ok(Flow::Next)
     }))
 }
 

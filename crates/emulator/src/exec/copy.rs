@@ -151,8 +151,7 @@ fn order(c: &mut Cluster<'_>, at: &At, copies: &[(usize, Copy)], filled: &Regist
         let read = |lane: usize| copies.iter().find(|(other, _)| *other == lane).map_or(0, |(_, copy)| copy.read);
         let first = read(rest.trailing_zeros() as usize);
         let mask = lanes(rest).filter(|lane| read(*lane) == first).fold(0, |mask, lane| mask | 1 << lane);
-        let same = |_: u32, _: u32| true;
-        found.extend(order.lanes(warp, mask, &sources, first as u32, Place::Global, Kind::Read, at.pc, &same).err());
+        found.extend(order.lanes(warp, mask, &sources, first as u32, Place::Global, Kind::Read, at.pc).err());
         rest &= !mask;
     }
     let (instruction, conflict) = order.copy_async(warp, at.mask, filled, bytes as u32, at.pc);

@@ -126,7 +126,7 @@ pub(super) fn locate_one(c: &Cluster<'_>, warp: usize, space: Space, address: u6
 fn touch(c: &mut Cluster<'_>, at: &At, barriers: &[u32; LANES], kind: Kind) {
     let addresses = barriers.map(u64::from);
     let Some(order) = &mut c.order else { return };
-    let found = order.lanes(at.warp as u32, at.mask, &addresses, SIZE, Place::Shared, kind, at.pc, &|_, _| false);
+    let found = order.lanes(at.warp as u32, at.mask, &addresses, SIZE, Place::Shared, kind, at.pc);
     if let Err(conflict) = found {
         c.report_conflict(at.warp, conflict);
     }

@@ -3,6 +3,7 @@
 use gable_ptx::grammar::{Modifier, Op, Resolved, SpecialRegister};
 use gable_ptx::syntax::{Instruction, Operand};
 
+use super::memory::space;
 use super::{Decoded, Execute, Flow, bits_of, extend, is_signed, step};
 use crate::hazard::{Fault, HazardKind};
 use crate::machine::{Cluster, LANES, Space, lanes};
@@ -181,23 +182,11 @@ fn select(d: &mut Decoder<'_>, resolved: &Resolved, inst: &Instruction) -> Resul
     })))
 }
 
+/// The window of an address that `cvta` and `isspacep` name: parameters are global memory.
 fn space_named(resolved: &Resolved) -> Space {
-    use Modifier as M;
-    match resolved.one_of(&[
-        M::Global,
-        M::Shared,
-        M::SharedCta,
-        M::SharedCluster,
-        M::Local,
-        M::Const,
-        M::Param,
-        M::ParamEntry,
-    ]) {
-        Some(M::Shared | M::SharedCta) => Space::Shared,
-        Some(M::SharedCluster) => Space::SharedCluster,
-        Some(M::Local) => Space::Local,
-        Some(_) => Space::Global,
-        None => Space::Generic,
+    match space(resolved) {
+        Space::Param => Space::Global,
+        other => other,
     }
 }
 

@@ -122,7 +122,7 @@ impl Cluster<'_> {
         for (mask, place) in [(global, Place::Global), (shared, Place::Shared)] {
             if mask != 0 {
                 let (warp, bytes) = (at.warp as u32, bytes as u32);
-                conflicts.extend(order.lanes(warp, mask, &addresses, bytes, place, kind, at.pc, &|_, _| true).err());
+                conflicts.extend(order.lanes(warp, mask, &addresses, bytes, place, kind, at.pc).err());
             }
         }
         for conflict in conflicts {

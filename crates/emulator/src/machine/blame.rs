@@ -9,7 +9,7 @@ impl Cluster<'_> {
     /// What a conflict says to the reader.
     pub(super) fn conflict_fault(&self, conflict: &Conflict) -> Fault {
         let kind = match conflict.reason {
-            Reason::Race | Reason::SameInstruction | Reason::Scope => HazardKind::Race,
+            Reason::Race | Reason::Scope => HazardKind::Race,
             Reason::NotWaited => HazardKind::NotWaitedFor,
             Reason::ProxyFence | Reason::TensorMapFence => HazardKind::MissingProxyFence,
             Reason::TensorFence => HazardKind::TensorMemory,

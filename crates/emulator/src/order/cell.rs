@@ -244,16 +244,18 @@ fn remember(more: &mut Vec<Access>, access: Access, actor: &Actor<'_>) {
     }
 }
 
-/// True when the old access, a read, can be forgotten for the new read: they are of one strength, and `new` stands for it.
+/// True when the old access, a read, can be forgotten for the new read.
 #[inline]
 fn read_replaces(new: &Access, old: &Access, actor: &Actor<'_>, size: u32) -> bool {
-    !old.kind.writes() && old.kind.scope().is_some() == new.kind.scope().is_some() && stands_for(new, old, actor, size)
+    !old.kind.writes() && stands_for(new, old, actor, size)
 }
 
-/// True when whoever knows `new` also knows `old`.
+/// True when whoever is ordered with `new` is also ordered with `old`: by knowing of it, or by being strong in a scope that `old`
+/// has too. A weak access is never forgotten for a strong one, which others need not know of.
 #[inline]
 fn stands_for(new: &Access, old: &Access, actor: &Actor<'_>, size: u32) -> bool {
-    old.same_lanes(new) || actor.told.knows(old.cluster, old.agent, old.counter, old.mask(size))
+    old.kind.scope() >= new.kind.scope()
+        && (old.same_lanes(new) || actor.told.knows(old.cluster, old.agent, old.counter, old.mask(size)))
 }
 
 #[inline]

@@ -65,8 +65,8 @@ impl ClusterOrder {
         }
     }
 
-    /// One instruction of a warp: each lane of `mask` accesses `bytes` bytes at its address. `same` tells whether two lanes store
-    /// the same bytes where they overlap; it is asked only then. Vector accesses are one access of all their bytes.
+    /// One instruction of a warp: each lane of `mask` accesses `bytes` bytes at its address. Vector accesses are one access of all
+    /// their bytes. Of lanes that store the same bytes one is as good as another: they are no conflict, and one of them is recorded.
     ///
     /// # Errors
     /// The first conflict found; the access is then recorded only in part.
@@ -80,12 +80,8 @@ impl ClusterOrder {
         place: Place,
         kind: Kind,
         at: u32,
-        same: &dyn Fn(u32, u32) -> bool,
     ) -> Result<(), Conflict> {
-        let mut mask = mask;
-        if kind == Kind::Write {
-            mask = self.one_lane_per_byte(warp, mask, addresses, bytes, place, at, same)?;
-        }
+        let mask = if kind == Kind::Write { one_lane_per_byte(mask, addresses, bytes) } else { mask };
         let mut first = Ok(());
         for index in 0..self.warps[warp as usize].groups.len() {
             let mut rest = self.warps[warp as usize].groups[index].mask & mask;
@@ -96,53 +92,6 @@ impl ClusterOrder {
             }
         }
         first
-    }
-
-    /// The lanes that remain when of lanes that store the same bytes only one does.
-    #[expect(clippy::too_many_arguments, reason = "an access has this many parts")]
-    fn one_lane_per_byte(
-        &self,
-        warp: u32,
-        mask: u32,
-        addresses: &[u64; 32],
-        bytes: u32,
-        place: Place,
-        at: u32,
-        same: &dyn Fn(u32, u32) -> bool,
-    ) -> Result<u32, Conflict> {
-        let lanes = || (0..32usize).filter(|lane| mask >> lane & 1 == 1);
-        let apart = lanes()
-            .zip(lanes().skip(1))
-            .all(|(one, next)| addresses[next] >= addresses[one].saturating_add(u64::from(bytes)));
-        if apart {
-            return Ok(mask);
-        }
-        let mut sorted: Vec<usize> = lanes().collect();
-        sorted.sort_by_key(|&lane| addresses[lane]);
-        let mut kept = mask;
-        let mut last = sorted[0];
-        for &lane in &sorted[1..] {
-            if addresses[lane] >= addresses[last].saturating_add(u64::from(bytes)) {
-                last = lane;
-            } else if same(last as u32, lane as u32) {
-                kept &= !(1 << lane);
-            } else {
-                let side = |lane: usize| Side {
-                    agent: Agent::Lane { cluster: self.cluster, warp, lane: lane as u32 },
-                    kind: Kind::Write,
-                    proxy: Proxy::Generic,
-                    at,
-                };
-                return Err(Conflict {
-                    reason: Reason::SameInstruction,
-                    place,
-                    address: addresses[lane],
-                    first: side(last),
-                    second: side(lane),
-                });
-            }
-        }
-        Ok(kept)
     }
 
     fn touch_run(
@@ -220,6 +169,27 @@ impl ClusterOrder {
             second: side(second, found.second_lane),
         }
     }
+}
+
+/// The lanes that remain when of lanes that store the same bytes only one does.
+fn one_lane_per_byte(mask: u32, addresses: &[u64; 32], bytes: u32) -> u32 {
+    let lanes = || (0..32usize).filter(|lane| mask >> lane & 1 == 1);
+    let apart = |one: usize, next: usize| addresses[next] >= addresses[one].saturating_add(u64::from(bytes));
+    if lanes().zip(lanes().skip(1)).all(|(one, next)| apart(one, next)) {
+        return mask;
+    }
+    let mut sorted: Vec<usize> = lanes().collect();
+    sorted.sort_by_key(|&lane| addresses[lane]);
+    let mut kept = mask;
+    let mut last = sorted[0];
+    for &lane in &sorted[1..] {
+        if apart(last, lane) {
+            last = lane;
+        } else {
+            kept &= !(1 << lane);
+        }
+    }
+    kept
 }
 
 fn side(access: &Access, lane: u32) -> Side {

@@ -58,8 +58,6 @@ pub enum Agent {
 pub enum Reason {
     /// No barrier, fence or other synchronisation orders two threads.
     Race,
-    /// Two lanes of one instruction store different values to the same bytes.
-    SameInstruction,
     /// Both are strong, but one's scope leaves the other thread out.
     Scope,
     /// An asynchronous operation may still be reading or writing: its completion was not waited for.
@@ -76,7 +74,6 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Reason::Race => "data race",
-            Reason::SameInstruction => "lanes of one instruction store different values to the same bytes",
             Reason::Scope => "strong accesses whose scopes do not include each other",
             Reason::NotWaited => "an asynchronous operation was not waited for",
             Reason::ProxyFence => "fence.proxy.async is missing",

@@ -25,12 +25,12 @@ fn of(global: &Arc<GlobalOrder>, cluster: u32) -> ClusterOrder {
 /// Every lane of the warp accesses 4 bytes, in a row from `base` on.
 fn row(order: &mut ClusterOrder, warp: u32, base: u64, place: Place, kind: Kind, at: u32) -> Result<(), Conflict> {
     let addresses = std::array::from_fn(|lane| base + 4 * lane as u64);
-    order.lanes(warp, ALL, &addresses, 4, place, kind, at, &|_, _| false)
+    order.lanes(warp, ALL, &addresses, 4, place, kind, at)
 }
 
 /// One lane accesses 4 bytes.
 fn one(order: &mut ClusterOrder, warp: u32, lane: u32, address: u64, place: Place, kind: Kind) -> Result<(), Conflict> {
-    order.lanes(warp, 1 << lane, &[address; 32], 4, place, kind, 7, &|_, _| false)
+    order.lanes(warp, 1 << lane, &[address; 32], 4, place, kind, 7)
 }
 
 fn reason(result: Result<(), Conflict>) -> Option<Reason> {

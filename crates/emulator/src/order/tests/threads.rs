@@ -54,7 +54,7 @@ fn lanes_of_a_warp_need_a_warp_barrier() {
             order.barrier(&[(0, ALL)]);
         }
         let reversed = std::array::from_fn(|lane| 4 * (31 - lane as u64));
-        let result = order.lanes(0, ALL, &reversed, 4, Place::Shared, Kind::Read, 2, &|_, _| false);
+        let result = order.lanes(0, ALL, &reversed, 4, Place::Shared, Kind::Read, 2);
         assert_eq!(reason(result), (!synchronised).then_some(Reason::Race));
     }
 }
@@ -69,12 +69,25 @@ fn a_lane_needs_nothing_for_its_own_bytes() {
 }
 
 #[test]
-fn lanes_of_one_store_may_overlap_only_with_the_same_value() {
+fn lanes_of_one_store_may_overlap_and_other_warps_must_know_of_it() {
     let mut order = cluster();
-    let addresses = [64; 32];
-    let mut store = |same: bool| order.lanes(0, 0b110, &addresses, 4, Place::Global, Kind::Write, 1, &|_, _| same);
-    assert_eq!(reason(store(true)), None);
-    assert_eq!(reason(store(false)), Some(Reason::SameInstruction));
+    let result = order.lanes(0, 0b110, &[64; 32], 4, Place::Global, Kind::Write, 1);
+    assert_eq!(reason(result), None);
+    let result = one(&mut order, 1, 0, 64, Place::Global, Kind::Read);
+    assert_eq!(reason(result), Some(Reason::Race));
+}
+
+#[test]
+fn a_weak_access_is_not_forgotten_for_a_strong_one() {
+    let strong = Kind::StrongWrite(Scope::Gpu);
+    for weak in [Kind::Read, Kind::Write] {
+        let mut order = cluster();
+        one(&mut order, 0, 1, 64, Place::Shared, weak).unwrap();
+        order.barrier(&[(0, ALL)]);
+        one(&mut order, 0, 0, 64, Place::Shared, strong).unwrap();
+        let result = one(&mut order, 2, 0, 64, Place::Shared, strong);
+        assert_eq!(reason(result), Some(Reason::Race));
+    }
 }
 
 #[test]
