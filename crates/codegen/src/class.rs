@@ -15,6 +15,8 @@ pub enum Class {
     Fma,
     /// Warp-wide matrix instructions on tensor cores.
     MmaSync,
+    /// Warpgroup-wide matrix instructions on tensor cores, in the background.
+    Wgmma,
 }
 
 impl Class {
@@ -24,6 +26,7 @@ impl Class {
             Class::None => "none",
             Class::Fma => "fma",
             Class::MmaSync => "mma.sync",
+            Class::Wgmma => "wgmma",
         }
     }
 
@@ -42,6 +45,7 @@ impl fmt::Display for Class {
 fn class_of(meaning: Meaning) -> Class {
     let of_type = |ty: ScalarType| if ty.is_float() { Class::Fma } else { Class::None };
     match meaning {
+        Meaning::WarpgroupMultiply(_) => Class::Wgmma,
         Meaning::MatrixMultiply(_) => Class::MmaSync,
         Meaning::Unary(_, ty) | Meaning::Binary(_, ty) | Meaning::Ternary(_, ty) => of_type(ty),
         _ => Class::None,

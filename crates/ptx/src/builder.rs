@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use crate::form::Opcode;
 use crate::inst::{Guard, Inst, Statement};
-use crate::module::{Array, DYNAMIC_SHARED, Kernel, Param};
+use crate::module::{Array, DYNAMIC_SHARED, Kernel, Param, ParamType};
 use crate::operand::{Address, Label, Local, Operand, Shared, Symbol};
 use crate::register::{B32, B64, Class, F32, F64, Pred, R, Reg, RegisterClass};
 use crate::scalar::ScalarType;
@@ -53,6 +53,8 @@ impl KernelBuilder {
                 max_threads: None,
                 required_threads: None,
                 min_ctas_per_sm: None,
+                max_registers: None,
+                required_cluster: None,
                 shared: Vec::new(),
                 local: Vec::new(),
                 dynamic_shared_align: None,
@@ -87,6 +89,16 @@ impl KernelBuilder {
     /// At least so many CTAs shall fit one SM; bounds the registers of a thread.
     pub fn min_ctas_per_sm(&mut self, count: u32) {
         self.kernel.min_ctas_per_sm = Some(count);
+    }
+
+    /// At most so many registers per thread, on entry; `setmaxnreg` moves registers between warpgroups later.
+    pub fn max_registers(&mut self, count: u32) {
+        self.kernel.max_registers = Some(count);
+    }
+
+    /// Exactly so many CTAs per cluster; a launch with others fails, one that asks for none has these.
+    pub fn required_cluster(&mut self, x: u32, y: u32, z: u32) {
+        self.kernel.required_cluster = Some([x, y, z]);
     }
 
     /// A line or more of text before the next instruction.
@@ -172,8 +184,16 @@ impl KernelBuilder {
     /// Declares a parameter of type `ty`, after the ones declared before.
     pub fn declare_param(&mut self, name: &str, ty: ScalarType) -> Symbol {
         let name = Symbol(Arc::from(name));
-        self.kernel.params.push(Param { name: name.clone(), ty });
+        self.kernel.params.push(Param { name: name.clone(), ty: ty.into() });
         name
+    }
+
+    /// Declares a parameter that is a tensor map (128 bytes, aligned to 64) and gives its generic address.
+    pub fn param_tensor_map(&mut self, name: &str) -> R<B64> {
+        let name = Symbol(Arc::from(name));
+        self.kernel.params.push(Param { name: name.clone(), ty: ParamType::TensorMap });
+        let address = self.mov_param_address(name);
+        self.cvta_param(address)
     }
 
     /// Declares a parameter and loads it.

@@ -7,7 +7,7 @@
 use crate::builder::KernelBuilder;
 use crate::form::{Form, Opcode, Slot};
 use crate::meaning::{Access, Binary, Cache, Clamp, Comparison, Convert, Meaning, Rounding, Ternary, Unary};
-use crate::operand::{Operand, Place, Value};
+use crate::operand::{Operand, Place, TensorPlace, Value};
 use crate::register::{Class, Pred, R, Reg};
 use crate::scalar::{ScalarType, Space};
 
@@ -44,12 +44,22 @@ pub enum EmitError {
         /// What the row takes there.
         expected: String,
     },
+    /// An operand of a matrix multiply that is to be read transposed, and is not of 16-bit floats in shared memory.
+    #[error("`{form}` transposes no operand other than 16-bit floats in shared memory")]
+    Transposed {
+        /// The row.
+        form: &'static str,
+    },
 }
 
 /// Why `operand` cannot stand in `slot`: what is expected there.
 pub(crate) fn misfit(slot: Slot, operand: &Operand) -> Option<String> {
     let fits = match (slot, operand) {
         (Slot::Value(class), Operand::Value(value)) => value.fits(class),
+        (Slot::Bounded(class, low, high), Operand::Value(value)) => match value {
+            Value::Int(value) => (low..=high).contains(value),
+            value => value.fits(class),
+        },
         (Slot::Reg(class), Operand::Value(Value::Reg(reg))) => reg.class == class,
         (Slot::Vector(class, count), Operand::Vector(values)) => {
             values.len() == usize::from(count) && values.iter().all(|value| value.fits(class))
@@ -61,6 +71,11 @@ pub(crate) fn misfit(slot: Slot, operand: &Operand) -> Option<String> {
         (Slot::Constant(low, high), Operand::Value(Value::Int(value))) => (low..=high).contains(value),
         (Slot::OneOf(allowed), Operand::Value(Value::Int(value))) => allowed.contains(value),
         (Slot::Address(space), Operand::Address(place)) => place.fits(space),
+        (Slot::Tensor(rank), Operand::Tensor(TensorPlace { map, coordinates })) => {
+            map.class == Class::B64
+                && coordinates.len() == usize::from(rank)
+                && coordinates.iter().all(|coordinate| coordinate.fits(Class::B32))
+        }
         (Slot::Param(_), Operand::Address(place)) => place.fits(Space::Param),
         (Slot::Symbol(_), Operand::Symbol(_)) | (Slot::Label, Operand::Label(_)) => true,
         _ => false,

@@ -47,6 +47,10 @@ pub enum DstSlot {
     Vector(Class, u8),
     /// `d|p`: a register and a predicate.
     WithPred(Class),
+    /// `{d0, d1, ..}`, which the instruction reads as well, unless an operand `0` says that it only writes them.
+    Accumulators(Class, u8),
+    /// `_`: a result that is dropped.
+    Discarded,
 }
 
 impl DstSlot {
@@ -54,7 +58,8 @@ impl DstSlot {
     pub fn classes(self) -> Vec<Class> {
         match self {
             DstSlot::Reg(class) => vec![class],
-            DstSlot::Vector(class, count) => vec![class; usize::from(count)],
+            DstSlot::Vector(class, count) | DstSlot::Accumulators(class, count) => vec![class; usize::from(count)],
+            DstSlot::Discarded => Vec::new(),
             DstSlot::WithPred(class) => vec![class, Class::Pred],
         }
     }
@@ -65,6 +70,8 @@ impl DstSlot {
 pub enum Slot {
     /// A register of the class, or a constant.
     Value(Class),
+    /// A register of the class, or an integer constant between the two.
+    Bounded(Class, i64, i64),
     /// A register of the class.
     Reg(Class),
     /// So many values in braces.
@@ -77,9 +84,11 @@ pub enum Slot {
     OneOf(&'static [i64]),
     /// `[base+offset]` in the space.
     Address(Space),
+    /// `[map, {c0, ..}]` with so many coordinates.
+    Tensor(u8),
     /// `[name]` of a parameter of the type.
     Param(ScalarType),
-    /// The name of an array in the space.
+    /// The name of an array in the space, or of a parameter.
     Symbol(Space),
     /// A label of the kernel.
     Label,
@@ -100,13 +109,16 @@ impl fmt::Display for Slot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Slot::Value(class) => write!(f, "{class} register or constant"),
+            Slot::Bounded(class, low, high) => write!(f, "{class} register or constant from {low} to {high}"),
             Slot::Reg(class) => write!(f, "{class} register"),
             Slot::Vector(class, count) => write!(f, "{count} {class} values in braces"),
             Slot::RegVector(class, count) => write!(f, "{count} {class} registers in braces"),
             Slot::Constant(low, high) => write!(f, "constant from {low} to {high}"),
             Slot::OneOf(allowed) => write!(f, "one of the constants {allowed:?}"),
             Slot::Address(space) => write!(f, "address in {space} memory"),
+            Slot::Tensor(rank) => write!(f, "tensor map and {rank} coordinates in brackets"),
             Slot::Param(ty) => write!(f, "parameter of type {ty}"),
+            Slot::Symbol(Space::Param) => f.write_str("name of a parameter"),
             Slot::Symbol(space) => write!(f, "array in {space} memory"),
             Slot::Label => f.write_str("label"),
         }
@@ -164,14 +176,22 @@ pub enum Effect {
     Updates(Space),
     /// Reads global and later writes shared memory, in the background.
     CopiesAsync,
+    /// Reads shared and later writes or updates global memory, in the background.
+    StoresAsync,
     /// Groups asynchronous copies, or waits for them.
     AsyncGroup,
+    /// Makes an mbarrier in shared memory, arrives at it, or waits for its phase.
+    UpdatesBarrier,
     /// Meets the other threads of the CTA.
     Barrier,
     /// Orders memory.
     Orders,
+    /// Meets the other CTAs of the cluster.
+    MeetsCluster,
     /// Needs the other lanes of the warp.
     WarpSync,
+    /// Needs the other warps of the warpgroup.
+    WarpgroupSync,
     /// Reads shared memory for the whole warp.
     WarpReadsShared,
     /// Writes shared memory for the whole warp.
@@ -223,7 +243,7 @@ static BY_SPELLING: LazyLock<BTreeMap<&'static str, Vec<Opcode>>> = LazyLock::ne
 impl Opcode {
     /// Every row, in the order of the table.
     pub fn all() -> impl Iterator<Item = Opcode> {
-        table::TABLES.iter().flat_map(|rows| rows.iter()).map(|form| Opcode(form))
+        table::rows().map(Opcode)
     }
 
     /// The row that computes `meaning`.

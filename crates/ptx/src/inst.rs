@@ -55,13 +55,16 @@ impl fmt::Display for Inst {
         let form = self.op.form();
         f.write_str(form.spelling)?;
         let mut separator = " ";
-        if !self.dst.is_empty() {
+        if form.dst == Some(DstSlot::Discarded) {
+            write!(f, "{separator}_")?;
+            separator = ", ";
+        } else if !self.dst.is_empty() {
             f.write_str(separator)?;
             separator = ", ";
             let (open, between, close) = match form.dst {
-                Some(DstSlot::Vector(..)) => ("{", ", ", "}"),
+                Some(DstSlot::Vector(..) | DstSlot::Accumulators(..)) => ("{", ", ", "}"),
                 Some(DstSlot::WithPred(_)) => ("", "|", ""),
-                Some(DstSlot::Reg(_)) | None => ("", ", ", ""),
+                Some(DstSlot::Reg(_) | DstSlot::Discarded) | None => ("", ", ", ""),
             };
             f.write_str(open)?;
             for (i, reg) in self.dst.iter().enumerate() {

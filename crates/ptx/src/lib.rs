@@ -7,6 +7,7 @@
 //! Way in: `KernelBuilder` writes a `Kernel`, kernels make a `Module` for a `Target`. Way out: `Module::to_string()`.
 
 mod builder;
+mod by_shape;
 mod dynamic;
 mod flow;
 mod form;
@@ -28,17 +29,20 @@ mod target;
 mod verify;
 
 pub use builder::{Assign, KernelBuilder, LocalArray, SharedArray};
+pub use by_shape::WgmmaOperand;
 pub use dynamic::EmitError;
 pub use form::{DstSlot, Effect, Floor, Form, Opcode, Pipe, Slot};
 pub use inst::{Guard, Inst, Statement};
-pub use module::{Array, DYNAMIC_SHARED, Kernel, Module, Param};
+pub use module::{Array, DYNAMIC_SHARED, Kernel, Module, Param, ParamType, TENSOR_MAP_ALIGN, TENSOR_MAP_BYTES};
 pub use operand::{
-    Address, AddressSpace, Base, Global, Label, Local, Offset, Operand, Place, Shared, Src, Symbol, Value,
+    Address, AddressSpace, Base, Generic, Global, Label, Local, Offset, Operand, Place, Shared, SharedCluster, Src,
+    Symbol, TensorPlace, Value,
 };
 pub use parse::{ParseError, parse};
 pub use register::{B16, B32, B64, Class, ClassError, F32, F64, Pred, R, Reg, RegisterClass};
 pub use scalar::{ScalarType, Space};
 pub use target::{
-    Family, Feature, MAX_THREADS_PER_CTA, PtxVersion, STATIC_SHARED_BYTES, Target, TargetRow, UnknownTarget,
+    Family, Feature, MAX_CTAS_PER_CLUSTER, MAX_THREADS_PER_CTA, PtxVersion, STATIC_SHARED_BYTES, Target, TargetRow,
+    UnknownTarget,
 };
 pub use verify::{Fault, Faults, verify};

@@ -5,14 +5,21 @@
 
 use std::fmt;
 
+use crate::form::{DstSlot, Slot};
 use crate::inst::{Inst, Statement};
-use crate::operand::{Base, Operand, Symbol};
+use crate::operand::{Base, Operand, Symbol, Value};
 use crate::register::{Class, Reg};
 use crate::scalar::ScalarType;
 use crate::target::{PtxVersion, Target};
 
 /// The name of the array that a launch sizes. A module has one, so kernels share the name.
 pub const DYNAMIC_SHARED: &str = "dynamic_shared";
+
+/// Size of a tensor map in bytes.
+pub const TENSOR_MAP_BYTES: u32 = 128;
+
+/// Alignment of a tensor map in bytes.
+pub const TENSOR_MAP_ALIGN: u32 = 64;
 
 /// A PTX file: kernels for one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +47,10 @@ pub struct Kernel {
     pub required_threads: Option<[u32; 3]>,
     /// `.minnctapersm`: so many CTAs fit one SM, which bounds the registers.
     pub min_ctas_per_sm: Option<u32>,
+    /// `.maxnreg`: a thread is given at most so many registers.
+    pub max_registers: Option<u32>,
+    /// `.reqnctapercluster`: the launch has clusters of exactly these CTAs.
+    pub required_cluster: Option<[u32; 3]>,
     /// Static shared memory.
     pub shared: Vec<Array>,
     /// Arrays of each thread.
@@ -56,8 +67,52 @@ pub struct Kernel {
 pub struct Param {
     /// Its name.
     pub name: Symbol,
-    /// Its type; pointers are `U64`.
-    pub ty: ScalarType,
+    /// Its type; pointers are scalars of type `U64`.
+    pub ty: ParamType,
+}
+
+/// What a parameter holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParamType {
+    /// One value.
+    Scalar(ScalarType),
+    /// A tensor map: 128 bytes, aligned to 64, which the driver encodes.
+    TensorMap,
+}
+
+impl ParamType {
+    /// Bytes that it takes among the parameters.
+    pub fn bytes(self) -> u32 {
+        match self {
+            ParamType::Scalar(ty) => ty.bytes(),
+            ParamType::TensorMap => TENSOR_MAP_BYTES,
+        }
+    }
+
+    /// Alignment in bytes.
+    pub fn align(self) -> u32 {
+        match self {
+            ParamType::Scalar(ty) => ty.bytes(),
+            ParamType::TensorMap => TENSOR_MAP_ALIGN,
+        }
+    }
+}
+
+impl From<ScalarType> for ParamType {
+    fn from(ty: ScalarType) -> Self {
+        ParamType::Scalar(ty)
+    }
+}
+
+impl fmt::Display for Param {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ty {
+            ParamType::Scalar(ty) => write!(f, ".param .{ty} {}", self.name),
+            ParamType::TensorMap => {
+                write!(f, ".param .align {TENSOR_MAP_ALIGN} .b8 {}[{TENSOR_MAP_BYTES}]", self.name)
+            }
+        }
+    }
 }
 
 /// A named array of bytes.
@@ -140,6 +195,9 @@ pub(crate) fn registers(inst: &Inst) -> Vec<Reg> {
 /// The registers that an instruction reads, its guard left out.
 pub(crate) fn sources(inst: &Inst) -> Vec<Reg> {
     let mut regs = Vec::new();
+    if reads_accumulators(inst) {
+        regs.extend(&inst.dst);
+    }
     for operand in &inst.src {
         match operand {
             Operand::Value(value) => regs.extend(value.as_reg()),
@@ -149,10 +207,25 @@ pub(crate) fn sources(inst: &Inst) -> Vec<Reg> {
                     regs.push(reg);
                 }
             }
+            Operand::Tensor(place) => {
+                regs.push(place.map);
+                regs.extend(place.coordinates.iter().filter_map(|coordinate| coordinate.as_reg()));
+            }
             Operand::Symbol(_) | Operand::Label(_) => {}
         }
     }
     regs
+}
+
+/// Whether the results are read as well: no predicate among the operands is the constant 0, which says that they are not.
+fn reads_accumulators(inst: &Inst) -> bool {
+    let form = inst.op.form();
+    matches!(form.dst, Some(DstSlot::Accumulators(..)))
+        && !form
+            .src
+            .iter()
+            .zip(&inst.src)
+            .any(|(slot, operand)| *slot == Slot::Value(Class::Pred) && *operand == Operand::Value(Value::Int(0)))
 }
 
 impl fmt::Display for Module {
@@ -175,7 +248,7 @@ impl fmt::Display for Kernel {
         write!(f, ".visible .entry {}(", self.name)?;
         for (i, param) in self.params.iter().enumerate() {
             let separator = if i == 0 { "" } else { "," };
-            write!(f, "{separator}\n    .param .{} {}", param.ty, param.name)?;
+            write!(f, "{separator}\n    {param}")?;
         }
         writeln!(f, "{})", if self.params.is_empty() { "" } else { "\n" })?;
         if let Some([x, y, z]) = self.max_threads {
@@ -186,6 +259,12 @@ impl fmt::Display for Kernel {
         }
         if let Some(count) = self.min_ctas_per_sm {
             writeln!(f, ".minnctapersm {count}")?;
+        }
+        if let Some(count) = self.max_registers {
+            writeln!(f, ".maxnreg {count}")?;
+        }
+        if let Some([x, y, z]) = self.required_cluster {
+            writeln!(f, ".reqnctapercluster {x}, {y}, {z}")?;
         }
         writeln!(f, "{{")?;
         for class in Class::ALL {

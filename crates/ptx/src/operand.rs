@@ -182,6 +182,8 @@ spaces! {
     Global(B64): "Global memory, addressed by 64-bit registers (after `cvta.to.global`).";
     Shared(B32): "Shared memory of the CTA, addressed by 32-bit registers.";
     Local(B64): "Memory private to a thread, addressed by 64-bit registers.";
+    SharedCluster(B32): "Shared memory of a CTA of the cluster, addressed by 32-bit registers (after `mapa`).";
+    Generic(B64): "Memory of any space, addressed by 64-bit registers.";
 }
 
 /// The name of a parameter or of an array.
@@ -236,12 +238,13 @@ impl fmt::Display for Place {
 }
 
 impl Place {
-    /// Whether the base can hold an address of `space`: a register of its class, or a name.
+    /// Whether the base can hold an address of `space`: a register of its class, or a name where arrays lie there.
     pub fn fits(&self, space: Space) -> bool {
         match (&self.base, space) {
+            (Base::Symbol(_), Space::SharedCluster | Space::Generic) => false,
             (Base::Symbol(_), _) => true,
-            (Base::Reg(reg), Space::Shared) => reg.class == Class::B32,
-            (Base::Reg(reg), Space::Global | Space::Local) => reg.class == Class::B64,
+            (Base::Reg(reg), Space::Shared | Space::SharedCluster) => reg.class == Class::B32,
+            (Base::Reg(reg), Space::Global | Space::Local | Space::Generic) => reg.class == Class::B64,
             (Base::Reg(_), Space::Param) => false,
         }
     }
@@ -335,24 +338,47 @@ pub enum Operand {
     Vector(Vec<Value>),
     /// `[base+offset]`.
     Address(Place),
+    /// `[map, {c0, c1}]`.
+    Tensor(TensorPlace),
     /// The address of an array itself.
     Symbol(Symbol),
     /// Where a branch goes.
     Label(Label),
 }
 
+/// `[map, {c0, c1}]`: a box of a tensor, by its tensor map and the coordinates of its first element.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct TensorPlace {
+    /// The generic address of the tensor map, in a 64-bit register.
+    pub map: Reg,
+    /// Signed element counts in 32 bits, the innermost dimension first.
+    pub coordinates: Vec<Value>,
+}
+
+impl fmt::Display for TensorPlace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{}, ", self.map)?;
+        braced(&self.coordinates, f)?;
+        f.write_str("]")
+    }
+}
+
+/// `{a, b}`
+fn braced(values: &[Value], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str("{")?;
+    for (i, value) in values.iter().enumerate() {
+        write!(f, "{}{value}", if i == 0 { "" } else { ", " })?;
+    }
+    f.write_str("}")
+}
+
 impl fmt::Display for Operand {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Operand::Value(value) => write!(f, "{value}"),
-            Operand::Vector(values) => {
-                f.write_str("{")?;
-                for (i, value) in values.iter().enumerate() {
-                    write!(f, "{}{value}", if i == 0 { "" } else { ", " })?;
-                }
-                f.write_str("}")
-            }
+            Operand::Vector(values) => braced(values, f),
             Operand::Address(place) => write!(f, "{place}"),
+            Operand::Tensor(place) => write!(f, "{place}"),
             Operand::Symbol(symbol) => write!(f, "{symbol}"),
             Operand::Label(label) => write!(f, "{label}"),
         }

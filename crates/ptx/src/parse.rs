@@ -4,14 +4,15 @@
 //! module. Rows are found by spelling and operands. Text that names a row but gives it operands of a wrong class still
 //! becomes an instruction, so that `verify` can report all such faults together; everything else is a `ParseError`.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, LazyLock};
 
 use crate::dynamic::misfit;
 use crate::form::{DstSlot, Form, Opcode, Slot};
 use crate::inst::{Guard, Inst, Statement};
 use crate::lex::{Position, Token, tokens};
-use crate::module::{Array, DYNAMIC_SHARED, Kernel, Module, Param};
-use crate::operand::{Base, Label, Operand, Place, Symbol, Value};
+use crate::module::{Array, DYNAMIC_SHARED, Kernel, Module, Param, ParamType, TENSOR_MAP_ALIGN, TENSOR_MAP_BYTES};
+use crate::operand::{Base, Label, Operand, Place, Symbol, TensorPlace, Value};
 use crate::register::{Class, Reg};
 use crate::scalar::ScalarType;
 use crate::target::{PtxVersion, Target};
@@ -50,6 +51,8 @@ enum Raw<'t> {
     Special(&'t str),
     /// `d|p`
     Pair(Reg, Reg),
+    /// `_`
+    Discarded,
 }
 
 struct Parser<'t> {
@@ -106,6 +109,8 @@ impl<'t> Parser<'t> {
             max_threads: None,
             required_threads: None,
             min_ctas_per_sm: None,
+            max_registers: None,
+            required_cluster: None,
             shared: Vec::new(),
             local: Vec::new(),
             dynamic_shared_align: None,
@@ -123,11 +128,15 @@ impl<'t> Parser<'t> {
         }
         loop {
             if self.take_word(".maxntid") {
-                kernel.max_threads = Some(self.dimensions()?);
+                kernel.max_threads = Some(self.dimensions("a number of threads")?);
             } else if self.take_word(".reqntid") {
-                kernel.required_threads = Some(self.dimensions()?);
+                kernel.required_threads = Some(self.dimensions("a number of threads")?);
             } else if self.take_word(".minnctapersm") {
                 kernel.min_ctas_per_sm = Some(self.number("a count")?);
+            } else if self.take_word(".maxnreg") {
+                kernel.max_registers = Some(self.number("a number of registers")?);
+            } else if self.take_word(".reqnctapercluster") {
+                kernel.required_cluster = Some(self.dimensions("a number of CTAs")?);
             } else {
                 break;
             }
@@ -147,6 +156,9 @@ impl<'t> Parser<'t> {
 
     fn param(&mut self) -> Result<Param, ParseError> {
         self.keyword(".param")?;
+        if self.peek() == Some(Token::Word(".align")) {
+            return self.tensor_map();
+        }
         let at = self.position();
         let word = self.word("a type")?;
         let ty = [ScalarType::B16, ScalarType::U32, ScalarType::U64, ScalarType::F32, ScalarType::F64]
@@ -155,16 +167,33 @@ impl<'t> Parser<'t> {
             .ok_or_else(|| {
                 ParseError::at(at, format!("`{word}` is not a parameter type: .b16, .u32, .u64, .f32, .f64"))
             })?;
-        Ok(Param { name: self.symbol("a parameter's name")?, ty })
+        Ok(Param { name: self.symbol("a parameter's name")?, ty: ty.into() })
     }
 
-    fn dimensions(&mut self) -> Result<[u32; 3], ParseError> {
+    /// `.align 64 .b8 name[128]`
+    fn tensor_map(&mut self) -> Result<Param, ParseError> {
+        let at = self.position();
+        let align = self.alignment()?;
+        let name = self.symbol("a parameter's name")?;
+        self.mark('[')?;
+        let bytes = self.number("a size in bytes")?;
+        self.mark(']')?;
+        if (align, bytes) != (TENSOR_MAP_ALIGN, TENSOR_MAP_BYTES) {
+            let what = format!(
+                "a parameter of bytes is a tensor map, `.align {TENSOR_MAP_ALIGN} .b8 {name}[{TENSOR_MAP_BYTES}]`"
+            );
+            return Err(ParseError::at(at, what));
+        }
+        Ok(Param { name, ty: ParamType::TensorMap })
+    }
+
+    fn dimensions(&mut self, what: &str) -> Result<[u32; 3], ParseError> {
         let mut dimensions = [1; 3];
         for (i, dimension) in dimensions.iter_mut().enumerate() {
             if i > 0 && !self.take_mark(',') {
                 break;
             }
-            *dimension = self.number("a number of threads")?;
+            *dimension = self.number(what)?;
         }
         Ok(dimensions)
     }
@@ -270,24 +299,20 @@ impl<'t> Parser<'t> {
 
     fn operand(&mut self) -> Result<Raw<'t>, ParseError> {
         if self.take_mark('{') {
-            let mut values = Vec::new();
-            loop {
-                values.push(self.value()?);
-                if self.take_mark('}') {
-                    return Ok(Raw::Operand(Operand::Vector(values)));
-                }
-                self.mark(',')?;
-            }
+            return Ok(Raw::Operand(Operand::Vector(self.braced()?)));
         }
         if self.take_mark('[') {
-            return Ok(Raw::Operand(Operand::Address(self.place()?)));
+            return self.bracketed().map(Raw::Operand);
+        }
+        if self.take_word("_") {
+            return Ok(Raw::Discarded);
         }
         if let Some(Token::Word(word)) = self.peek() {
             if is_name(word) {
                 self.take();
                 return Ok(Raw::Operand(Operand::Symbol(Symbol(Arc::from(word)))));
             }
-            if register_of(word).is_none() && Opcode::all().any(|row| row.form().fixed == Some(word)) {
+            if register_of(word).is_none() && SPECIAL.contains(word) {
                 self.take();
                 return Ok(Raw::Special(word));
             }
@@ -301,7 +326,37 @@ impl<'t> Parser<'t> {
         Ok(Raw::Operand(Operand::Value(value)))
     }
 
-    /// After `[`.
+    /// After `{`.
+    fn braced(&mut self) -> Result<Vec<Value>, ParseError> {
+        let mut values = Vec::new();
+        loop {
+            values.push(self.value()?);
+            if self.take_mark('}') {
+                return Ok(values);
+            }
+            self.mark(',')?;
+        }
+    }
+
+    /// After `[`: a place, or a tensor map and coordinates.
+    fn bracketed(&mut self) -> Result<Operand, ParseError> {
+        let place = self.place()?;
+        if self.take_mark(']') {
+            return Ok(Operand::Address(place));
+        }
+        let Place { base: Base::Reg(map), offset: 0 } = place else {
+            return Err(self.unexpected("`]`"));
+        };
+        if !self.take_mark(',') {
+            return Err(self.unexpected("`]`"));
+        }
+        self.mark('{')?;
+        let coordinates = self.braced()?;
+        self.mark(']')?;
+        Ok(Operand::Tensor(TensorPlace { map, coordinates }))
+    }
+
+    /// `base+offset`.
     fn place(&mut self) -> Result<Place, ParseError> {
         let base = match self.peek() {
             Some(Token::Word(word)) if is_name(word) => {
@@ -319,7 +374,6 @@ impl<'t> Parser<'t> {
             offset = i32::try_from(value)
                 .map_err(|_| ParseError::at(at, format!("the offset {value} does not fit 32 bits")))?;
         }
-        self.mark(']')?;
         Ok(Place { base, offset })
     }
 
@@ -447,6 +501,10 @@ impl<'t> Parser<'t> {
     }
 }
 
+/// The special registers of the table.
+static SPECIAL: LazyLock<BTreeSet<&'static str>> =
+    LazyLock::new(|| Opcode::all().filter_map(|row| row.form().fixed).collect());
+
 /// Whether `word` can name a kernel, a parameter, an array or a label.
 pub(crate) fn is_name(word: &str) -> bool {
     let mut chars = word.chars();
@@ -497,7 +555,8 @@ fn read(row: Opcode, operands: &[Raw<'_>], guard: Option<Guard>) -> Option<Inst>
         match (slot, first) {
             (DstSlot::Reg(_), Raw::Operand(Operand::Value(Value::Reg(reg)))) => dst.push(*reg),
             (DstSlot::WithPred(_), Raw::Pair(value, pred)) => dst.extend([*value, *pred]),
-            (DstSlot::Vector(..), Raw::Operand(Operand::Vector(values))) => {
+            (DstSlot::Discarded, Raw::Discarded) => {}
+            (DstSlot::Vector(..) | DstSlot::Accumulators(..), Raw::Operand(Operand::Vector(values))) => {
                 dst = values.iter().map(|value| value.as_reg()).collect::<Option<_>>()?;
             }
             _ => return None,
@@ -512,10 +571,12 @@ fn read(row: Opcode, operands: &[Raw<'_>], guard: Option<Guard>) -> Option<Inst>
             (Slot::Label, Operand::Symbol(name)) => Some(Operand::Label(Label(name.0.clone()))),
             (Slot::Symbol(_), Operand::Symbol(_))
             | (Slot::Address(_) | Slot::Param(_), Operand::Address(_))
+            | (Slot::Tensor(_), Operand::Tensor(_))
             | (Slot::Vector(..) | Slot::RegVector(..), Operand::Vector(_))
-            | (Slot::Value(_) | Slot::Reg(_) | Slot::Constant(..) | Slot::OneOf(_), Operand::Value(_)) => {
-                Some(operand.clone())
-            }
+            | (
+                Slot::Value(_) | Slot::Bounded(..) | Slot::Reg(_) | Slot::Constant(..) | Slot::OneOf(_),
+                Operand::Value(_),
+            ) => Some(operand.clone()),
             _ => None,
         }
     });
@@ -536,7 +597,9 @@ fn signature(form: &Form) -> String {
     let dst = form.dst.map(|dst| match dst {
         DstSlot::Reg(class) => format!("{class} register"),
         DstSlot::Vector(class, count) => format!("{count} {class} registers in braces"),
+        DstSlot::Accumulators(class, count) => format!("{count} {class} registers in braces"),
         DstSlot::WithPred(class) => format!("{class} and predicate register joined by `|`"),
+        DstSlot::Discarded => "`_`".to_owned(),
     });
     let parts: Vec<String> = dst
         .into_iter()

@@ -143,6 +143,10 @@ pub enum Space {
     Local,
     /// Kernel parameters, read only.
     Param,
+    /// Shared memory of any CTA of the cluster; the own CTA's addresses are among them.
+    SharedCluster,
+    /// Any of the others, told apart by the address.
+    Generic,
 }
 
 impl fmt::Display for Space {
@@ -152,6 +156,8 @@ impl fmt::Display for Space {
             Space::Shared => "shared",
             Space::Local => "local",
             Space::Param => "param",
+            Space::SharedCluster => "shared::cluster",
+            Space::Generic => "generic",
         })
     }
 }

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 
 use crate::builder::KernelBuilder;
 use crate::form::{DstSlot, Slot};
-use crate::operand::{Address, AddressSpace, Label, Operand, Src, Symbol, Value};
+use crate::operand::{Address, AddressSpace, Label, Operand, Src, Symbol, TensorPlace, Value};
 use crate::register::{B16, B32, B64, Class, F32, F64, Pred, R, Reg, RegisterClass};
 use crate::scalar::{ScalarType, Space};
 
@@ -142,7 +142,7 @@ impl<C: RegisterClass, const N: usize> Source for RegisterVector<C, N> {
 
 /// Names of the vectors that rows use.
 pub mod vectors {
-    use super::{RegisterOnly, RegisterVector, Vector};
+    use super::{RegisterOnly, RegisterVector, Tensor, Vector};
     use crate::register;
 
     /// A 16-bit register where a constant may not stand.
@@ -173,6 +173,16 @@ pub mod vectors {
     pub type F32x4 = Vector<register::F32, 4>;
     /// `{a, b}`
     pub type F64x2 = Vector<register::F64, 2>;
+    /// `[map, {c0}]`
+    pub type Tensor1 = Tensor<1>;
+    /// `[map, {c0, c1}]`
+    pub type Tensor2 = Tensor<2>;
+    /// `[map, {c0, c1, c2}]`
+    pub type Tensor3 = Tensor<3>;
+    /// `[map, {c0, c1, c2, c3}]`
+    pub type Tensor4 = Tensor<4>;
+    /// `[map, {c0, c1, c2, c3, c4}]`
+    pub type Tensor5 = Tensor<5>;
     /// `{a}`, a register
     pub type RegB32x1 = RegisterVector<register::B32, 1>;
     /// `{a, b}`, registers
@@ -189,6 +199,18 @@ pub struct Nothing;
 impl Destination for Nothing {
     type Regs = ();
     const SLOT: Option<DstSlot> = None;
+    fn fresh(_: &mut KernelBuilder) {}
+    fn registers((): ()) -> Vec<Reg> {
+        Vec::new()
+    }
+}
+
+/// `_`: a result that is dropped.
+pub struct Discarded;
+
+impl Destination for Discarded {
+    type Regs = ();
+    const SLOT: Option<DstSlot> = Some(DstSlot::Discarded);
     fn fresh(_: &mut KernelBuilder) {}
     fn registers((): ()) -> Vec<Reg> {
         Vec::new()
@@ -217,6 +239,30 @@ impl<S: AddressSpace> Source for S {
     }
 }
 
+/// `[map, {c0, ..}]`: a tensor map and the coordinates of a box's first element, the innermost dimension first.
+pub struct Tensor<const N: usize>;
+
+/// The argument for a `Tensor` operand: `(map, [c0, c1])`.
+pub struct TensorArg<const N: usize> {
+    map: R<B64>,
+    coordinates: [Src<B32>; N],
+}
+
+impl<T: Into<Src<B32>>, const N: usize> From<(R<B64>, [T; N])> for TensorArg<N> {
+    fn from((map, coordinates): (R<B64>, [T; N])) -> Self {
+        TensorArg { map, coordinates: coordinates.map(Into::into) }
+    }
+}
+
+impl<const N: usize> Source for Tensor<N> {
+    type Arg = TensorArg<N>;
+    const SLOT: Slot = Slot::Tensor(N as u8);
+    fn operand(arg: TensorArg<N>) -> Operand {
+        let coordinates = arg.coordinates.into_iter().map(Value::from).collect();
+        Operand::Tensor(TensorPlace { map: arg.map.reg(), coordinates })
+    }
+}
+
 macro_rules! param_slots {
     ($($Marker:ident: $Type:ident;)*) => { $(
         #[doc = concat!("`[name]` of a parameter of type `", stringify!($Type), "`.")]
@@ -240,7 +286,7 @@ param_slots! {
 
 macro_rules! symbol_slots {
     ($($Marker:ident: $Space:ident;)*) => { $(
-        #[doc = concat!("The name of an array in space `", stringify!($Space), "`.")]
+        #[doc = concat!("The name of an array or a parameter in space `", stringify!($Space), "`.")]
         pub struct $Marker;
         impl Source for $Marker {
             type Arg = Symbol;
@@ -254,6 +300,7 @@ macro_rules! symbol_slots {
 symbol_slots! {
     SharedSymbol: Shared;
     LocalSymbol: Local;
+    ParamSymbol: Param;
 }
 
 /// A label.
@@ -296,6 +343,28 @@ macro_rules! constant_slots {
         }
     )* };
 }
+macro_rules! bounded_slots {
+    ($($(#[$doc:meta])* $Marker:ident: $Class:ident $low:literal to $high:literal;)*) => { $(
+        $(#[$doc])*
+        pub struct $Marker;
+        impl Source for $Marker {
+            type Arg = Src<$Class>;
+            const SLOT: Slot = Slot::Bounded(Class::$Class, $low, $high);
+            fn operand(arg: Src<$Class>) -> Operand {
+                Operand::Value(arg.into())
+            }
+        }
+    )* };
+}
+bounded_slots! {
+    /// Parity of an mbarrier's phase, a register or a constant.
+    Parity: B32 0 to 1;
+    /// Arrivals at an mbarrier, a register or a constant.
+    ArrivalCount: B32 1 to 1_048_575;
+    /// Bytes of a bulk copy, a multiple of 16, a register or a constant.
+    BulkBytes: B32 0 to 1_048_560;
+}
+
 constant_slots! {
     /// Bytes of one `cp.async.ca`.
     CopyBytes = Slot::OneOf(&[4, 8, 16]);
@@ -303,6 +372,13 @@ constant_slots! {
     CopyBytes16 = Slot::OneOf(&[16]);
     /// Groups of asynchronous copies that may stay pending.
     Pending = Slot::Constant(0, 62);
+    /// Groups of bulk copies or of `wgmma` that may stay pending.
+    PendingGroups = Slot::Constant(0, 7);
+    /// Registers of a thread after `setmaxnreg`.
+    RegisterCount = Slot::OneOf(&[
+        24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112, 120, 128, 136, 144, 152, 160, 168, 176, 184, 192, 200, 208,
+        216, 224, 232, 240, 248, 256,
+    ]);
     /// A truth table of three inputs; a, b, c are 0xF0, 0xCC, 0xAA.
     TruthTable = Slot::Constant(0, 255);
     /// Number of a barrier of the CTA.

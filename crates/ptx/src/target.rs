@@ -142,6 +142,9 @@ pub const STATIC_SHARED_BYTES: u32 = 48 * 1024;
 /// Threads that one CTA can have, on every target.
 pub const MAX_THREADS_PER_CTA: u32 = 1024;
 
+/// CTAs that one cluster can have, on every target; beyond 8 the launch must say that it knows.
+pub const MAX_CTAS_PER_CLUSTER: u32 = 16;
+
 macro_rules! targets {
     ($($(#[$doc:meta])* $Variant:ident = $name:literal: sm $sm:literal $family:ident $is_family:literal, ptx $major:literal . $minor:literal,
         $shared:literal bytes, $threads:literal threads, [$($feature:ident)*];)*) => {

@@ -10,13 +10,13 @@ use crate::dynamic::misfit;
 use crate::form::Slot;
 use crate::inst::{Inst, Statement};
 use crate::meaning::Meaning;
-use crate::module::{Array, DYNAMIC_SHARED, Kernel, Module, Param};
+use crate::module::{Array, DYNAMIC_SHARED, Kernel, Module, Param, ParamType};
 use crate::operand::{Base, Label, Operand, Place, Symbol};
 use crate::parse::is_name;
 use crate::reaching::reads_of_nothing;
 use crate::register::Class;
 use crate::scalar::{ScalarType, Space};
-use crate::target::{MAX_THREADS_PER_CTA, STATIC_SHARED_BYTES};
+use crate::target::{MAX_CTAS_PER_CLUSTER, MAX_THREADS_PER_CTA, STATIC_SHARED_BYTES};
 
 /// Bytes of parameters that a kernel can have on every target.
 const MAX_PARAM_BYTES: u32 = 4096;
@@ -167,6 +167,18 @@ impl<'m> Checker<'m> {
         if kernel.min_ctas_per_sm == Some(0) {
             self.fault("`.minnctapersm 0` asks for nothing");
         }
+        if let Some(count) = kernel.max_registers {
+            let most = self.module.target.row().max_registers_per_thread;
+            if !(1..=most).contains(&count) {
+                self.fault(format!("`.maxnreg {count}` is not 1 to {most} registers"));
+            }
+        }
+        if let Some([x, y, z]) = kernel.required_cluster {
+            let product = x.checked_mul(y).and_then(|product| product.checked_mul(z));
+            if !product.is_some_and(|product| (1..=MAX_CTAS_PER_CLUSTER).contains(&product)) {
+                self.fault(format!("`.reqnctapercluster {x}, {y}, {z}` is not 1 to {MAX_CTAS_PER_CLUSTER} CTAs"));
+            }
+        }
     }
 
     fn params(&mut self, params: &[Param]) {
@@ -174,11 +186,12 @@ impl<'m> Checker<'m> {
         for param in params {
             self.name("a parameter", &param.name.0);
             use ScalarType::{B16, F32, F64, U32, U64};
-            if !matches!(param.ty, B16 | U32 | U64 | F32 | F64) {
-                self.fault(format!("parameter `{}` cannot be of type {}", param.name, param.ty));
+            if let ParamType::Scalar(ty) = param.ty
+                && !matches!(ty, B16 | U32 | U64 | F32 | F64)
+            {
+                self.fault(format!("parameter `{}` cannot be of type {ty}", param.name));
             }
-            let bytes = u64::from(param.ty.bytes());
-            end = end.next_multiple_of(bytes) + bytes;
+            end = end.next_multiple_of(u64::from(param.ty.align())) + u64::from(param.ty.bytes());
         }
         if end > u64::from(MAX_PARAM_BYTES) {
             self.fault(format!("the parameters take {end} bytes, at most {MAX_PARAM_BYTES} are possible"));
@@ -271,16 +284,22 @@ impl<'m> Checker<'m> {
     fn names_in(&mut self, kernel: &'m Kernel, slot: Slot, operand: &Operand, meaning: Meaning) {
         match (slot, operand) {
             (Slot::Param(ty), Operand::Address(Place { base: Base::Symbol(name), offset })) => {
-                match kernel.params.iter().find(|param| param.name == *name) {
-                    None => self.fault(format!("the kernel has no parameter `{name}`")),
-                    Some(param) if param.ty != ty => {
-                        self.fault(format!("parameter `{name}` is of type {}, expected {ty}", param.ty));
+                match self.param_named(kernel, name) {
+                    None => {}
+                    Some(Param { ty: ParamType::TensorMap, .. }) => {
+                        self.fault(format!("parameter `{name}` is a tensor map, expected type {ty}"));
+                    }
+                    Some(Param { ty: ParamType::Scalar(found), .. }) if *found != ty => {
+                        self.fault(format!("parameter `{name}` is of type {found}, expected {ty}"));
                     }
                     Some(_) if *offset != 0 => {
                         self.fault(format!("offset {offset} lies outside of parameter `{name}`"))
                     }
                     Some(_) => {}
                 }
+            }
+            (Slot::Symbol(Space::Param), Operand::Symbol(name)) => {
+                self.param_named(kernel, name);
             }
             (Slot::Symbol(space), Operand::Symbol(name)) => {
                 self.array_named(kernel, space, name);
@@ -294,6 +313,14 @@ impl<'m> Checker<'m> {
         }
     }
 
+    fn param_named(&mut self, kernel: &'m Kernel, name: &Symbol) -> Option<&'m Param> {
+        let param = kernel.params.iter().find(|param| param.name == *name);
+        if param.is_none() {
+            self.fault(format!("the kernel has no parameter `{name}`"));
+        }
+        param
+    }
+
     /// The array of that name; `Some(None)` is the dynamic shared memory, whose size is not known here.
     fn array_named(&mut self, kernel: &'m Kernel, space: Space, name: &Symbol) -> Option<Option<&'m Array>> {
         if space == Space::Shared && &*name.0 == DYNAMIC_SHARED {
@@ -305,7 +332,7 @@ impl<'m> Checker<'m> {
         let arrays: &[Array] = match space {
             Space::Shared => &kernel.shared,
             Space::Local => &kernel.local,
-            Space::Global | Space::Param => &[],
+            Space::Global | Space::Param | Space::SharedCluster | Space::Generic => &[],
         };
         let array = arrays.iter().find(|array| array.name == *name);
         if array.is_none() {

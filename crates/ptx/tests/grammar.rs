@@ -113,6 +113,9 @@ fn spelled(spelling: &str) -> Instruction {
     found.unwrap_or_else(|| panic!("`{spelling}` is an instruction"))
 }
 
+/// Rows of the builder whose operands need more than the words of the mnemonic, as special registers can.
+const DECIDED_BY_OPERANDS: &[&str] = &["mbarrier_arrive_count"];
+
 #[test]
 fn rows_of_the_builder_are_rows_here_with_the_same_floor() {
     let mut seen = BTreeSet::new();
@@ -137,7 +140,11 @@ fn rows_of_the_builder_are_rows_here_with_the_same_floor() {
             // The builder's rows do not tell floors below its base apart.
             let sm = all.iter().map(|floor| floor.sm).max().map(|sm| sm.max(Floor::BASE.sm));
             let ptx = all.iter().map(|floor| floor.ptx).max().map(|ptx| ptx.max(Floor::BASE.ptx));
-            if (sm, ptx) != (Some(form.floor.sm), Some(form.floor.ptx)) {
+            let agrees = match form.fixed.is_some() || DECIDED_BY_OPERANDS.contains(&form.name) {
+                true => sm <= Some(form.floor.sm) && ptx <= Some(form.floor.ptx),
+                false => (sm, ptx) == (Some(form.floor.sm), Some(form.floor.ptx)),
+            };
+            if !agrees {
                 seen.insert(format!("{}: {all:?} here, {:?} in the table", form.name, form.floor));
             }
         }

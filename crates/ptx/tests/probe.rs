@@ -2,12 +2,12 @@
 //!
 //! Many rows share a module, since starting the assembler is what costs; each row's line is known by the comment before it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gable_ptx::ptxas::{Ptxas, PtxasError};
 use gable_ptx::{
-    B16, B32, B64, Class, Effect, F32, F64, Floor, Kernel, KernelBuilder, Module, Opcode, Operand, PtxVersion, R, Reg,
-    RegisterClass, ScalarType, Slot, Space, Symbol, Target, Value, verify,
+    B16, B32, B64, Class, DstSlot, Effect, F32, F64, Floor, Kernel, KernelBuilder, Module, Opcode, Operand, Pipe,
+    PtxVersion, R, Reg, RegisterClass, ScalarType, Slot, Space, Symbol, Target, TensorPlace, Value, verify,
 };
 
 /// The assembler, or a visible skip; in CI its absence is a failure.
@@ -31,6 +31,8 @@ struct Inputs {
     frame: Symbol,
     params: BTreeMap<ScalarType, Symbol>,
     registers: BTreeMap<Class, Reg>,
+    /// Registers with values that instructions may add to.
+    accumulators: BTreeMap<Class, Vec<Reg>>,
     sink_offset: i32,
 }
 
@@ -59,6 +61,7 @@ impl Inputs {
             frame: Symbol("frame".into()),
             params: params.into(),
             registers: registers.map(|reg| (reg.class, reg)).into(),
+            accumulators: BTreeMap::new(),
             sink_offset: 0,
         }
     }
@@ -66,7 +69,7 @@ impl Inputs {
     /// Something that fits `slot`: a register where one fits.
     fn operand(&self, slot: Slot) -> Operand {
         match slot {
-            Slot::Value(class) | Slot::Reg(class) => Operand::from(self.registers[&class]),
+            Slot::Value(class) | Slot::Bounded(class, ..) | Slot::Reg(class) => Operand::from(self.registers[&class]),
             Slot::Vector(class, count) | Slot::RegVector(class, count) => {
                 Operand::Vector(vec![Value::Reg(self.registers[&class]); usize::from(count)])
             }
@@ -74,9 +77,15 @@ impl Inputs {
             Slot::OneOf(allowed) => Operand::Value(Value::Int(allowed[0])),
             Slot::Address(Space::Shared) => Operand::Address(self.shared.reg().at(32)),
             Slot::Address(Space::Local) => Operand::Address(self.local.reg().at(16)),
+            Slot::Address(Space::SharedCluster) => Operand::Address(self.shared.reg().at(32)),
             Slot::Address(_) => Operand::Address(self.pointer.reg().at(-16)),
+            Slot::Tensor(rank) => Operand::Tensor(TensorPlace {
+                map: self.pointer.reg(),
+                coordinates: vec![Value::Reg(self.registers[&Class::B32]); usize::from(rank)],
+            }),
             Slot::Param(ty) => Operand::Address(self.params[&ty].clone().into()),
             Slot::Symbol(Space::Local) => Operand::Symbol(self.frame.clone()),
+            Slot::Symbol(Space::Param) => Operand::Symbol(self.params[&ScalarType::U64].clone()),
             Slot::Symbol(_) => Operand::Symbol(self.scratch.clone()),
             Slot::Label => panic!("labels are made per instruction"),
         }
@@ -99,12 +108,28 @@ impl Inputs {
                     _ => None,
                 })
                 .collect(),
+            Slot::Tensor(rank) => vec![Operand::Tensor(TensorPlace {
+                map: self.pointer.reg(),
+                coordinates: vec![Value::Int(-16); usize::from(rank)],
+            })],
+            Slot::Bounded(_, low, high) => vec![Operand::Value(Value::Int(low)), Operand::Value(Value::Int(high))],
             Slot::Constant(_, high) => vec![Operand::Value(Value::Int(high))],
             Slot::OneOf(allowed) => allowed.iter().map(|value| Operand::Value(Value::Int(*value))).collect(),
             Slot::Address(Space::Shared) => vec![Operand::Address(self.scratch.clone().into())],
             Slot::Address(Space::Local) => vec![Operand::Address(self.frame.clone().into())],
             _ => vec![],
         }
+    }
+
+    /// The first `count` accumulators of `class`.
+    fn accumulators(&mut self, k: &mut KernelBuilder, class: Class, count: u8) -> Vec<Reg> {
+        let known = self.accumulators.entry(class).or_default();
+        while known.len() < usize::from(count) {
+            let reg = k.fresh_reg(class);
+            k.copy_into(reg, self.registers[&class]).expect("every class can be copied");
+            known.push(reg);
+        }
+        known[..usize::from(count)].to_vec()
     }
 
     /// Uses a result, so that the assembler cannot drop what made it.
@@ -133,6 +158,7 @@ fn probe_kernel(name: &str, rows: &[Opcode]) -> Kernel {
     let mut k = KernelBuilder::new(name, Target::Sm90a);
     let mut inputs = Inputs::new(&mut k);
     let skip: R<gable_ptx::Pred> = inputs.registers[&Class::Pred].typed().expect("it is the predicate");
+    let mut tensor_operands: BTreeSet<(&str, String)> = BTreeSet::new();
     for row in rows {
         let form = row.form();
         let label = k.label("next");
@@ -142,7 +168,10 @@ fn probe_kernel(name: &str, rows: &[Opcode]) -> Kernel {
             .map(|slot| if *slot == Slot::Label { Operand::Label(label.clone()) } else { inputs.operand(*slot) })
             .collect();
         let mut variants = vec![first.clone()];
-        for (index, slot) in form.src.iter().enumerate() {
+        // Matrix multiplies with the same operands differ in their shape only: the first of them is tried with all.
+        let is_shape_of_another =
+            form.pipe == Pipe::Tensor && !tensor_operands.insert((form.section, format!("{:?}", form.src)));
+        for (index, slot) in form.src.iter().enumerate().filter(|_| !is_shape_of_another) {
             for other in inputs.alternatives(*slot) {
                 let mut variant = first.clone();
                 variant[index] = other;
@@ -150,6 +179,12 @@ fn probe_kernel(name: &str, rows: &[Opcode]) -> Kernel {
             }
         }
         for src in variants {
+            if let Some(DstSlot::Accumulators(class, count)) = form.dst {
+                let sums = inputs.accumulators(&mut k, class, count);
+                k.comment(format!("row {}", form.name));
+                k.emit_into(*row, sums, src).expect("the operands fit the slots");
+                continue;
+            }
             k.comment(format!("row {}", form.name));
             let emit = |k: &mut KernelBuilder| k.emit(*row, src.clone()).expect("the operands fit the slots");
             // An instruction that ends the thread must leave a way past it.

@@ -1,8 +1,8 @@
 //! Text and back: what prints parses to the same module, and what is no module gives an error with its place.
 
 use gable_ptx::{
-    Array, Base, Class, DYNAMIC_SHARED, DstSlot, Guard, Inst, Kernel, Label, Module, Opcode, Operand, Param, Place,
-    PtxVersion, Reg, ScalarType, Slot, Space, Statement, Symbol, Target, Value, parse,
+    Array, Base, Class, DYNAMIC_SHARED, DstSlot, Guard, Inst, Kernel, Label, Module, Opcode, Operand, Param, ParamType,
+    Place, PtxVersion, Reg, ScalarType, Slot, Space, Statement, Symbol, Target, TensorPlace, Value, parse,
 };
 use proptest::prelude::*;
 
@@ -11,7 +11,7 @@ fn symbol(name: &str) -> Symbol {
 }
 
 fn reg(class: Class, entropy: u64) -> Reg {
-    Reg { class, index: (entropy % 40) as u32 }
+    Reg { class, index: (entropy % 200) as u32 }
 }
 
 /// A register or a constant of `class`, chosen by `entropy`.
@@ -42,6 +42,8 @@ fn operand(slot: Slot, entropy: u64) -> Operand {
     };
     match slot {
         Slot::Value(class) => Operand::Value(value(class, entropy)),
+        Slot::Bounded(class, ..) if entropy.is_multiple_of(3) => Operand::from(reg(class, entropy / 3)),
+        Slot::Bounded(_, low, high) => operand(Slot::Constant(low, high), entropy),
         Slot::Reg(class) => Operand::from(reg(class, entropy)),
         Slot::Vector(class, count) => vector(count, |i| value(class, entropy.wrapping_add(i))),
         Slot::RegVector(class, count) => vector(count, |i| Value::Reg(reg(class, entropy.wrapping_add(i)))),
@@ -50,23 +52,33 @@ fn operand(slot: Slot, entropy: u64) -> Operand {
             Operand::Value(Value::Int(low + (entropy % span).cast_signed()))
         }
         Slot::OneOf(allowed) => Operand::Value(Value::Int(allowed[(entropy % allowed.len() as u64) as usize])),
+        Slot::Address(Space::SharedCluster) => {
+            Operand::Address(Place { base: Base::Reg(reg(Class::B32, entropy)), offset })
+        }
+        Slot::Address(Space::Generic) => Operand::Address(Place { base: Base::Reg(reg(Class::B64, entropy)), offset }),
+        Slot::Tensor(rank) => Operand::Tensor(TensorPlace {
+            map: reg(Class::B64, entropy),
+            coordinates: (0..u64::from(rank)).map(|i| value(Class::B32, entropy.wrapping_add(i))).collect(),
+        }),
         Slot::Address(Space::Shared) => Operand::Address(place(Class::B32, ["tile", DYNAMIC_SHARED])),
         Slot::Address(_) => Operand::Address(place(Class::B64, ["frame", "$global"])),
         Slot::Param(_) => Operand::Address(symbol("param_0").into()),
         Slot::Symbol(Space::Shared) => {
             Operand::Symbol(symbol(if entropy.is_multiple_of(2) { "tile" } else { DYNAMIC_SHARED }))
         }
+        Slot::Symbol(Space::Param) => Operand::Symbol(symbol("param_0")),
         Slot::Symbol(_) => Operand::Symbol(symbol("frame")),
         Slot::Label => Operand::Label(Label(format!("LABEL_{}", entropy % 4).into())),
     }
 }
 
-fn inst(op: Opcode, entropy: &[u64; 6], guard: Option<(u64, bool)>) -> Inst {
+fn inst(op: Opcode, entropy: &[u64; 9], guard: Option<(u64, bool)>) -> Inst {
     let form = op.form();
     let classes: Vec<Class> = match form.dst {
         None => vec![],
         Some(DstSlot::Reg(class)) => vec![class],
-        Some(DstSlot::Vector(class, count)) => vec![class; usize::from(count)],
+        Some(DstSlot::Vector(class, count) | DstSlot::Accumulators(class, count)) => vec![class; usize::from(count)],
+        Some(DstSlot::Discarded) => vec![],
         Some(DstSlot::WithPred(class)) => vec![class, Class::Pred],
     };
     Inst {
@@ -79,7 +91,7 @@ fn inst(op: Opcode, entropy: &[u64; 6], guard: Option<(u64, bool)>) -> Inst {
 
 fn statement() -> impl Strategy<Value = Statement> {
     let rows: Vec<Opcode> = Opcode::all().collect();
-    let instruction = (0..rows.len(), any::<[u64; 6]>(), any::<Option<(u64, bool)>>())
+    let instruction = (0..rows.len(), any::<[u64; 9]>(), any::<Option<(u64, bool)>>())
         .prop_map(move |(row, entropy, guard)| Statement::Inst(inst(rows[row], &entropy, guard)));
     prop_oneof![
         12 => instruction,
@@ -94,15 +106,22 @@ fn names_dynamic_shared(kernel: &Kernel) -> bool {
 }
 
 fn kernel() -> impl Strategy<Value = Kernel> {
-    let types =
-        prop::sample::select(vec![ScalarType::B16, ScalarType::U32, ScalarType::U64, ScalarType::F32, ScalarType::F64]);
+    let types = prop::sample::select(vec![
+        ParamType::Scalar(ScalarType::B16),
+        ParamType::Scalar(ScalarType::U32),
+        ParamType::Scalar(ScalarType::U64),
+        ParamType::Scalar(ScalarType::F32),
+        ParamType::Scalar(ScalarType::F64),
+        ParamType::TensorMap,
+    ]);
     let array = |name: &'static str| {
         prop::option::of((any::<u32>(), any::<u32>())).prop_map(move |array| {
             array.map(|(bytes, align)| Array { name: symbol(name), bytes, align }).into_iter().collect::<Vec<_>>()
         })
     };
     let head = ("[a-z_$][a-zA-Z0-9_$]{1,20}", prop::collection::vec(types, 0..5), array("tile"), array("frame"));
-    let bounds = (any::<Option<[u32; 3]>>(), any::<Option<[u32; 3]>>(), any::<Option<u32>>());
+    let three = any::<Option<[u32; 3]>>;
+    let bounds = (three(), three(), three(), any::<Option<u32>>(), any::<Option<u32>>());
     (head, bounds, prop::collection::vec(statement(), 0..40)).prop_map(|(head, bounds, body)| {
         let (name, types, shared, local) = head;
         let params = types.into_iter().enumerate();
@@ -111,7 +130,9 @@ fn kernel() -> impl Strategy<Value = Kernel> {
             params: params.map(|(i, ty)| Param { name: symbol(&format!("param_{i}")), ty }).collect(),
             max_threads: bounds.0,
             required_threads: bounds.1,
-            min_ctas_per_sm: bounds.2,
+            required_cluster: bounds.2,
+            min_ctas_per_sm: bounds.3,
+            max_registers: bounds.4,
             shared,
             local,
             dynamic_shared_align: None,
@@ -174,6 +195,8 @@ fn every_row_prints_and_parses_to_itself() {
                 max_threads: None,
                 required_threads: None,
                 min_ctas_per_sm: None,
+                max_registers: None,
+                required_cluster: None,
                 shared: vec![],
                 local: vec![],
                 dynamic_shared_align: None,

@@ -231,7 +231,7 @@ fn data_that_no_text_can_say_is_found_too() {
     let mut k = KernelBuilder::new("k k", Target::Sm90a);
     k.exit();
     let mut kernel = k.finish();
-    kernel.params.push(Param { name: Symbol("x".into()), ty: ScalarType::Tf32 });
+    kernel.params.push(Param { name: Symbol("x".into()), ty: ScalarType::Tf32.into() });
     kernel.shared.push(Array { name: Symbol("1".into()), bytes: 4, align: 4 });
     kernel.body.insert(0, Statement::Comment("two\nlines".into()));
     let copy = Opcode::all().find(|op| op.form().name == "mov_b32").unwrap();

@@ -208,7 +208,9 @@ fn source(random: &mut Random, slot: Slot) -> Source {
         }
         Slot::Constant(low, high) => Source::Constant((low + random.below((high - low + 1) as usize) as i64) as u64),
         Slot::OneOf(allowed) => Source::Constant(allowed[random.below(allowed.len())] as u64),
-        Slot::Address(_) | Slot::Param(_) | Slot::Symbol(_) | Slot::Label => Source::Constant(0),
+        Slot::Bounded(..) | Slot::Tensor(_) | Slot::Address(_) | Slot::Param(_) | Slot::Symbol(_) | Slot::Label => {
+            Source::Constant(0)
+        }
     }
 }
 

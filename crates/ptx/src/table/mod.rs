@@ -13,11 +13,11 @@
 //! The last column, `meaning`, is unique and is how other code finds a row.
 //!
 //! Files: `moves`, `integer`, `logic`, `float`, `double`, `half`, `compare`, `convert`, `memory`, `atomic`, `warp`,
-//! `sync`, `async_copy`, `matrix`, `control`. The asynchronous tensor instructions will be files of their own beside
-//! these: `mbarrier`, `tma` (`cp.async.bulk`), `wgmma`, `tcgen05`, and block-scaled `mma.sync` in `matrix`.
+//! `sync`, `cluster`, `mbarrier`, `async_copy`, `tma` (`cp.async.bulk`), `matrix`, `wgmma`, `control`.
 
 mod async_copy;
 mod atomic;
+mod cluster;
 mod compare;
 mod control;
 mod convert;
@@ -27,15 +27,18 @@ mod half;
 mod integer;
 mod logic;
 mod matrix;
+mod mbarrier;
 mod memory;
 mod moves;
 mod sync;
+mod tma;
 mod warp;
+mod wgmma;
 
 use crate::form::Form;
 
-/// Every file of the table.
-pub(crate) static TABLES: &[&[&Form]] = &[
+/// The rows of every file.
+static FILES: &[&[&Form]] = &[
     moves::FORMS,
     integer::FORMS,
     logic::FORMS,
@@ -48,10 +51,19 @@ pub(crate) static TABLES: &[&[&Form]] = &[
     atomic::FORMS,
     warp::FORMS,
     sync::FORMS,
+    cluster::FORMS,
+    mbarrier::FORMS,
     async_copy::FORMS,
+    tma::FORMS,
     matrix::FORMS,
+    wgmma::FORMS,
     control::FORMS,
 ];
+
+/// Every row of the table.
+pub(crate) fn rows() -> impl Iterator<Item = &'static Form> {
+    [FILES, wgmma::MULTIPLIES].into_iter().flatten().copied().flatten().copied()
+}
 
 /// Makes rows: a static `Form` and two builder methods each, and the list `FORMS` of the file.
 macro_rules! forms {
@@ -118,9 +130,11 @@ mod columns {
     pub(super) use crate::meaning::Meaning::*;
     pub(super) use crate::register::{B16, B32, B64, F32, F64, Pred};
     pub(super) use crate::scalar::ScalarType::*;
+    pub(super) use crate::scalar::Space;
     pub(super) use crate::slot::Nothing;
     pub(super) use crate::slot::vectors::*;
-    use crate::target::{Feature, PtxVersion};
+    use crate::target::Feature;
+    pub(super) use crate::target::PtxVersion;
 
     pub(super) const BASE: Floor = Floor::BASE;
 

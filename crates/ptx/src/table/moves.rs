@@ -3,7 +3,7 @@
 use super::columns::*;
 use crate::meaning::SpecialRegister::*;
 use crate::scalar::Space;
-use crate::slot::{LocalSymbol, PredOrConstant, SharedSymbol};
+use crate::slot::{LocalSymbol, ParamSymbol, PredOrConstant, SharedSymbol};
 
 super::forms! {
     { "data-movement-and-conversion-instructions-mov", Alu, Pure, BASE }
@@ -23,13 +23,18 @@ super::forms! {
     unpack_b64(B32x2 <- a: RegB64) = "mov.b64" => Unpack(B64);
     mov_shared_address(B32 <- array: SharedSymbol) = "mov.u32" => AddressOf(Space::Shared);
     mov_local_address(B64 <- array: LocalSymbol) = "mov.u64" => AddressOf(Space::Local);
+    mov_param_address(B64 <- name: ParamSymbol) = "mov.b64" => AddressOf(Space::Param);
 
     { "data-movement-and-conversion-instructions-cvta", Alu, Pure, BASE }
     cvta_to_global(B64 <- a: RegB64) = "cvta.to.global.u64" => AddressTo(Space::Global);
     cvta_to_shared(B64 <- a: RegB64) = "cvta.to.shared.u64" => AddressTo(Space::Shared);
     cvta_to_local(B64 <- a: RegB64) = "cvta.to.local.u64" => AddressTo(Space::Local);
 
+    { "data-movement-and-conversion-instructions-cvta", Alu, Pure, from(75, 7, 7) }
+    cvta_param(B64 <- a: RegB64) = "cvta.param.u64" => AddressFrom(Space::Param);
+
     { "special-registers", Alu, Pure, BASE }
+    nsmid(B32 <- ) = "mov.u32", "%nsmid" => Special(NsmId);
     tid_x(B32 <- ) = "mov.u32", "%tid.x" => Special(TidX);
     tid_y(B32 <- ) = "mov.u32", "%tid.y" => Special(TidY);
     tid_z(B32 <- ) = "mov.u32", "%tid.z" => Special(TidZ);

@@ -24,9 +24,11 @@ rows! {
     BarWarpSync:
         "bar.warp.sync", sm(30, 6, 0);
     BarrierClusterArrive:
-        "barrier.cluster.arrive{.release|.relaxed}{.aligned}", sm(90, 7, 8);
+        "barrier.cluster.arrive{.aligned}", sm(90, 7, 8);
+        "barrier.cluster.arrive(.release|.relaxed){.aligned}", sm(90, 8, 0);
     BarrierClusterWait:
-        "barrier.cluster.wait{.acquire}{.aligned}", sm(90, 7, 8);
+        "barrier.cluster.wait{.aligned}", sm(90, 7, 8);
+        "barrier.cluster.wait.acquire{.aligned}", sm(90, 8, 0);
     Membar:
         "membar(.cta|.gl|.sys)", BASE;
     Fence:
@@ -62,7 +64,8 @@ rows! {
         "mbarrier.test_wait.parity{.acquire.cta}{.shared|.shared::cta}.b64", sm(80, 7, 1);
         "mbarrier.test_wait{.parity}{$MBARRIER_ACQUIRE}{.shared|.shared::cta}.b64", sm(90, 8, 0);
     MbarrierTryWait:
-        "mbarrier.try_wait{.parity}{$MBARRIER_ACQUIRE}{.shared|.shared::cta}.b64", sm(90, 7, 8);
+        "mbarrier.try_wait{.parity}{.shared|.shared::cta}.b64", sm(90, 7, 8);
+        "mbarrier.try_wait{.parity}$MBARRIER_ACQUIRE{.shared|.shared::cta}.b64", sm(90, 8, 0);
     MbarrierPendingCount:
         "mbarrier.pending_count.b64", sm(80, 7, 0);
     Griddepcontrol:

@@ -4,6 +4,12 @@
 //! No two rows mean the same, so `Opcode::of(meaning)` is a function. Types follow PTX: the type of `MulWide` and
 //! `MadWide` is the one of the narrow operands, that of `Compare` is the one compared.
 
+mod asynchronous;
+mod matrix;
+
+pub use asynchronous::{Bulk, ClusterBarrier, Mbarrier, ProxyFence, TensorLoad, TensorStore};
+pub use matrix::{Element, MatrixMultiply, WarpgroupMultiply};
+
 use crate::scalar::{ScalarType, Space};
 
 /// What an instruction computes.
@@ -36,10 +42,12 @@ pub enum Meaning {
     Convert(Convert),
     /// The value of a special register.
     Special(SpecialRegister),
-    /// The address of a named array.
+    /// The address of a named array or parameter.
     AddressOf(Space),
     /// A generic address as one of the given space.
     AddressTo(Space),
+    /// An address of the given space as a generic one.
+    AddressFrom(Space),
     /// From memory to registers.
     Load(Access),
     /// From registers to memory.
@@ -87,9 +95,14 @@ pub enum Meaning {
     BarrierSync {
         /// Whether an operand gives the number of threads.
         counted: bool,
+        /// Whether the barrier's number is in a register.
+        in_register: bool,
     },
     /// Arrives at a barrier without waiting.
-    BarrierArrive,
+    BarrierArrive {
+        /// Whether the barrier's number is in a register.
+        in_register: bool,
+    },
     /// Waits for the lanes of a mask.
     WarpBarrier,
     /// Orders memory.
@@ -110,6 +123,37 @@ pub enum Meaning {
     },
     /// `d = a * b + c` on the tensor cores.
     MatrixMultiply(MatrixMultiply),
+    /// `d = a * b + d` of a warpgroup, in the background.
+    WarpgroupMultiply(WarpgroupMultiply),
+    /// Orders accesses to registers before `wgmma` that use them.
+    WarpgroupFence,
+    /// Closes the group of `wgmma` begun since the last one.
+    WarpgroupCommit,
+    /// Waits until at most so many groups of `wgmma` are pending.
+    WarpgroupWait,
+    /// A step of an mbarrier, the barrier in shared memory that counts arrivals and bytes.
+    Mbarrier(Mbarrier),
+    /// Meets the CTAs of the cluster.
+    ClusterBarrier(ClusterBarrier),
+    /// The address of a CTA's shared memory that lies as the given one, of the CTA of a rank in the cluster.
+    AddressInCluster,
+    /// A box of a tensor from global to shared memory, in the background.
+    TensorLoad(TensorLoad),
+    /// A box of a tensor from shared to global memory, in the background.
+    TensorStore(TensorStore),
+    /// Copies of bytes in a row, and groups of bulk copies.
+    Bulk(Bulk),
+    /// Brings a tensor map into the cache that copies read it from.
+    PrefetchTensorMap,
+    /// Orders accesses by instructions and by asynchronous copies and multiplies.
+    ProxyFence(ProxyFence),
+    /// One lane of those of a mask, the same each time, and whether it is the own.
+    Elect,
+    /// Changes how many registers each thread of the warpgroup has.
+    SetMaxRegisters {
+        /// Whether there are more afterwards.
+        increase: bool,
+    },
     /// Goes to a label.
     Branch {
         /// Whether every lane of the warp goes the same way.
@@ -373,6 +417,36 @@ pub enum SpecialRegister {
     WarpId,
     /// SM that the CTA runs on.
     SmId,
+    /// Numbers that SMs have: above the highest of them.
+    NsmId,
+    /// CTA in the cluster, all directions in one number.
+    ClusterCtaRank,
+    /// CTAs of the cluster.
+    ClusterNctaRank,
+    /// CTA in the cluster, x.
+    ClusterCtaidX,
+    /// CTA in the cluster, y.
+    ClusterCtaidY,
+    /// CTA in the cluster, z.
+    ClusterCtaidZ,
+    /// CTAs of the cluster, x.
+    ClusterNctaidX,
+    /// CTAs of the cluster, y.
+    ClusterNctaidY,
+    /// CTAs of the cluster, z.
+    ClusterNctaidZ,
+    /// Cluster in the grid, x.
+    ClusteridX,
+    /// Cluster in the grid, y.
+    ClusteridY,
+    /// Cluster in the grid, z.
+    ClusteridZ,
+    /// Clusters of the grid, x.
+    NclusteridX,
+    /// Clusters of the grid, y.
+    NclusteridY,
+    /// Clusters of the grid, z.
+    NclusteridZ,
     /// Cycles, the low 32 bits.
     Clock,
     /// Cycles, 64 bits.
@@ -489,48 +563,10 @@ pub enum Fence {
 pub enum Scope {
     /// Threads of the CTA.
     Cta,
+    /// Threads of the cluster.
+    Cluster,
     /// Threads of the device.
     Device,
     /// Every thread, the host's included.
     System,
-}
-
-/// Shape and types of one `mma.sync`. Fragments: PTX ISA, matrix fragments of the shape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MatrixMultiply {
-    /// Rows of `a` and `d`.
-    pub m: u8,
-    /// Columns of `b` and `d`.
-    pub n: u8,
-    /// Columns of `a`, rows of `b`.
-    pub k: u8,
-    /// Element type of `a`.
-    pub a: Element,
-    /// Element type of `b`.
-    pub b: Element,
-    /// Element type of `c` and `d`.
-    pub accumulator: Element,
-}
-
-/// Element types of matrices, which in registers are packed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Element {
-    /// IEEE half.
-    F16,
-    /// bfloat16.
-    Bf16,
-    /// f32 of which 10 fraction bits count.
-    Tf32,
-    /// 8-bit float, 4 exponent bits.
-    E4m3,
-    /// 8-bit float, 5 exponent bits.
-    E5m2,
-    /// Signed byte.
-    S8,
-    /// Unsigned byte.
-    U8,
-    /// Single precision.
-    F32,
-    /// Signed 32 bits.
-    S32,
 }
