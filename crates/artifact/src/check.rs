@@ -4,6 +4,7 @@
 
 use crate::error::{Fault, FormatError};
 use crate::plan::{Action, Arg, Artifact, BufferRef, Launch, Space, Step, TargetPlan};
+use crate::tensor_map::TensorMap;
 use gable_tensor::DType;
 use gable_tensor::tensor::byte_count;
 use std::collections::BTreeSet;
@@ -18,6 +19,10 @@ const MAX_GRID: [u32; 3] = [i32::MAX as u32, 65535, 65535];
 const MAX_CLUSTER_BLOCKS: u64 = 16;
 /// Bytes of kernel parameters from compute capability 7.0 on.
 const MAX_PARAM_BYTES: u32 = 32764;
+/// The one target with tensor maps before Blackwell.
+const HOPPER: &str = "sm_90a";
+/// What a kernel executes before it touches what the launch before it works on.
+const DEPENDENCY_WAIT: &str = "griddepcontrol.wait";
 
 impl Artifact {
     /// Finds every contradiction between the parts.
@@ -136,8 +141,13 @@ impl<'a> Checker<'a> {
     }
 
     fn launch(&mut self, place: &str, plan: &TargetPlan, launch: &Launch) {
-        if launch.kernel >= plan.kernels.len() {
-            self.fault(place, format!("kernel {} of {}", launch.kernel, plan.kernels.len()));
+        match plan.kernels.get(launch.kernel) {
+            None => self.fault(place, format!("kernel {} of {}", launch.kernel, plan.kernels.len())),
+            Some(kernel) if launch.dependent && !kernel.ptx.contains(DEPENDENCY_WAIT) => {
+                let name = &kernel.name;
+                self.fault(place, format!("is dependent, but kernel `{name}` holds no `{DEPENDENCY_WAIT}`"));
+            }
+            Some(_) => {}
         }
         let product = |sizes: [u32; 3]| sizes.iter().fold(1u64, |product, &size| product.saturating_mul(size.into()));
         let within = |sizes: [u32; 3], limits: [u32; 3]| {
@@ -162,13 +172,36 @@ impl<'a> Checker<'a> {
                 ),
             );
         }
-        let param_bytes = launch
-            .args
-            .iter()
-            .map(Arg::bytes)
-            .fold(0u32, |end, bytes| end.saturating_add(bytes).checked_next_multiple_of(bytes).unwrap_or(u32::MAX));
+        let param_bytes =
+            launch.args.iter().map(|arg| (arg.bytes(), arg.alignment())).fold(0u32, |end, (bytes, alignment)| {
+                end.checked_next_multiple_of(alignment).unwrap_or(u32::MAX).saturating_add(bytes)
+            });
         if param_bytes > MAX_PARAM_BYTES {
             self.fault(place, format!("{param_bytes} bytes of parameters, at most {MAX_PARAM_BYTES} fit"));
+        }
+        for (position, arg) in launch.args.iter().enumerate() {
+            if let Arg::TensorMap { place: memory, map, .. } = arg {
+                self.tensor_map(&format!("{place}, argument {position}"), &plan.target, *memory, map);
+            }
+        }
+    }
+
+    /// That the range lies in its buffer is checked with the step's other ranges.
+    fn tensor_map(&mut self, place: &str, target: &str, memory: BufferRef, map: &TensorMap) {
+        if let Err(error) = map.check() {
+            return self.fault(place, error.to_string());
+        }
+        if map.reach() > memory.bytes {
+            self.fault(place, format!("tensor map: `dims` reach {} bytes from the start of {memory}", map.reach()));
+        }
+        if !memory.offset.is_multiple_of(map.alignment()) {
+            let alignment = map.alignment();
+            self.fault(place, format!("tensor map: {memory} does not start at a multiple of {alignment} bytes"));
+        }
+        if target == HOPPER
+            && let Some((field, value)) = map.needs_blackwell()
+        {
+            self.fault(place, format!("tensor map: `{field}` is {value}, which {HOPPER} does not have"));
         }
     }
 

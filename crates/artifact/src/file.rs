@@ -26,7 +26,7 @@ use std::path::Path;
 
 const MAGIC: &[u8; 8] = b"GABLE\r\n\x1a";
 /// Raised whenever a reader of the version before could misread the file.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 /// Sections start on multiples of this, counted from the start of the file: enough for any vector load.
 pub const ALIGNMENT: u64 = 256;
 const HEADER_BYTES: u64 = 32;

@@ -3,6 +3,7 @@
 //! A plan is a straight list of steps over four kinds of memory: the caller's inputs and outputs, the weights, and one
 //! arena for everything in between. Sizes are bytes unless a name says otherwise.
 
+use crate::tensor_map::{MAP_ALIGNMENT, MAP_BYTES, TensorMap};
 use bytes::Bytes;
 use gable_tensor::{Bindings, DType};
 use serde::{Deserialize, Serialize};
@@ -176,12 +177,15 @@ pub struct Launch {
     pub block: [u32; 3],
     /// Blocks per cluster in x, y, z; all ones for none.
     pub cluster: [u32; 3],
+    /// Whether it may start before the step before it has finished (programmatic dependent launch). Its kernel then waits
+    /// by itself, with `griddepcontrol.wait`, before it touches memory that another step writes or reads.
+    pub dependent: bool,
     /// The kernel's parameters, in order.
     pub args: Vec<Arg>,
 }
 
 /// One kernel parameter.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Arg {
     /// A 64-bit address of memory that the kernel reads.
@@ -190,6 +194,15 @@ pub enum Arg {
     Write(BufferRef),
     /// A 64-bit address of memory that the kernel reads and writes, or writes in part.
     Update(BufferRef),
+    /// A tensor map over memory, encoded for its address when the plan is loaded.
+    TensorMap {
+        /// The memory: element 0 lies at its start, the last element inside it.
+        place: BufferRef,
+        /// What the kernel does with it.
+        access: Access,
+        /// How copies walk over it.
+        map: Box<TensorMap>,
+    },
     /// A 32-bit word.
     U32(u32),
     /// A 64-bit word.
@@ -204,12 +217,56 @@ impl Arg {
         Arg::F32Bits(value.to_bits())
     }
 
-    /// Size of the parameter, which is also its alignment.
+    /// Size of the parameter.
     pub fn bytes(&self) -> u32 {
         match self {
             Arg::Read(_) | Arg::Write(_) | Arg::Update(_) | Arg::U64(_) => 8,
+            Arg::TensorMap { .. } => MAP_BYTES,
             Arg::U32(_) | Arg::F32Bits(_) => 4,
         }
+    }
+
+    /// Alignment of the parameter.
+    pub fn alignment(&self) -> u32 {
+        match self {
+            Arg::TensorMap { .. } => MAP_ALIGNMENT,
+            _ => self.bytes(),
+        }
+    }
+
+    /// The memory that the parameter gives the kernel, and what the kernel does with it.
+    pub fn memory(&self) -> Option<(BufferRef, Access)> {
+        match self {
+            Arg::Read(place) => Some((*place, Access::Read)),
+            Arg::Write(place) => Some((*place, Access::Write)),
+            Arg::Update(place) => Some((*place, Access::Update)),
+            Arg::TensorMap { place, access, .. } => Some((*place, *access)),
+            Arg::U32(_) | Arg::U64(_) | Arg::F32Bits(_) => None,
+        }
+    }
+}
+
+/// What a kernel does with memory that it is given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// Reads it.
+    Read,
+    /// Writes every byte of it, without reading it first.
+    Write,
+    /// Reads and writes it, or writes it in part.
+    Update,
+}
+
+impl Access {
+    /// Whether the kernel may see what was there.
+    pub fn reads(self) -> bool {
+        self != Access::Write
+    }
+
+    /// Whether the kernel may change what was there.
+    pub fn writes(self) -> bool {
+        self != Access::Read
     }
 }
 
@@ -296,14 +353,7 @@ impl Step {
     /// Ranges that the step reads, in argument order.
     pub fn reads(&self) -> Vec<BufferRef> {
         match &self.action {
-            Action::Launch(launch) => launch
-                .args
-                .iter()
-                .filter_map(|arg| match arg {
-                    Arg::Read(buffer) | Arg::Update(buffer) => Some(*buffer),
-                    Arg::Write(_) | Arg::U32(_) | Arg::U64(_) | Arg::F32Bits(_) => None,
-                })
-                .collect(),
+            Action::Launch(launch) => launch.ranges(Access::reads),
             Action::Fill { .. } => Vec::new(),
             Action::Copy { source, .. } => vec![*source],
         }
@@ -312,16 +362,17 @@ impl Step {
     /// Ranges that the step writes, in argument order.
     pub fn writes(&self) -> Vec<BufferRef> {
         match &self.action {
-            Action::Launch(launch) => launch
-                .args
-                .iter()
-                .filter_map(|arg| match arg {
-                    Arg::Write(buffer) | Arg::Update(buffer) => Some(*buffer),
-                    Arg::Read(_) | Arg::U32(_) | Arg::U64(_) | Arg::F32Bits(_) => None,
-                })
-                .collect(),
+            Action::Launch(launch) => launch.ranges(Access::writes),
             Action::Fill { target, .. } | Action::Copy { target, .. } => vec![*target],
         }
+    }
+}
+
+impl Launch {
+    /// Ranges whose access is such, in argument order.
+    fn ranges(&self, such: impl Fn(Access) -> bool) -> Vec<BufferRef> {
+        let memory = self.args.iter().filter_map(Arg::memory);
+        memory.filter(|(_, access)| such(*access)).map(|(place, _)| place).collect()
     }
 }
 

@@ -2,7 +2,8 @@
 
 mod sample;
 
-use gable_artifact::{Action, Artifact, FormatError, Launch};
+use gable_artifact::tensor_map::Swizzle;
+use gable_artifact::{Access, Action, Arg, Artifact, BufferRef, FormatError, Launch, Space, TensorMap};
 
 fn faults(break_it: impl Fn(&mut Artifact)) -> Vec<String> {
     let mut artifact = sample::artifact();
@@ -68,11 +69,72 @@ fn launches_stay_within_the_hardware() {
         ([32, 1, 1], [1, 1, 1], [32, 1, 1], "cluster is [32, 1, 1]"),
         ([4, 1, 1], [1, 1, 1], [0, 1, 1], "cluster is [0, 1, 1]"),
     ] {
-        let found = faults(|a| Launch { grid, block, cluster, args: vec![], kernel: 0 }.clone_into(launch(a)));
+        let found = faults(|a| {
+            Launch { grid, block, cluster, dependent: false, args: vec![], kernel: 0 }.clone_into(launch(a))
+        });
         assert!(found.len() == 1 && found[0].contains(message), "{message}: {found:?}");
     }
-    let many = faults(|a| launch(a).args = vec![gable_artifact::Arg::U64(0); 4096]);
+    let many = faults(|a| launch(a).args = vec![Arg::U64(0); 4096]);
     assert_eq!(many, ["plan sm_90a, step 0 (scale): 32768 bytes of parameters, at most 32764 fit"]);
+}
+
+#[test]
+fn a_dependent_launch_waits_by_itself() {
+    let unsafe_launch = faults(|a| launch(a).dependent = true);
+    assert_eq!(
+        unsafe_launch,
+        ["plan sm_90a, step 0 (scale): is dependent, but kernel `scale` holds no `griddepcontrol.wait`"]
+    );
+    let waiting = faults(|a| {
+        a.plans[0].kernels[0].ptx.push_str("{ griddepcontrol.wait; }");
+        launch(a).dependent = true;
+    });
+    assert_eq!(waiting, [""; 0]);
+}
+
+#[test]
+fn tensor_maps_stay_within_their_memory_and_target() {
+    type Change = fn(&mut TensorMap, &mut BufferRef);
+    let with_map = |change: Change| {
+        faults(|a| {
+            let Arg::TensorMap { place, map, .. } = &mut launch(a).args[6] else {
+                panic!("the sample's seventh argument is a tensor map");
+            };
+            change(map, place);
+        })
+    };
+    let prefix = "plan sm_90a, step 0 (scale), argument 6: tensor map: ";
+    let cases: [(Change, &str); 4] = [
+        (|map, _| map.box_dims[1] = 0, "`box_dims[1]` is 0, expected 1 to 256"),
+        (|map, _| map.dims[1] = 5, "`dims` reach 80 bytes from the start of arena[0, +64]"),
+        (
+            |map, place| (map.dims[1], place.offset, place.bytes) = (3, 8, 56),
+            "arena[8, +56] does not start at a multiple of 16 bytes",
+        ),
+        (|map, _| map.swizzle = Swizzle::Bytes128Atom32, "`swizzle` is Bytes128Atom32, which sm_90a does not have"),
+    ];
+    for (change, message) in cases {
+        assert_eq!(with_map(change), [format!("{prefix}{message}")]);
+    }
+    let outside = with_map(|_, place| place.offset = 48);
+    // Once for what it reads, once for what it writes.
+    assert_eq!(outside, ["plan sm_90a, step 0 (scale): arena[48, +64] reaches past its 96 bytes"; 2]);
+    let onto_weight = faults(|a| {
+        if let Arg::TensorMap { place, access, .. } = &mut launch(a).args[6] {
+            (place.space, *access) = (Space::Weight(0), Access::Write);
+        }
+    });
+    assert_eq!(onto_weight, ["plan sm_90a, step 0 (scale): writes weight 0[0, +64]: inputs and weights are read only"]);
+}
+
+#[test]
+fn parameters_are_counted_with_their_alignment() {
+    let found = faults(|a| {
+        let map = launch(a).args[6].clone();
+        // Each word leaves a gap before the map that follows: 192 bytes for a pair.
+        launch(a).args = (0..171).flat_map(|_| [Arg::U32(0), map.clone()]).collect();
+    });
+    assert_eq!(found, ["plan sm_90a, step 0 (scale): 32832 bytes of parameters, at most 32764 fit"]);
 }
 
 #[test]
@@ -89,21 +151,17 @@ fn ranges_cannot_wrap_around() {
 fn steps_write_where_they_may() {
     let onto_input = faults(|a| {
         if let Action::Copy { target, .. } = &mut a.plans[0].steps[2].action {
-            target.space = gable_artifact::Space::Input(0);
+            target.space = Space::Input(0);
         }
     });
     assert!(onto_input[0].contains("inputs and weights are read only"), "{onto_input:?}");
     let launched = faults(|a| {
-        launch(a).args.push(gable_artifact::Arg::Update(gable_artifact::BufferRef {
-            space: gable_artifact::Space::Weight(0),
-            offset: 0,
-            bytes: 64,
-        }));
+        launch(a).args.push(Arg::Update(BufferRef { space: Space::Weight(0), offset: 0, bytes: 64 }));
     });
     assert_eq!(launched, ["plan sm_90a, step 0 (scale): writes weight 0[0, +64]: inputs and weights are read only"]);
     let overlapping = faults(|a| {
         if let Action::Copy { target, .. } = &mut a.plans[0].steps[2].action {
-            (target.space, target.offset) = (gable_artifact::Space::Arena, 32);
+            (target.space, target.offset) = (Space::Arena, 32);
         }
     });
     assert!(overlapping[0].contains("they overlap"), "{overlapping:?}");

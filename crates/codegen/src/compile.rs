@@ -10,7 +10,7 @@ use crate::program::Program;
 use crate::schedule::{Hardware, Schedule};
 use crate::work::{KernelLaunch, Memory, Work};
 use crate::{contraction, map, ordered, reduction, row, window};
-use gable_artifact::{Action, Arg, BufferRef, Kernel, Launch, Space, Step, StepCost, TargetPlan};
+use gable_artifact::{Access, Action, Arg, BufferRef, Kernel, Launch, Space, Step, StepCost, TargetPlan};
 use gable_ir::{Graph, NodeId, Op, Region, RegionKind, cost};
 use gable_ptx::Target;
 use rayon::prelude::*;
@@ -136,6 +136,8 @@ fn contraction_work(program: &Program, hardware: &Hardware, overwritten: &[usize
         class,
         grid,
         block,
+        cluster: [1, 1, 1],
+        dependent: false,
         dynamic_shared_bytes,
         args: KernelLaunch::all_buffers(program),
     })])
@@ -180,9 +182,9 @@ fn assemble(compiled: Vec<Compiled<'_>>, arena_bytes: u64, target: Target) -> Ta
     let mut by_text: BTreeMap<(String, u32), usize> = BTreeMap::new();
     let mut names: BTreeSet<String> = BTreeSet::new();
     let mut steps = Vec::new();
-    for region in compiled {
+    for mut region in compiled {
         let n_launches = region.work.iter().filter(|work| work.launch().is_some()).count();
-        for (n_steps, work) in region.work.into_iter().enumerate() {
+        for (n_steps, work) in std::mem::take(&mut region.work).into_iter().enumerate() {
             let action = match work {
                 Work::Copy { input, output } => {
                     Action::Copy { source: region.inputs[input], target: region.outputs[output] }
@@ -191,24 +193,21 @@ fn assemble(compiled: Vec<Compiled<'_>>, arena_bytes: u64, target: Target) -> Ta
                     let args: Vec<Arg> = launch
                         .args
                         .iter()
-                        .map(|memory| match *memory {
-                            Memory::Input(position) => Arg::Read(region.inputs[position]),
-                            Memory::Output(position) => written(&region.inputs, region.outputs[position]),
-                            Memory::Update(position) => Arg::Update(region.outputs[position]),
-                            Memory::Scratch { offset, bytes, written } => {
-                                let place = BufferRef { space: Space::Arena, offset: scratch_start + offset, bytes };
-                                arena_end = arena_end.max(place.offset + bytes);
-                                if written { Arg::Write(place) } else { Arg::Read(place) }
+                        .map(|memory| {
+                            let arg = region.arg(memory, scratch_start);
+                            if let Some((place, _)) = arg.memory().filter(|(place, _)| place.space == Space::Arena) {
+                                arena_end = arena_end.max(place.offset + place.bytes);
                             }
+                            arg
                         })
                         .collect();
-                    let (grid, block) = (launch.grid, launch.block);
+                    let KernelLaunch { grid, block, cluster, dependent, .. } = launch;
                     let base = match n_launches {
                         1 => region.region.name.clone(),
                         _ => format!("{}.{n_steps}", region.region.name),
                     };
                     let kernel = keep(&mut kernels, &mut by_text, &mut names, base, launch, target);
-                    Action::Launch(Launch { kernel, grid, block, cluster: [1, 1, 1], args })
+                    Action::Launch(Launch { kernel, grid, block, cluster, dependent, args })
                 }
             };
             // What the region needs counts once, with its first step.
@@ -219,9 +218,35 @@ fn assemble(compiled: Vec<Compiled<'_>>, arena_bytes: u64, target: Target) -> Ta
     TargetPlan { target: target.name().to_string(), arena_bytes: arena_end, kernels, steps }
 }
 
-/// An output that lies over an input is read as well.
-fn written(inputs: &[BufferRef], output: BufferRef) -> Arg {
-    if inputs.iter().any(|input| input.overlaps(&output)) { Arg::Update(output) } else { Arg::Write(output) }
+impl Compiled<'_> {
+    /// A parameter with its place in memory; scratch memory begins at `scratch_start` of the arena.
+    fn arg(&self, memory: &Memory, scratch_start: u64) -> Arg {
+        let (place, access) = self.place(memory, scratch_start);
+        match (memory, access) {
+            (Memory::TensorMap { map, .. }, _) => Arg::TensorMap { place, access, map: map.clone() },
+            (_, Access::Read) => Arg::Read(place),
+            (_, Access::Write) => Arg::Write(place),
+            (_, Access::Update) => Arg::Update(place),
+        }
+    }
+
+    fn place(&self, memory: &Memory, scratch_start: u64) -> (BufferRef, Access) {
+        match memory {
+            Memory::Input(position) => (self.inputs[*position], Access::Read),
+            Memory::Output(position) => {
+                let output = self.outputs[*position];
+                // An output that lies over an input is read as well.
+                let is_read = self.inputs.iter().any(|input| input.overlaps(&output));
+                (output, if is_read { Access::Update } else { Access::Write })
+            }
+            Memory::Update(position) => (self.outputs[*position], Access::Update),
+            Memory::Scratch { offset, bytes, written } => {
+                let place = BufferRef { space: Space::Arena, offset: scratch_start + offset, bytes: *bytes };
+                (place, if *written { Access::Write } else { Access::Read })
+            }
+            Memory::TensorMap { of, .. } => self.place(of, scratch_start),
+        }
+    }
 }
 
 fn keep(

@@ -66,6 +66,8 @@ impl<'p> Region<'p> {
             schedule: Schedule::PerThread { lanes, threads },
             grid,
             block: [threads, 1, 1],
+            cluster: [1, 1, 1],
+            dependent: false,
             dynamic_shared_bytes: 0,
             args: KernelLaunch::all_buffers(self.program),
         }

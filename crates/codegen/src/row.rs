@@ -66,6 +66,8 @@ pub fn work(program: &Program, hardware: &Hardware, overwritten: &[usize]) -> Re
         schedule,
         grid: [grid, 1, 1],
         block: [threads, 1, 1],
+        cluster: [1, 1, 1],
+        dependent: false,
         dynamic_shared_bytes: 0,
         args: KernelLaunch::all_buffers(program),
     })])

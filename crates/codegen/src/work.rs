@@ -2,6 +2,7 @@
 
 use crate::class::Class;
 use crate::schedule::Schedule;
+use gable_artifact::TensorMap;
 
 /// One thing that a region does on the device.
 #[expect(clippy::large_enum_variant, reason = "nearly all are launches, and a region has a few at most")]
@@ -31,6 +32,10 @@ pub struct KernelLaunch {
     pub grid: [u32; 3],
     /// Threads per block in x, y, z.
     pub block: [u32; 3],
+    /// Blocks per cluster in x, y, z; all ones for none.
+    pub cluster: [u32; 3],
+    /// Whether it may start before the launch before it has finished; its kernel then waits with `griddepcontrol.wait`.
+    pub dependent: bool,
     /// Shared memory beyond the static part.
     pub dynamic_shared_bytes: u32,
     /// Parameters, in order.
@@ -38,7 +43,7 @@ pub struct KernelLaunch {
 }
 
 /// A kernel's parameter: memory of the region.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Memory {
     /// The region's input of this position, read.
     Input(usize),
@@ -54,6 +59,13 @@ pub enum Memory {
         bytes: u64,
         /// Whether this launch writes them.
         written: bool,
+    },
+    /// A tensor map over other memory, as a parameter of 128 bytes.
+    TensorMap {
+        /// The memory, which holds the whole tensor from its start on.
+        of: Box<Memory>,
+        /// How copies walk over it.
+        map: Box<TensorMap>,
     },
 }
 

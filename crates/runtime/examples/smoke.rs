@@ -96,6 +96,7 @@ fn artifact() -> Artifact {
             grid: [(N as u32).div_ceil(BLOCK), 1, 1],
             block: [BLOCK, 1, 1],
             cluster: [1, 1, 1],
+            dependent: false,
             args: vec![Arg::Read(a), Arg::Read(b), Arg::Write(c), Arg::U32(N as u32)],
         })
     };

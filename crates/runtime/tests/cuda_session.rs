@@ -3,8 +3,10 @@
 //! The library is found by name when it is first needed, so each test runs itself again in a process of its own whose
 //! library path leads to the stand-in.
 
+use gable_artifact::tensor_map::{Fill, L2Promotion, MapElement, Swizzle, TensorMap};
 use gable_artifact::{
-    Action, Arg, Artifact, BufferRef, Kernel, Launch, Provenance, Signature, Space, Step, StepCost, TargetPlan, Weight,
+    Access, Action, Arg, Artifact, BufferRef, Kernel, Launch, Provenance, Signature, Space, Step, StepCost, TargetPlan,
+    Weight,
 };
 use gable_runtime::{
     DeviceKind, Execution, ProfileOptions, Progress, RuntimeError, Session, SessionOptions, Stage, cuda,
@@ -75,7 +77,7 @@ fn step(label: &str, action: Action) -> Step {
 }
 
 fn launch(kernel: usize, args: Vec<Arg>) -> Action {
-    Action::Launch(Launch { kernel, grid: [4, 1, 1], block: [256, 1, 1], cluster: [1, 1, 1], args })
+    Action::Launch(Launch { kernel, grid: [4, 1, 1], block: [256, 1, 1], cluster: [1, 1, 1], dependent: false, args })
 }
 
 /// `total = (x + w) + 2` in place, where the two comes from a fill; `same` is a copy of `total`.
@@ -87,7 +89,12 @@ fn artifact() -> Artifact {
             "sum",
             launch(
                 0,
-                vec![Arg::Read(whole(Space::Input(0))), Arg::Read(whole(Space::Weight(1))), Arg::Write(arena(0)), n],
+                vec![
+                    Arg::Read(whole(Space::Input(0))),
+                    Arg::Read(whole(Space::Weight(1))),
+                    Arg::Write(arena(0)),
+                    n.clone(),
+                ],
             ),
         ),
         step("twos", Action::Fill { target: arena(1), word: 2f32.to_bits() }),
@@ -264,6 +271,45 @@ on_the_stand_in! {
         assert_eq!(few, "step 2 (`in place`) gives kernel `the_add` arguments of [8, 8, 8] bytes, its code declares [8, 8, 8, 4]");
         let wide = opening_fails(|artifact| change_launch(artifact, 0, |launch| launch.args[3] = Arg::U64(1)));
         assert!(wide.contains("arguments of [8, 8, 8, 8] bytes"), "{wide}");
+    }
+
+    fn maps_clusters_and_early_starts_reach_the_driver() {
+        let mut artifact = artifact();
+        artifact.plans[0].kernels.push(Kernel { ptx: ".visible .entry twice(...) griddepcontrol.wait".into(), ..kernel("twice") });
+        let map = TensorMap {
+            element: MapElement::F32,
+            dims: vec![N as u64],
+            strides: Vec::new(),
+            box_dims: vec![4],
+            swizzle: Swizzle::None,
+            l2_promotion: L2Promotion::None,
+            fill: Fill::Zeros,
+        };
+        let twice = |map: &TensorMap| {
+            let arg = Arg::TensorMap { place: arena(0), access: Access::Update, map: Box::new(map.clone()) };
+            let launch = Launch { kernel: 1, grid: [4, 1, 1], block: [256, 1, 1], cluster: [2, 1, 1], dependent: true, args: vec![arg] };
+            step("twice", Action::Launch(launch))
+        };
+        // The first is right behind a kernel and may start early, the second is behind a fill and may not.
+        artifact.plans[0].steps.insert(3, twice(&map));
+        artifact.plans[0].steps.insert(4, step("between", Action::Fill { target: arena(1), word: 0 }));
+        artifact.plans[0].steps.insert(5, twice(&map));
+        for execution in [Execution::Graph, Execution::Stepwise] {
+            let mut session = open(&artifact, execution).expect("the artifact is right");
+            let outputs = session.run(&[("x", &counting(0.0))]).expect("the input fits");
+            let expected: Vec<f32> = (0..N).map(|i| 4.0 * (102.0 + 2.0 * i as f32)).collect();
+            assert_eq!(outputs[0].1, Tensor::from_vec([N], &expected));
+        }
+        let profile = open(&artifact, Execution::Graph).expect("the artifact is right").profile(
+            &[("x", &counting(0.0))],
+            ProfileOptions { warm_up: 0, repetitions: 1 },
+        );
+        assert_eq!(profile.expect("marks keep kernels apart").steps.len(), 8);
+        // What the artifact's check lets pass and the stand-in does not: it knows no unsigned numbers.
+        artifact.plans[0].steps[3] = twice(&TensorMap { element: MapElement::U32, ..map });
+        let error = open(&artifact, Execution::Graph).err().expect("the map is refused").to_string();
+        assert!(error.starts_with("cuTensorMapEncodeTiled failed with CUDA_ERROR_INVALID_VALUE"), "{error}");
+        assert!(error.contains("element: U32") && error.ends_with("for step 3 (`twice`), kernel `the_twice`"), "{error}");
     }
 
     fn too_much_memory_is_refused_and_none_is_leaked() {

@@ -54,7 +54,14 @@ fn range(space: Space, offset: usize) -> BufferRef {
 }
 
 fn add(threads: u32, args: [Arg; 3]) -> Step {
-    let launch = Launch { kernel: 0, grid: [1; 3], block: [threads, 1, 1], cluster: [1; 3], args: args.to_vec() };
+    let launch = Launch {
+        kernel: 0,
+        grid: [1; 3],
+        block: [threads, 1, 1],
+        cluster: [1; 3],
+        dependent: false,
+        args: args.to_vec(),
+    };
     Step { label: "sum".into(), action: Action::Launch(launch), cost: StepCost::default(), predicted: None }
 }
 
@@ -63,7 +70,7 @@ fn artifact() -> Artifact {
     let signature = |name: &str| Signature { name: name.into(), dtype: DType::F32, shape: vec![N] };
     let weight = Arg::Read(range(Space::Weight(0), 0));
     let arena = range(Space::Arena, N);
-    let first = add(N as u32, [Arg::Read(range(Space::Input(0), 0)), weight, Arg::Write(arena)]);
+    let first = add(N as u32, [Arg::Read(range(Space::Input(0), 0)), weight.clone(), Arg::Write(arena)]);
     let second = add(N as u32, [Arg::Read(arena), weight, Arg::Write(range(Space::Output(0), 0))]);
     let plan = |target: &str| TargetPlan {
         target: target.into(),

@@ -1,9 +1,10 @@
 //! A small artifact that uses every kind of step, argument and memory.
 
 use bytes::Bytes;
+use gable_artifact::tensor_map::{Fill, L2Promotion, Swizzle};
 use gable_artifact::{
-    Action, Arg, Artifact, BufferRef, Kernel, Launch, Prediction, Provenance, Resources, Signature, Space, Step,
-    StepCost, TargetPlan, Weight,
+    Access, Action, Arg, Artifact, BufferRef, Kernel, Launch, MapElement, Prediction, Provenance, Resources, Signature,
+    Space, Step, StepCost, TargetPlan, TensorMap, Weight,
 };
 use gable_tensor::DType;
 
@@ -19,7 +20,23 @@ pub fn artifact() -> Artifact {
         dynamic_shared_bytes: 1024,
         resources: cubin.map(|_| Resources { registers: 32, static_shared_bytes: 48, ..Resources::default() }),
     };
-    let launch = |kernel, args| Launch { kernel, grid: [4, 1, 1], block: [128, 1, 1], cluster: [2, 1, 1], args };
+    let launch = |kernel, args| Launch {
+        kernel,
+        grid: [4, 1, 1],
+        block: [128, 1, 1],
+        cluster: [2, 1, 1],
+        dependent: false,
+        args,
+    };
+    let map = TensorMap {
+        element: MapElement::F32,
+        dims: vec![4, 4],
+        strides: vec![16],
+        box_dims: vec![4, 2],
+        swizzle: Swizzle::None,
+        l2_promotion: L2Promotion::Bytes128,
+        fill: Fill::Nan,
+    };
     let cost = StepCost {
         flops: [("f32".to_string(), 32.0)].into(),
         bytes_read: 128,
@@ -38,6 +55,7 @@ pub fn artifact() -> Artifact {
                     Arg::U32(16),
                     Arg::U64(1 << 40),
                     Arg::f32(f32::NAN),
+                    Arg::TensorMap { place: buffer(Space::Arena), access: Access::Update, map: Box::new(map.clone()) },
                 ],
             )),
             cost: cost.clone(),

@@ -84,6 +84,8 @@ pub(super) fn work(program: &Program, hardware: &Hardware, overwritten: &[usize]
         schedule,
         grid: [grid, 1, 1],
         block: [threads, 1, 1],
+        cluster: [1, 1, 1],
+        dependent: false,
         dynamic_shared_bytes: 0,
         args: KernelLaunch::all_buffers(program),
     })))

@@ -70,6 +70,8 @@ pub(super) fn work(
         schedule,
         grid: [n_results.div_ceil(results as usize) as u32, 1, 1],
         block: [THREADS, 1, 1],
+        cluster: [1, 1, 1],
+        dependent: false,
         dynamic_shared_bytes: 0,
         args,
     }))

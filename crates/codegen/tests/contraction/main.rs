@@ -86,7 +86,7 @@ fn emulated(
     let c = machine.output("c", elements * width);
     let (ctas, threads) = (schedule.ctas(problem) as u32, schedule.threads());
     let shared = schedule.shared_bytes(problem);
-    machine.launch(kernel, [ctas, 1, 1], [threads, 1, 1], shared, &[a, b, c])?;
+    machine.run(kernel, &launch_over(&[a, b, c], ctas, threads, shared))?;
     let bytes = machine.bytes(c)?;
     Ok(bytes.chunks(width).map(|b| Scalar::load(problem.out, b).as_f64()).collect())
 }
@@ -380,4 +380,15 @@ fn a_small_kernel_prints_as_one_would_write_it() {
     let problem = product(DType::BF16, (32, 32, 64), [false, true]);
     let kernel = kernel(&problem, &mma(32, 32, 32, (1, 1), 2), &[None, None], &[vec![], vec![]], Target::Sm90a);
     insta::assert_snapshot!(Module::new(Target::Sm90a, vec![kernel]).to_string());
+}
+
+/// The launch of a kernel whose parameters are addresses.
+fn launch_over(addresses: &[u64], ctas: u32, threads: u32, shared_bytes: u32) -> gable_emulator::Launch {
+    gable_emulator::Launch {
+        grid: [ctas, 1, 1],
+        block: [threads, 1, 1],
+        cluster: [1; 3],
+        shared_bytes,
+        params: addresses.iter().flat_map(|address| address.to_le_bytes()).collect(),
+    }
 }

@@ -1,6 +1,6 @@
 //! Regions from text through the expression engine: every `.gir` case against the graph's own evaluation.
 
-use crate::{cases, emulation};
+use crate::{cases, emulation, launch_over};
 use gable_codegen::Program;
 use gable_codegen::contraction::region::{ContractionKernel, kernel};
 use gable_ir::{Module, eval};
@@ -39,10 +39,8 @@ fn run(
             let mut addresses: Vec<u64> =
                 program.inputs.iter().map(|&(_, id)| machine.input("input", input_of(id).1.bytes())).collect();
             addresses.extend(program.outputs.iter().map(|&(id, _)| machine.output("output", program.ty(id).bytes())));
-            let (grid, block) = ([kernel.grid(), 1, 1], [kernel.block(), 1, 1]);
-            machine
-                .launch(&decoded, grid, block, kernel.shared_bytes(), &addresses)
-                .map_err(|fault| format!("{target}: {fault}"))?;
+            let launch = launch_over(&addresses, kernel.grid(), kernel.block(), kernel.shared_bytes());
+            machine.run(&decoded, &launch).map_err(|fault| format!("{target}: {fault}"))?;
             for (position, &(value, id)) in program.outputs.iter().enumerate() {
                 let (output, _) =
                     graph.outputs().iter().find(|(_, output)| *output == id).expect("outputs of the graph");

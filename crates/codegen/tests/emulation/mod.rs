@@ -42,18 +42,9 @@ impl Machine {
         self.memory.allocate(name, bytes as u64)
     }
 
-    /// Runs a kernel whose parameters are addresses.
-    pub fn launch(
-        &mut self,
-        kernel: &Kernel,
-        grid: [u32; 3],
-        block: [u32; 3],
-        shared_bytes: u32,
-        addresses: &[u64],
-    ) -> Result<(), String> {
-        let params = addresses.iter().flat_map(|address| address.to_le_bytes()).collect();
-        let launch = Launch { grid, block, cluster: [1; 3], shared_bytes, params };
-        let outcome = kernel.run(&mut self.memory, &launch, &self.options).map_err(|error| error.to_string())?;
+    /// Runs a kernel.
+    pub fn run(&mut self, kernel: &Kernel, launch: &Launch) -> Result<(), String> {
+        let outcome = kernel.run(&mut self.memory, launch, &self.options).map_err(|error| error.to_string())?;
         let hazards: Vec<String> = outcome.hazards.iter().map(ToString::to_string).collect();
         if hazards.is_empty() { Ok(()) } else { Err(format!("{}: {}", self.options.schedule, hazards.join("\n"))) }
     }

@@ -2,8 +2,10 @@
 
 use crate::emulation::{Machine, decode};
 use gable_codegen::{Memory, Work};
-use gable_emulator::{Kernel, Schedule};
+use gable_emulator::{Kernel, Launch, Schedule};
 use gable_ptx::Target;
+use gable_runtime::emulator::encode_tensor_map;
+use std::collections::BTreeMap;
 
 /// The work of a region, decoded for one target.
 pub struct Region<'a> {
@@ -25,7 +27,7 @@ impl<'a> Region<'a> {
         let mut machine = Machine::new(schedule);
         let inputs: Vec<u64> = inputs.iter().map(|bytes| machine.input("input", bytes)).collect();
         let outputs: Vec<u64> = outputs.iter().map(|bytes| machine.output("output", *bytes)).collect();
-        let mut scratch: Vec<(u64, u64, u64)> = Vec::new();
+        let mut scratch = Scratch::new();
         for (work, kernel) in &self.works {
             let (launch, kernel) = match (work, kernel) {
                 (Work::Launch(launch), Some(kernel)) => (launch, kernel),
@@ -36,27 +38,40 @@ impl<'a> Region<'a> {
                     continue;
                 }
             };
-            let mut addresses = Vec::new();
-            for memory in &launch.args {
-                addresses.push(match *memory {
-                    Memory::Input(position) => inputs[position],
-                    Memory::Output(position) | Memory::Update(position) => outputs[position],
-                    Memory::Scratch { offset, bytes, written } => {
-                        let place = scratch.iter().find(|place| (place.0, place.1) == (offset, bytes));
-                        match place {
-                            Some(place) => place.2,
-                            None => {
-                                assert!(written, "scratch memory is written before it is read");
-                                let address = machine.output("scratch", bytes as usize);
-                                scratch.push((offset, bytes, address));
-                                address
-                            }
-                        }
+            let mut params = vec![0; kernel.param_bytes as usize];
+            for (memory, param) in launch.args.iter().zip(&kernel.params) {
+                let value = match memory {
+                    Memory::TensorMap { of, map } => {
+                        encode_tensor_map(map, address(&mut machine, of, &inputs, &outputs, &mut scratch))?
                     }
-                });
+                    plain => address(&mut machine, plain, &inputs, &outputs, &mut scratch).to_le_bytes().to_vec(),
+                };
+                params[param.offset as usize..][..value.len()].copy_from_slice(&value);
             }
-            machine.launch(kernel, launch.grid, launch.block, launch.dynamic_shared_bytes, &addresses)?;
+            let geometry = Launch {
+                grid: launch.grid,
+                block: launch.block,
+                cluster: launch.cluster,
+                shared_bytes: launch.dynamic_shared_bytes,
+                params,
+            };
+            machine.run(kernel, &geometry)?;
         }
         outputs.iter().map(|address| machine.bytes(*address)).collect()
+    }
+}
+
+/// Scratch memory that was allocated, by offset and length.
+type Scratch = BTreeMap<(u64, u64), u64>;
+
+fn address(machine: &mut Machine, memory: &Memory, inputs: &[u64], outputs: &[u64], scratch: &mut Scratch) -> u64 {
+    match memory {
+        Memory::Input(position) => inputs[*position],
+        Memory::Output(position) | Memory::Update(position) => outputs[*position],
+        Memory::Scratch { offset, bytes, written } => *scratch.entry((*offset, *bytes)).or_insert_with(|| {
+            assert!(written, "scratch memory is written before it is read");
+            machine.output("scratch", *bytes as usize)
+        }),
+        Memory::TensorMap { of, .. } => address(machine, of, inputs, outputs, scratch),
     }
 }

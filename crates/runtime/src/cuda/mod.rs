@@ -12,6 +12,7 @@ mod plan;
 mod profile;
 mod roofs;
 mod stream;
+mod tensor_map;
 
 use crate::device::DeviceInfo;
 use crate::error::RuntimeError;

@@ -3,7 +3,8 @@
 use super::context::Context;
 use super::memory::DeviceBuffer;
 use super::module::Function;
-use super::stream::{Geometry, Stream};
+use super::stream::{Geometry, Param, Stream};
+use super::tensor_map;
 use crate::error::{CudaError, RuntimeError};
 use crate::session::{SessionOptions, Stage};
 use crate::trace::Memory;
@@ -39,7 +40,7 @@ struct Buffers {
 
 /// A step with its addresses filled in.
 enum Work {
-    Launch { kernel: usize, geometry: Geometry, params: Vec<u64> },
+    Launch { kernel: usize, geometry: Geometry, params: Vec<Param> },
     Fill { target: CUdeviceptr, word: u32, words: usize },
     Copy { source: CUdeviceptr, target: CUdeviceptr, bytes: usize },
 }
@@ -248,10 +249,18 @@ fn launch_work(
         function.permit_large_clusters()?;
     }
     let param = |arg: &Arg| match arg {
-        Arg::Read(range) | Arg::Write(range) | Arg::Update(range) => buffers.address(range),
-        Arg::U64(value) => *value,
-        Arg::U32(value) | Arg::F32Bits(value) => (*value).into(),
+        Arg::Read(range) | Arg::Write(range) | Arg::Update(range) => Ok(Param::Word(buffers.address(range))),
+        // Buffers stay where they are for the plan's life, the caller's tensors being copied into them and out of them.
+        Arg::TensorMap { place, map, .. } => {
+            tensor_map::encode(map, buffers.address(place)).map(|map| Param::TensorMap(Box::new(map)))
+        }
+        Arg::U64(value) => Ok(Param::Word(*value)),
+        Arg::U32(value) | Arg::F32Bits(value) => Ok(Param::Word((*value).into())),
     };
-    let geometry = Geometry { grid: launch.grid, block: launch.block, cluster: launch.cluster };
-    Ok(Work::Launch { kernel: launch.kernel, geometry, params: launch.args.iter().map(param).collect() })
+    let params = launch.args.iter().map(param).collect::<Result<_, _>>().map_err(|error: CudaError| {
+        let place = format!("for step {step} (`{label}`), kernel `{}`", function.name);
+        CudaError { during: format!("{} {place}", error.during), ..error }
+    })?;
+    let Launch { grid, block, cluster, dependent, .. } = *launch;
+    Ok(Work::Launch { kernel: launch.kernel, geometry: Geometry { grid, block, cluster, dependent }, params })
 }

@@ -9,8 +9,9 @@ use super::module::Function;
 use crate::error::{CudaError, RuntimeError};
 use cudarc::driver::sys::{
     self, CUdeviceptr, CUevent, CUgraphExec, CUlaunchAttribute, CUlaunchAttributeID, CUlaunchAttributeValue,
-    CUlaunchConfig, CUstream,
+    CUlaunchConfig, CUstream, CUtensorMap,
 };
+use std::cell::Cell;
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
@@ -18,6 +19,8 @@ use std::sync::Arc;
 pub struct Stream {
     raw: CUstream,
     context: Arc<Context>,
+    /// Whether what was submitted last is a kernel: only behind one may a launch begin early.
+    behind_kernel: Cell<bool>,
 }
 
 // SAFETY: Streams may be used from any thread in which their context is current.
@@ -32,6 +35,34 @@ pub struct Geometry {
     pub block: [u32; 3],
     /// Blocks per cluster in x, y, z; all ones for none.
     pub cluster: [u32; 3],
+    /// Whether it may begin before a kernel right before it has finished.
+    pub dependent: bool,
+}
+
+/// One parameter of a kernel.
+pub enum Param {
+    /// A parameter of at most eight bytes, in the low bytes.
+    Word(u64),
+    /// An encoded tensor map.
+    TensorMap(Box<CUtensorMap>),
+}
+
+impl Param {
+    /// How many bytes the driver may read.
+    fn bytes(&self) -> usize {
+        match self {
+            Param::Word(_) => size_of::<u64>(),
+            Param::TensorMap(_) => size_of::<CUtensorMap>(),
+        }
+    }
+
+    /// Where the driver finds the value.
+    fn pointer(&self) -> *mut c_void {
+        match self {
+            Param::Word(word) => (word as *const u64).cast_mut().cast(),
+            Param::TensorMap(map) => (&raw const **map).cast_mut().cast(),
+        }
+    }
 }
 
 impl Stream {
@@ -42,7 +73,7 @@ impl Stream {
         let flags = sys::CUstream_flags::CU_STREAM_NON_BLOCKING as u32;
         // SAFETY: Writes one handle, destroyed in `drop`.
         check("cuStreamCreate", unsafe { sys::cuStreamCreate(&mut raw, flags) })?;
-        Ok(Stream { raw, context: Arc::clone(context) })
+        Ok(Stream { raw, context: Arc::clone(context), behind_kernel: Cell::new(false) })
     }
 
     /// Waits until everything is done. An error may come from any work before.
@@ -90,6 +121,7 @@ impl Stream {
             return Ok(());
         }
         self.context.bind()?;
+        self.behind_kernel.set(false);
         // SAFETY: Device addresses only: a wrong one is an error of the driver's, not a fault of this process.
         check("cuMemcpyDtoDAsync", unsafe { sys::cuMemcpyDtoDAsync_v2(target, source, bytes, self.raw) })
             .map_err(|error| error.during(|| format!("copying {bytes} bytes within the device")))
@@ -101,27 +133,30 @@ impl Stream {
             return Ok(());
         }
         self.context.bind()?;
+        self.behind_kernel.set(false);
         // SAFETY: As for `copy`.
         check("cuMemsetD32Async", unsafe { sys::cuMemsetD32Async(target, word, words, self.raw) })
             .map_err(|error| error.during(|| format!("filling {words} words")))
     }
 
-    /// Launches `function` with parameters that are stored in the low bytes of `params`, one each, as many as the
-    /// function declares.
-    pub fn launch(&self, function: &Function, geometry: Geometry, params: &[u64]) -> Result<(), CudaError> {
-        let plain = function.param_bytes.iter().all(|&bytes| bytes as usize <= size_of::<u64>());
-        assert!(plain && params.len() == function.param_bytes.len(), "the caller compared arguments and parameters");
+    /// Launches `function` with parameters of the number and sizes that it declares.
+    pub fn launch(&self, function: &Function, geometry: Geometry, params: &[Param]) -> Result<(), CudaError> {
+        let fits = params.iter().zip(&function.param_bytes).all(|(param, &bytes)| bytes as usize <= param.bytes());
+        assert!(fits && params.len() == function.param_bytes.len(), "the caller compared arguments and parameters");
         self.context.bind()?;
-        let Geometry { grid, block, cluster } = geometry;
-        let mut value = CUlaunchAttributeValue { pad: [0; 64] };
-        value.clusterDim.x = cluster[0];
-        value.clusterDim.y = cluster[1];
-        value.clusterDim.z = cluster[2];
-        let mut attribute = CUlaunchAttribute {
-            id: CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION,
-            pad: [0 as c_char; 4],
-            value,
-        };
+        let Geometry { grid, block, cluster, dependent } = geometry;
+        let mut attributes = Vec::with_capacity(2);
+        if cluster != [1, 1, 1] {
+            attributes.push(attribute(CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_CLUSTER_DIMENSION, |value| {
+                value.clusterDim.x = cluster[0];
+                value.clusterDim.y = cluster[1];
+                value.clusterDim.z = cluster[2];
+            }));
+        }
+        if dependent && self.behind_kernel.get() {
+            let id = CUlaunchAttributeID::CU_LAUNCH_ATTRIBUTE_PROGRAMMATIC_STREAM_SERIALIZATION;
+            attributes.push(attribute(id, |value| value.programmaticStreamSerializationAllowed = 1));
+        }
         let config = CUlaunchConfig {
             gridDimX: grid[0],
             gridDimY: grid[1],
@@ -131,16 +166,16 @@ impl Stream {
             blockDimZ: block[2],
             sharedMemBytes: function.dynamic_shared_bytes,
             hStream: self.raw,
-            attrs: &mut attribute,
-            numAttrs: u32::from(cluster != [1, 1, 1]),
+            attrs: attributes.as_mut_ptr(),
+            numAttrs: attributes.len() as u32,
         };
-        let mut pointers: Vec<*mut c_void> =
-            params.iter().map(|param| (param as *const u64).cast_mut().cast()).collect();
-        // SAFETY: The driver copies as many parameters as the kernel declares, which is how many there are, each of at
-        // most eight bytes, before it returns. It only reads through the pointers. What the kernel then does to device
-        // memory is the artifact's responsibility, and cannot reach this process's own memory.
+        let mut pointers: Vec<*mut c_void> = params.iter().map(Param::pointer).collect();
+        // SAFETY: The driver copies as many parameters as the kernel declares, of the sizes that it declares, before it
+        // returns; there are as many, of these sizes. It only reads through the pointers and the attributes. What the
+        // kernel then does to device memory is the artifact's responsibility, and cannot reach this process's own memory.
         let result =
             unsafe { sys::cuLaunchKernelEx(&config, function.raw(), pointers.as_mut_ptr(), std::ptr::null_mut()) };
+        self.behind_kernel.set(true);
         check("cuLaunchKernelEx", result).map_err(|error| {
             error.during(|| {
                 format!(
@@ -158,6 +193,7 @@ impl Stream {
     /// recorded each time the graph runs.
     pub fn record(&self, event: &Event, place: RecordPlace) -> Result<(), CudaError> {
         self.context.bind()?;
+        self.behind_kernel.set(false);
         let flags = match place {
             RecordPlace::Stream => sys::CUevent_record_flags::CU_EVENT_RECORD_DEFAULT,
             RecordPlace::Capture => sys::CUevent_record_flags::CU_EVENT_RECORD_EXTERNAL,
@@ -169,6 +205,7 @@ impl Stream {
     /// Turns the work that `body` submits to this stream into a graph. Nothing of it runs yet.
     pub fn capture(&self, body: impl FnOnce() -> Result<(), CudaError>) -> Result<Graph, RuntimeError> {
         self.context.bind()?;
+        self.behind_kernel.set(false);
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         // SAFETY: The stream is live and nothing is being captured from it: captures begin and end in this function.
         check("cuStreamBeginCapture", unsafe { sys::cuStreamBeginCapture_v2(self.raw, mode) })?;
@@ -195,9 +232,17 @@ impl Stream {
     /// Runs a graph.
     pub fn replay(&self, graph: &Graph) -> Result<(), CudaError> {
         self.context.bind()?;
+        self.behind_kernel.set(false);
         // SAFETY: Both handles are live. The buffers and functions in the graph belong to the same device object.
         check("cuGraphLaunch", unsafe { sys::cuGraphLaunch(graph.raw, self.raw) })
     }
+}
+
+/// An attribute of a launch whose value `set` fills in.
+fn attribute(id: CUlaunchAttributeID, set: impl FnOnce(&mut CUlaunchAttributeValue)) -> CUlaunchAttribute {
+    let mut value = CUlaunchAttributeValue { pad: [0; 64] };
+    set(&mut value);
+    CUlaunchAttribute { id, pad: [0 as c_char; 4], value }
 }
 
 impl Drop for Stream {

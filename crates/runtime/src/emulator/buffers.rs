@@ -1,7 +1,7 @@
 //! The ranges of one step as allocations of their own in emulated memory.
 
 use super::image::Images;
-use gable_artifact::{Arg, BufferRef, Launch, Space};
+use gable_artifact::{Access, Arg, BufferRef, Launch, Space};
 use gable_emulator::GlobalMemory;
 
 /// The allocations of one launch: ranges that overlap share one.
@@ -21,7 +21,8 @@ impl Buffers {
     /// writes starts unwritten.
     pub fn place(memory: &mut GlobalMemory, images: &Images, launch: &Launch) -> Buffers {
         let mut list: Vec<Buffer> = Vec::new();
-        let mut ranges: Vec<(BufferRef, bool)> = ranges(launch).map(|(range, access)| (range, access.writes)).collect();
+        let mut ranges: Vec<(BufferRef, bool)> =
+            ranges(launch).map(|(range, access)| (range, access.writes())).collect();
         ranges.sort_by_key(|(range, _)| (range.space, range.offset));
         for (range, writes) in ranges {
             match list.last_mut() {
@@ -38,7 +39,7 @@ impl Buffers {
             buffer.address = memory.allocate_part(range.to_string(), range.offset, range.bytes);
         }
         let buffers = Buffers { list };
-        for (range, _) in self::ranges(launch).filter(|(_, access)| access.reads) {
+        for (range, _) in self::ranges(launch).filter(|(_, access)| access.reads()) {
             let address = buffers.address(&range);
             for (offset, bytes) in images.written(&range) {
                 memory.fill(address + offset as u64, bytes).expect("the range lies in its allocation");
@@ -64,7 +65,7 @@ impl Buffers {
 
     /// The first range that the launch promises to write whole and did not, with its first byte that is missing.
     pub fn unwritten(&self, memory: &GlobalMemory, launch: &Launch) -> Option<(BufferRef, u64)> {
-        ranges(launch).filter(|(_, access)| !access.reads).find_map(|(range, _)| {
+        ranges(launch).filter(|(_, access)| !access.reads()).find_map(|(range, _)| {
             let missing = memory.first_unwritten(self.address(&range), range.bytes);
             missing.expect("the range lies in its allocation").map(|first| (range, first))
         })
@@ -86,19 +87,7 @@ impl Buffers {
     }
 }
 
-/// What a launch does with a range.
-struct Access {
-    reads: bool,
-    writes: bool,
-}
-
 /// The ranges of a launch, weights aside, in argument order.
 fn ranges(launch: &Launch) -> impl Iterator<Item = (BufferRef, Access)> {
-    let range = |arg: &Arg| match arg {
-        Arg::Read(range) => Some((*range, Access { reads: true, writes: false })),
-        Arg::Write(range) => Some((*range, Access { reads: false, writes: true })),
-        Arg::Update(range) => Some((*range, Access { reads: true, writes: true })),
-        Arg::U32(_) | Arg::U64(_) | Arg::F32Bits(_) => None,
-    };
-    launch.args.iter().filter_map(range).filter(|(range, _)| !matches!(range.space, Space::Weight(_)))
+    launch.args.iter().filter_map(Arg::memory).filter(|(range, _)| !matches!(range.space, Space::Weight(_)))
 }

@@ -6,6 +6,7 @@
 
 mod buffers;
 mod image;
+mod tensor_map;
 
 use crate::device::{DeviceInfo, DeviceKind};
 use crate::error::RuntimeError;
@@ -21,6 +22,7 @@ use rayon::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use gable_emulator::Schedule;
+pub use tensor_map::encode_tensor_map;
 
 /// How the emulator runs a plan. Other devices ignore it.
 #[derive(Clone, Copy, Debug)]
@@ -112,15 +114,25 @@ impl Emulator {
             let (label, kernel) = (label.clone(), code.name.clone());
             return Err(RuntimeError::Params { step: position, label, kernel, given, declared });
         }
+        let refused = |message: String| RuntimeError::Launch {
+            step: position,
+            label: label.clone(),
+            kernel: code.name.clone(),
+            message,
+        };
         let mut params = vec![0; kernel.param_bytes as usize];
         for (arg, param) in launch.args.iter().zip(&kernel.params) {
             let value = match arg {
-                Arg::Read(range) | Arg::Write(range) | Arg::Update(range) => self.address(buffers, range),
-                Arg::U64(value) => *value,
-                Arg::U32(value) | Arg::F32Bits(value) => u64::from(*value),
+                Arg::Read(range) | Arg::Write(range) | Arg::Update(range) => {
+                    self.address(buffers, range).to_le_bytes().to_vec()
+                }
+                Arg::TensorMap { place, map, .. } => encode_tensor_map(map, self.address(buffers, place))
+                    .map_err(|message| refused(format!("argument `{}`: {message}", param.name)))?,
+                Arg::U64(value) => value.to_le_bytes().to_vec(),
+                Arg::U32(value) | Arg::F32Bits(value) => value.to_le_bytes().to_vec(),
             };
-            let (start, bytes) = (param.offset as usize, param.bytes as usize);
-            params[start..start + bytes].copy_from_slice(&value.to_le_bytes()[..bytes]);
+            let start = param.offset as usize;
+            params[start..start + value.len()].copy_from_slice(&value);
         }
         let geometry = gable_emulator::Launch {
             grid: launch.grid,
@@ -129,12 +141,9 @@ impl Emulator {
             shared_bytes: code.dynamic_shared_bytes,
             params,
         };
-        let outcome = kernel.run(&mut self.memory, &geometry, &self.options).map_err(|error| RuntimeError::Launch {
-            step: position,
-            label: label.clone(),
-            kernel: code.name.clone(),
-            message: error.to_string(),
-        })?;
+        // Launches run one after the other, so a dependent one finds its dependencies met.
+        let outcome =
+            kernel.run(&mut self.memory, &geometry, &self.options).map_err(|error| refused(error.to_string()))?;
         if !outcome.hazards.is_empty() {
             return Err(RuntimeError::Hazards {
                 step: position,

@@ -1,9 +1,10 @@
 //! A stand-in for the CUDA driver library: one device of compute capability 9.0 whose memory is the host's.
 //!
-//! It knows a kernel by its entry: `add(a, b, c, n)` writes `a + b` to `c` as `n` binary32 numbers, and `trap(n)`
-//! faults when it runs. PTX that holds `syntax error` does not assemble, and assembled code must begin with `cubin`.
+//! It knows a kernel by its entry: `add(a, b, c, n)` writes `a + b` to `c` as `n` binary32 numbers, `twice(map)` doubles the
+//! binary32 numbers of a tensor map, and `trap(n)` faults when it runs. PTX that holds `syntax error` does not assemble, and assembled code must begin with `cubin`.
 //! It refuses, with a code of the driver's, what would be a mistake of the runtime's: a call without a context, memory
-//! ranges that were not allocated, waiting inside a capture, an event recorded in the wrong way.
+//! ranges that were not allocated, waiting inside a capture, an event recorded in the wrong way, an early start behind
+//! anything but a kernel.
 
 #![expect(unsafe_code, reason = "implements a C interface")]
 #![expect(missing_docs, reason = "the functions are those of the driver's reference")]
@@ -32,6 +33,29 @@ const MEMORY_BYTES: usize = 1 << 26;
 const SHARED_BYTES: c_int = 232_448;
 const LOG_BUFFER: c_int = 5;
 
+const CLUSTER: c_uint = 4;
+const EARLY_START: c_uint = 6;
+/// The driver's number for the element type of a tensor map.
+const FLOAT32: c_uint = 7;
+
+/// Launches as the driver's reference lays them out.
+#[repr(C)]
+pub struct LaunchConfig {
+    /// Grid, block, dynamic shared memory.
+    sizes: [c_uint; 7],
+    stream: *mut c_void,
+    attributes: *const Attribute,
+    n_attributes: c_uint,
+}
+
+#[repr(C)]
+struct Attribute {
+    id: c_uint,
+    _pad: c_uint,
+    value: [c_uint; 3],
+    _rest: [c_uint; 13],
+}
+
 #[derive(Clone, Copy)]
 enum Work {
     Add { a: u64, b: u64, c: u64, n: usize },
@@ -50,6 +74,8 @@ struct Driver {
     graphs: Vec<Vec<Work>>,
     events: Vec<Option<Instant>>,
     capture: Option<Vec<Work>>,
+    /// Whether a kernel was submitted last.
+    behind_kernel: bool,
     /// The error that work on the device has met, if any.
     fault: Code,
 }
@@ -61,6 +87,7 @@ static DRIVER: Mutex<Driver> = Mutex::new(Driver {
     graphs: Vec::new(),
     events: Vec::new(),
     capture: None,
+    behind_kernel: false,
     fault: SUCCESS,
 });
 
@@ -94,6 +121,7 @@ impl Driver {
     }
 
     fn submit(&mut self, work: Work) -> Result<(), Code> {
+        self.behind_kernel = matches!(work, Work::Add { .. } | Work::Trap);
         match &mut self.capture {
             Some(capture) => capture.push(work),
             None => self.execute(work),
@@ -266,7 +294,7 @@ driver_calls! {
     fn cuModuleGetFunction(function: *mut *mut c_void, module: *mut c_void, name: *const c_char) {
         with(|driver| {
             let name = unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned();
-            if name != "add" && name != "trap" {
+            if !["add", "twice", "trap"].contains(&name.as_str()) {
                 return Err(NOT_FOUND);
             }
             driver.functions.push((name, position(module)));
@@ -285,30 +313,79 @@ driver_calls! {
     }
     fn cuFuncGetParamInfo(function: *mut c_void, index: usize, offset: *mut usize, bytes: *mut usize) {
         with(|driver| {
-            let sizes: &[usize] = if driver.functions[position(function)].0 == "add" { &[8, 8, 8, 4] } else { &[4] };
+            let sizes: &[usize] = match driver.functions[position(function)].0.as_str() {
+                "add" => &[8, 8, 8, 4],
+                "twice" => &[128],
+                _ => &[4],
+            };
             unsafe { (*offset, *bytes) = (8 * index, *sizes.get(index).ok_or(INVALID_VALUE)?) };
             Ok(())
         })
     }
     fn cuLaunchKernelEx(
-        config: *const [c_uint; 7],
+        config: *const LaunchConfig,
         function: *mut c_void,
         params: *const *const c_void,
         _extra: *mut *mut c_void
     ) {
         with(|driver| {
-            let config = unsafe { *config };
+            let config = unsafe { &*config };
+            let attributes = match config.n_attributes as usize {
+                0 => &[],
+                count => unsafe { std::slice::from_raw_parts(config.attributes, count) },
+            };
+            for attribute in attributes {
+                let fits = match (attribute.id, attribute.value) {
+                    (CLUSTER, [x, y, z]) => config.sizes[0] % x == 0 && config.sizes[1] % y == 0 && config.sizes[2] % z == 0,
+                    (EARLY_START, [allowed, ..]) => allowed == 1 && driver.behind_kernel,
+                    _ => false,
+                };
+                if !fits {
+                    return Err(INVALID_VALUE);
+                }
+            }
+            let behind_kernel = std::mem::replace(&mut driver.behind_kernel, true);
             let address = |index| unsafe { *(*params.add(index)).cast::<u64>() };
             let number = |index| unsafe { *(*params.add(index)).cast::<u32>() } as usize;
-            if config[3] > 1024 {
+            if config.sizes[3] > 1024 {
                 return Err(INVALID_VALUE);
             }
             let work = match driver.functions[position(function)].0.as_str() {
                 "add" => Work::Add { a: address(0), b: address(1), c: address(2), n: number(3) },
+                "twice" => {
+                    // Its callers ask for clusters, and for an early start wherever there can be one.
+                    let has = |id| attributes.iter().any(|attribute| attribute.id == id);
+                    if !has(CLUSTER) || has(EARLY_START) != behind_kernel {
+                        return Err(INVALID_VALUE);
+                    }
+                    let [a, n] = unsafe { *(*params).cast::<[u64; 2]>() };
+                    Work::Add { a, b: a, c: a, n: n as usize }
+                }
                 _ => Work::Trap,
             };
             driver.submit(work)
         })
+    }
+
+    fn cuTensorMapEncodeTiled(
+        map: *mut [u64; 16],
+        element: c_uint,
+        rank: c_uint,
+        address: *mut c_void,
+        dims: *const u64,
+        _strides: *const u64,
+        _box_dims: *const c_uint,
+        element_strides: *const c_uint,
+        _interleave: c_uint,
+        _swizzle: c_uint,
+        _promotion: c_uint,
+        _fill: c_uint
+    ) {
+        if element != FLOAT32 || rank != 1 || !address.addr().is_multiple_of(16) || unsafe { *element_strides } != 1 {
+            return INVALID_VALUE;
+        }
+        unsafe { *map.cast::<[u64; 2]>() = [address.addr() as u64, *dims] };
+        SUCCESS
     }
 
     fn cuStreamCreate(stream: *mut *mut c_void, _flags: c_uint) {
@@ -330,7 +407,10 @@ driver_calls! {
     }
     fn cuStreamBeginCapture_v2(_stream: *mut c_void, _mode: c_int) {
         with(|driver| match driver.capture.replace(Vec::new()) {
-            None => Ok(()),
+            None => {
+                driver.behind_kernel = false;
+                Ok(())
+            }
             Some(_) => Err(ILLEGAL_STATE),
         })
     }
