@@ -126,10 +126,8 @@ fn contraction_work(program: &Program, hardware: &Hardware, overwritten: &[usize
     };
     let (grid, block) = ([contraction.grid(), 1, 1], [contraction.block(), 1, 1]);
     let dynamic_shared_bytes = contraction.shared_bytes();
-    let class = match &contraction.schedule {
-        contraction::schedule::Schedule::MmaSync(_) => Class::MmaSync,
-        _ => Class::Fma,
-    };
+    let on_tensor_cores = contraction.schedule.class() == Class::MmaSync.name();
+    let class = if on_tensor_cores { Class::MmaSync } else { Class::Fma };
     Ok(vec![Work::Launch(KernelLaunch {
         schedule: Schedule::Tiles(contraction.schedule.to_string()),
         kernel: contraction.kernel,

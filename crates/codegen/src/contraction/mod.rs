@@ -4,7 +4,7 @@
 //! - [`schedule`]: how it is cut into tiles, as data; [`rule`] chooses.
 //! - [`surround`]: what the kernels ask of the region around the sums; [`region`] answers with the expression engine.
 //! - One module per instruction class writes the main loop: `mma_sync` and `fma`; for shapes that tiles do not fit there are
-//!   `skinny` (few rows) and `direct` (convolutions of narrow groups). Beside them the loops for `wgmma`
+//!   [`few_rows`] and `direct` (convolutions of narrow groups). Beside them the loops for `wgmma`
 //!   and `tcgen05` will stand; they share problem, surround and schedule, and bring tiles their own way.
 //! - `normal` finds the problem in a region, `radix` reads strided views out of symbolic indices.
 //! - `gather` brings operands from memory or from the region, `tile` lays them out in shared memory, `values` packs and
@@ -13,6 +13,7 @@
 mod axes;
 mod cta;
 mod direct;
+pub mod few_rows;
 mod fma;
 mod gather;
 mod mma_sync;
@@ -22,7 +23,6 @@ mod radix;
 pub mod region;
 pub mod rule;
 pub mod schedule;
-mod skinny;
 pub mod surround;
 mod tile;
 mod values;
@@ -45,7 +45,7 @@ pub fn emit(
     match schedule {
         Schedule::MmaSync(schedule) => mma_sync::emit(k, problem, schedule, surround),
         Schedule::Fma(schedule) => fma::emit(k, problem, schedule, surround),
-        Schedule::Skinny(schedule) => skinny::emit(k, problem, schedule, surround),
+        Schedule::FewRows(schedule) => few_rows::emit(k, problem, schedule, surround),
         Schedule::Direct(_) => Err(ContractionError::NotTiled(schedule.to_string())),
     }
 }

@@ -5,8 +5,9 @@
 //! L2. The larger of the two is the candidate's time; the fastest wins, the earlier of the table on a tie. No stopwatch
 //! decides, so the same graph gives the same kernels everywhere.
 
+use super::few_rows;
 use super::problem::{ContractionError, Major, Operand, Problem, Side};
-use super::schedule::{FmaSchedule, MmaSyncSchedule, SKINNY_ROWS, Schedule, SkinnySchedule, Tile, WARP, sum_type};
+use super::schedule::{FmaSchedule, MmaSyncSchedule, Schedule, Tile, WARP, sum_type};
 use super::values::scalar_type;
 use gable_ptx::Target;
 use gable_roofline::Machine;
@@ -67,7 +68,7 @@ fn expected_seconds(problem: &Problem, schedule: &Schedule, machine: &Machine, r
     let (k, k_tile, warps, registers) = match schedule {
         Schedule::MmaSync(s) => (problem.k, s.tile.k, s.threads() / WARP, s.registers()),
         Schedule::Fma(s) => (problem.k, s.tile.k, s.threads() / WARP, s.registers(sum_type(problem.element))),
-        Schedule::Skinny(s) => (problem.k, 1, s.warps, 64),
+        Schedule::FewRows(s) => (problem.k, 1, s.threads() / WARP, 64),
         Schedule::Direct(_) => (problem.k, 1, super::direct::THREADS / WARP, 64),
     };
     let by_registers = 65_536 / (registers.next_multiple_of(8) * schedule.threads());
@@ -84,7 +85,7 @@ fn expected_seconds(problem: &Problem, schedule: &Schedule, machine: &Machine, r
     let (warp_m, warp_n) = match schedule {
         Schedule::MmaSync(s) => s.warp_tile(),
         Schedule::Fma(s) => (4 * s.thread.0, 8 * s.thread.1),
-        Schedule::Skinny(_) | Schedule::Direct(_) => (64, 64),
+        Schedule::FewRows(_) | Schedule::Direct(_) => (64, 64),
     };
     let reuse = 1.0 + 3.0 * (1.0 / f64::from(warp_m) + 1.0 / f64::from(warp_n));
     let waves = (ctas / multiprocessors).ceil();
@@ -112,8 +113,9 @@ pub fn choose(problem: &Problem, target: Target) -> Result<Schedule, Contraction
     scalar_type(problem.element)?;
     let machine = machine_of(target);
     if problem.k > 0
-        && let Some(schedule) = skinny(problem, machine)
+        && let Some(schedule) = few_rows::choose(problem, machine)
     {
+        let schedule = Schedule::FewRows(schedule);
         schedule.validate(problem, target)?;
         return Ok(schedule);
     }
@@ -141,40 +143,4 @@ pub fn choose(problem: &Problem, target: Target) -> Result<Schedule, Contraction
         }
     }
     best.map(|(_, schedule)| schedule).ok_or(refused)
-}
-
-/// The schedule for few rows, where the problem is one: B from memory as it is, each element used at most eight times.
-fn skinny(problem: &Problem, machine: &Machine) -> Option<Schedule> {
-    let Operand::Memory(b) = &problem.b else { return None };
-    let plain = b.is_matrix() && b.stored == problem.element && problem.m <= SKINNY_ROWS;
-    let simple = matches!(problem.element, DType::F32 | DType::F16 | DType::BF16);
-    let rows = match &problem.a {
-        Operand::Memory(a) => a.is_matrix() && a.stored == problem.element,
-        Operand::Expression { .. } => true,
-    };
-    if !plain || !simple || !rows || problem.n < 8 {
-        return None;
-    }
-    let columns_for = |columns: &[u32]| {
-        // The widest that still gives every multiprocessor a CTA, else the narrowest.
-        let enough =
-            |c: &&u32| problem.n.div_ceil(**c as usize) * problem.batches() >= machine.multiprocessors as usize;
-        columns.iter().find(enough).or(columns.last()).copied()
-    };
-    let (major, lanes) = b.vector();
-    match major {
-        // A warp sums whole columns, its lanes along k.
-        Major::K => {
-            let warps = if problem.k >= 2048 { 4 } else { 2 };
-            // Sums of all rows by all columns are in registers.
-            let widest: &[u32] = if problem.m <= 2 { &[16, 8, 4] } else { &[8, 4] };
-            columns_for(widest).map(|columns| Schedule::Skinny(SkinnySchedule { warps, columns }))
-        }
-        // Lanes lie along n first, the rest of the warp and the warps along k.
-        Major::Outer => {
-            let lanes = lanes as u32;
-            let widths = [32 * lanes, 16 * lanes, 8 * lanes];
-            columns_for(&widths).map(|columns| Schedule::Skinny(SkinnySchedule { warps: 8, columns }))
-        }
-    }
 }

@@ -2,6 +2,7 @@
 //!
 //! `rule` chooses one. All are printable and comparable, so that a record of one can stand in a report.
 
+use super::few_rows::schedule::FewRowsSchedule;
 use super::problem::{ContractionError, Major, Problem, Side};
 use super::tile::{CHUNK, PERIOD};
 use gable_ptx::{MAX_THREADS_PER_CTA, Target};
@@ -46,15 +47,6 @@ pub struct FmaSchedule {
     pub group: u32,
 }
 
-/// Schedule of the kernel for few rows, which is bound by the bytes of B.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SkinnySchedule {
-    /// Warps of a CTA.
-    pub warps: u32,
-    /// Columns of a CTA.
-    pub columns: u32,
-}
-
 /// Schedule of the kernel for convolutions of narrow groups: a thread per few outputs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DirectSchedule {
@@ -71,14 +63,11 @@ pub enum Schedule {
     MmaSync(MmaSyncSchedule),
     /// On the ordinary pipes.
     Fma(FmaSchedule),
-    /// On the ordinary pipes, a row of threads over B's bytes.
-    Skinny(SkinnySchedule),
+    /// For few rows, bound by the bytes of B.
+    FewRows(FewRowsSchedule),
     /// On the ordinary pipes, without tiles.
     Direct(DirectSchedule),
 }
-
-/// The most rows that the kernel for few rows takes.
-pub const SKINNY_ROWS: usize = 8;
 
 impl MmaSyncSchedule {
     /// Threads of a CTA.
@@ -176,7 +165,8 @@ impl Schedule {
     pub fn class(&self) -> &'static str {
         match self {
             Schedule::MmaSync(_) => "mma.sync",
-            Schedule::Fma(_) | Schedule::Skinny(_) | Schedule::Direct(_) => "fma",
+            Schedule::Fma(_) | Schedule::Direct(_) => "fma",
+            Schedule::FewRows(schedule) => schedule.class(),
         }
     }
 
@@ -185,7 +175,7 @@ impl Schedule {
         match self {
             Schedule::MmaSync(schedule) => schedule.threads(),
             Schedule::Fma(schedule) => schedule.threads(),
-            Schedule::Skinny(schedule) => schedule.warps * WARP,
+            Schedule::FewRows(schedule) => schedule.threads(),
             Schedule::Direct(_) => super::direct::THREADS,
         }
     }
@@ -196,7 +186,7 @@ impl Schedule {
             Schedule::MmaSync(MmaSyncSchedule { tile, .. }) | Schedule::Fma(FmaSchedule { tile, .. }) => {
                 (tile.m, tile.n)
             }
-            Schedule::Skinny(schedule) => (problem.m as u32, schedule.columns),
+            Schedule::FewRows(schedule) => (problem.m as u32, schedule.columns()),
             Schedule::Direct(schedule) => (schedule.positions, schedule.lanes),
         }
     }
@@ -205,6 +195,9 @@ impl Schedule {
     pub fn ctas(&self, problem: &Problem) -> u64 {
         if let Schedule::Direct(schedule) = self {
             return schedule.vectors(problem).div_ceil(super::direct::THREADS.into());
+        }
+        if let Schedule::FewRows(schedule) = self {
+            return schedule.ctas(problem) * problem.batches() as u64;
         }
         let (m, n) = self.extent(problem);
         problem.m.div_ceil(m as usize) as u64 * problem.n.div_ceil(n as usize) as u64 * problem.batches() as u64
@@ -215,9 +208,7 @@ impl Schedule {
         match self {
             Schedule::MmaSync(schedule) => schedule.shared_bytes(problem.element),
             Schedule::Fma(schedule) => schedule.shared_bytes(sum_type(problem.element)),
-            Schedule::Skinny(schedule) => {
-                schedule.warps * schedule.columns * problem.m as u32 * sum_type(problem.element).bytes() as u32
-            }
+            Schedule::FewRows(schedule) => schedule.shared_bytes(problem),
             Schedule::Direct(_) => 0,
         }
     }
@@ -287,10 +278,7 @@ impl Schedule {
                 divides("k of the tile", schedule.tile.k, vector)?;
                 registers(schedule.registers(acc))
             }
-            Schedule::Skinny(schedule) => {
-                fits("rows of the problem", problem.m as u64, SKINNY_ROWS as u64)?;
-                divides("columns", schedule.columns, 1)
-            }
+            Schedule::FewRows(schedule) => schedule.validate(problem, target),
             // Threads are numbered with 31 bits.
             Schedule::Direct(schedule) => fits("vectors", schedule.vectors(problem), i32::MAX as u64),
         }
@@ -312,7 +300,7 @@ impl fmt::Display for Schedule {
                 let Tile { m, n, k } = s.tile;
                 write!(f, "fma tile {m}x{n}x{k} thread {}x{} group {}", s.thread.0, s.thread.1, s.group)
             }
-            Schedule::Skinny(s) => write!(f, "fma rows columns {} warps {}", s.columns, s.warps),
+            Schedule::FewRows(s) => s.fmt(f),
             Schedule::Direct(s) => write!(f, "fma direct channels {} positions {}", s.lanes, s.positions),
         }
     }

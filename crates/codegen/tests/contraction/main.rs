@@ -3,6 +3,7 @@
 mod cases;
 #[path = "../emulation/mod.rs"]
 mod emulation;
+mod few_rows;
 mod plain;
 mod regions;
 
@@ -200,7 +201,7 @@ fn few_rows_are_summed_along_k_and_along_n() {
             for (m, n, k) in [(1, 40, 512), (3, 50, 96), (8, 9, 70), (2, 300, 33)] {
                 let problem = product(dtype, (m, n, k), transposed);
                 let schedule = rule::choose(&problem, Target::Sm90a).expect("a schedule");
-                assert!(matches!(schedule, Schedule::Skinny(_)), "{problem}: {schedule}");
+                assert!(matches!(schedule, Schedule::FewRows(_)), "{problem}: {schedule}");
                 check(&problem, &schedule, [None, None]);
             }
         }

@@ -1,4 +1,4 @@
-//! The pipeline for few rows (decoding, small batches): bound by the bytes of B, each of which is read once.
+//! Few rows on ordinary multiply-adds: B of any plain float type, along k or along n; A from memory or computed.
 //!
 //! ```text
 //! B along k (each column's k contiguous)         B along n (each k's row contiguous)
@@ -11,15 +11,16 @@
 //! ```
 //!
 //! Every thread holds partial sums for all rows of A by its columns. At the end the lanes of a warp add theirs by
-//! shuffles, the warps through shared memory `[warp, row, column]`, in a fixed order, so that results do not differ from
-//! run to run. The matrix instructions would idle most of their rows here, and the bytes bind long before the
-//! multiply-adds do.
+//! shuffles, the warps through shared memory.
 
-use super::cta::{Cta, digits, place, store_inside};
-use super::problem::{ContractionError, Major, Memory, Operand, Problem, Side};
-use super::schedule::{Schedule, SkinnySchedule, WARP};
-use super::surround::{Place, Surround};
-use super::values::{Chunk, clear, computed_type, load_into, loaded_class, scalar_type, typed};
+use super::super::cta::{Cta, place};
+use super::super::gather::entry_start;
+use super::super::problem::{ContractionError, Digit, Major, Memory, Operand, Problem, Side};
+use super::super::schedule::WARP;
+use super::super::surround::{Place, Surround};
+use super::super::values::{Chunk, clear, computed_type, load_into, loaded_class, or_zero, scalar_type, typed};
+use super::join::Slabs;
+use super::schedule::LanesSchedule;
 use gable_ptx::meaning::{Access, Cache};
 use gable_ptx::{B32, B64, F32, KernelBuilder, Pred, R, Reg, ScalarType, Space};
 
@@ -38,10 +39,9 @@ struct Source {
 pub(super) fn emit(
     k: &mut KernelBuilder,
     problem: &Problem,
-    schedule: &SkinnySchedule,
+    schedule: &LanesSchedule,
     surround: &mut dyn Surround,
 ) -> Result<(), ContractionError> {
-    Schedule::Skinny(*schedule).validate(problem, k.target())?;
     let threads = schedule.warps * WARP;
     k.required_threads(threads, 1, 1);
     let cta = place(k, problem, (problem.m as u32, schedule.columns), 1);
@@ -50,7 +50,7 @@ pub(super) fn emit(
         let start = match &operand {
             Operand::Memory(memory) => {
                 let start = surround.pointer(k, side, &cta.batch)?;
-                Some(super::gather::entry_start(k, memory, start))
+                Some(entry_start(k, memory, start))
             }
             Operand::Expression { .. } => None,
         };
@@ -59,8 +59,8 @@ pub(super) fn emit(
     let (a, b) = (source(k, Side::A)?, source(k, Side::B)?);
     let partial = k.dynamic_shared(16);
     let partial = k.address_of_shared(&partial);
-    let warp_bytes = problem.m as u32 * schedule.columns * 4;
-    let slab = k.mad_lo_u32(cta.warp, warp_bytes, partial);
+    let slabs = Slabs { warps: schedule.warps, columns: schedule.columns, pitch: schedule.columns };
+    let slab = k.mad_lo_u32(cta.warp, slabs.bytes(problem), partial);
     match problem.b.vector().0 {
         Major::K => along_k(k, problem, schedule, &cta, [&a, &b], slab, surround)?,
         Major::Outer => along_n(k, problem, schedule, &cta, [&a, &b], slab, surround)?,
@@ -68,26 +68,7 @@ pub(super) fn emit(
     // Every warp's partial sums are there before any are added.
     k.bar_sync(0u32);
 
-    let lanes = if problem.store.along_m { 1 } else { (problem.store.lanes as u32).min(4).min(schedule.columns) };
-    let per_row = schedule.columns / lanes;
-    k.no_unroll();
-    k.for_u32(cta.thread, per_row * problem.m as u32, threads, |k, vector| {
-        let split = digits(k, vector, &[problem.m, per_row as usize]);
-        let (row, across) = (split[0], split[1]);
-        let from = k.mad_lo_u32(vector, lanes * 4, partial);
-        let column = k.mad_lo_u32(across, lanes, cta.column);
-        let mut sums: Vec<R<F32>> = Vec::new();
-        for warp in 0..schedule.warps {
-            let access = Access::new(Space::Shared, ScalarType::F32, lanes as u8);
-            let part = k.load(access, from.at((warp * warp_bytes) as i32))?;
-            sums = match warp {
-                0 => part.into_iter().map(typed).collect(),
-                _ => sums.iter().zip(part).map(|(&sum, part)| k.add_f32(sum, typed::<F32>(part))).collect(),
-            };
-        }
-        let sums: Vec<Reg> = sums.into_iter().map(R::reg).collect();
-        store_inside(k, problem, (problem.m as u32, schedule.columns), &cta, (row, column), &sums, surround)
-    })?;
+    slabs.join(k, problem, &cta, (partial, threads), surround)?;
     k.exit();
     Ok(())
 }
@@ -139,7 +120,7 @@ impl Source {
                     let mut registers = surround.load(k, self.side, place)?;
                     if let Some(inside) = inside {
                         for register in &mut registers {
-                            *register = super::values::or_zero(k, *register, inside)?;
+                            *register = or_zero(k, *register, inside)?;
                         }
                     }
                     Chunk { ty: computed_type(element), registers }
@@ -153,9 +134,7 @@ impl Source {
 
 /// Bytes between outer indices and between values of k.
 fn steps(memory: &Memory) -> (u32, u32) {
-    let bytes = |digits: &[super::problem::Digit]| {
-        (digits.first().map_or(0, |d| d.stride) * memory.stored.bytes() as i64) as u32
-    };
+    let bytes = |digits: &[Digit]| (digits.first().map_or(0, |d| d.stride) * memory.stored.bytes() as i64) as u32;
     (bytes(&memory.outer), bytes(&memory.k))
 }
 
@@ -203,7 +182,7 @@ fn add_lanes(k: &mut KernelBuilder, sum: R<F32>, distances: &[u32]) -> R<F32> {
 fn along_k(
     k: &mut KernelBuilder,
     problem: &Problem,
-    schedule: &SkinnySchedule,
+    schedule: &LanesSchedule,
     cta: &Cta,
     [a, b]: [&Source; 2],
     slab: R<B32>,
@@ -251,7 +230,7 @@ fn along_k(
 fn along_n(
     k: &mut KernelBuilder,
     problem: &Problem,
-    schedule: &SkinnySchedule,
+    schedule: &LanesSchedule,
     cta: &Cta,
     [a, b]: [&Source; 2],
     slab: R<B32>,

@@ -1,0 +1,67 @@
+//! The end of a group of columns: partial sums of all warps, `[warp, row, column]` in shared memory, become results.
+//!
+//! Warps are added in the order of their numbers, whatever the order in which they came.
+
+use super::super::cta::{Cta, digits, store_inside};
+use super::super::problem::{ContractionError, Problem};
+use super::super::surround::Surround;
+use super::super::values::typed;
+use gable_ptx::meaning::Access;
+use gable_ptx::{B32, F32, KernelBuilder, R, Reg, ScalarType, Space};
+
+/// Where partial sums lie in shared memory.
+pub(super) struct Slabs {
+    /// Warps that have one.
+    pub warps: u32,
+    /// Columns of a row.
+    pub columns: u32,
+    /// 32-bit words from one row to the next; a multiple of 4.
+    pub pitch: u32,
+}
+
+impl Slabs {
+    /// Bytes of a warp's slab.
+    pub fn bytes(&self, problem: &Problem) -> u32 {
+        problem.m as u32 * self.pitch * 4
+    }
+
+    /// Adds the slabs that start at `start` and hands results to the region, the first at `cta.column`. The warps' stores
+    /// must be visible. `threads` is how many threads the CTA has.
+    pub fn join(
+        &self,
+        k: &mut KernelBuilder,
+        problem: &Problem,
+        cta: &Cta,
+        (start, threads): (R<B32>, u32),
+        surround: &mut dyn Surround,
+    ) -> Result<(), ContractionError> {
+        let lanes = if problem.store.along_m { 1 } else { (problem.store.lanes as u32).min(4).min(self.columns) };
+        let per_row = self.columns / lanes;
+        let vectors = per_row * problem.m as u32;
+        let mut one = |k: &mut KernelBuilder, vector: R<B32>| {
+            let split = digits(k, vector, &[problem.m, per_row as usize]);
+            let (row, across) = (split[0], split[1]);
+            let within = k.mul_lo_u32(across, lanes);
+            let column = k.add_u32(cta.column, within);
+            let word = k.mad_lo_u32(row, self.pitch, within);
+            let from = k.mad_lo_u32(word, 4, start);
+            let mut sums: Vec<R<F32>> = Vec::new();
+            for warp in 0..self.warps {
+                let access = Access::new(Space::Shared, ScalarType::F32, lanes as u8);
+                let part = k.load(access, from.at((warp * self.bytes(problem)) as i32))?;
+                sums = match warp {
+                    0 => part.into_iter().map(typed).collect(),
+                    _ => sums.iter().zip(part).map(|(&sum, part)| k.add_f32(sum, typed::<F32>(part))).collect(),
+                };
+            }
+            let sums: Vec<Reg> = sums.into_iter().map(R::reg).collect();
+            store_inside(k, problem, (problem.m as u32, self.columns), cta, (row, column), &sums, surround)
+        };
+        if vectors <= threads {
+            let works = k.setp_lt_u32(cta.thread, vectors);
+            return k.if_(works, |k| one(k, cta.thread));
+        }
+        k.no_unroll();
+        k.for_u32(cta.thread, vectors, threads, one)
+    }
+}

@@ -1,0 +1,39 @@
+//! The family for few rows (decoding, small batches): bound by the bytes of B, each of which is read once.
+//!
+//! Tiles of 64 rows and more would idle here, and so would most multiprocessors. What counts is that every multiprocessor
+//! has tens of kilobytes of B on their way from memory at any time, from the first moment to the last. So both kernels
+//! split the columns over CTAs and k over the warps of a CTA, load 16 bytes at a time straight into the registers that
+//! multiply, and add the warps' partial sums in shared memory in a fixed order ([`join`]): results do not differ from run
+//! to run.
+//!
+//! - [`fragments`]: 16-bit factors that lie along k, on the tensor cores, up to [`schedule::FRAGMENT_ROWS`] rows. B is the
+//!   operand of 16 rows, A that of 8 columns, and a fragment is what a lane's load brings.
+//! - [`lanes`]: everything else, on ordinary multiply-adds, up to [`schedule::LANE_ROWS`] rows.
+//!
+//! [`choice`] decides between them and their sizes.
+
+mod choice;
+mod fragments;
+mod join;
+mod lanes;
+pub mod schedule;
+mod source;
+
+use super::problem::{ContractionError, Problem};
+use super::surround::Surround;
+pub(super) use choice::choose;
+use gable_ptx::KernelBuilder;
+use schedule::FewRowsSchedule;
+
+/// Writes the kernel's body. The builder has no instructions yet but what the surround has written.
+pub(super) fn emit(
+    k: &mut KernelBuilder,
+    problem: &Problem,
+    schedule: &FewRowsSchedule,
+    surround: &mut dyn Surround,
+) -> Result<(), ContractionError> {
+    match schedule {
+        FewRowsSchedule::Lanes(schedule) => lanes::emit(k, problem, schedule, surround),
+        FewRowsSchedule::Fragments(schedule) => fragments::emit(k, problem, schedule, surround),
+    }
+}

@@ -1,0 +1,179 @@
+//! Schedules of the family for few rows, and what each takes of the machine.
+
+use super::super::problem::{ContractionError, Problem};
+use super::super::schedule::WARP;
+use gable_ptx::Target;
+use std::fmt;
+
+/// The most rows that `lanes` takes: each is a multiply-add per element of B.
+pub const LANE_ROWS: usize = 8;
+
+/// The most rows that `fragments` takes.
+pub const FRAGMENT_ROWS: usize = 64;
+
+/// Columns of a tile: rows of the fragment that B's elements are.
+pub const TILE_COLUMNS: u32 = 16;
+
+/// Rows of the result in a fragment.
+pub const GROUP_ROWS: u32 = 8;
+
+/// Bytes along k of a row of B that a warp takes in one step: a whole line of the cache.
+pub const STEP_BYTES: u32 = 128;
+
+/// Schedule on ordinary multiply-adds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct LanesSchedule {
+    /// Warps of a CTA.
+    pub warps: u32,
+    /// Columns of a CTA.
+    pub columns: u32,
+}
+
+/// Schedule on the tensor cores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FragmentsSchedule {
+    /// Warps of a CTA, between which k is split.
+    pub warps: u32,
+    /// Tiles of [`TILE_COLUMNS`] columns that a CTA has at once.
+    pub tiles: u32,
+    /// Steps of [`STEP_BYTES`] bytes of k that a warp has under way.
+    pub depth: u32,
+    /// CTAs per batch entry; each takes every so many-th group of columns.
+    pub ctas: u32,
+}
+
+/// How a product of few rows is computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum FewRowsSchedule {
+    /// On the ordinary pipes.
+    Lanes(LanesSchedule),
+    /// On the tensor cores.
+    Fragments(FragmentsSchedule),
+}
+
+impl FragmentsSchedule {
+    /// Columns of a CTA's group.
+    pub fn columns(&self) -> u32 {
+        self.tiles * TILE_COLUMNS
+    }
+
+    /// Groups of columns of a batch entry.
+    pub fn groups(&self, problem: &Problem) -> u32 {
+        problem.n.div_ceil(self.columns() as usize) as u32
+    }
+
+    /// Groups of rows of the problem.
+    pub fn row_groups(problem: &Problem) -> u32 {
+        problem.m.div_ceil(GROUP_ROWS as usize) as u32
+    }
+
+    /// 32-bit words between rows of the slab of partial sums: four more than the columns, so that the rows that a warp
+    /// writes at once lie in other banks.
+    pub fn slab_pitch(&self) -> u32 {
+        self.columns() + 4
+    }
+
+    /// Bytes of a warp's partial sums.
+    pub fn slab_bytes(&self, problem: &Problem) -> u32 {
+        problem.m as u32 * self.slab_pitch() * 4
+    }
+
+    /// Whether some CTA has more than one group, so that one is summed up while the next is under way.
+    pub fn is_persistent(&self, problem: &Problem) -> bool {
+        self.ctas < self.groups(problem)
+    }
+
+    /// Dynamic shared memory: a slab for each warp, twice where groups follow each other.
+    pub fn shared_bytes(&self, problem: &Problem) -> u32 {
+        self.warps * self.slab_bytes(problem) * if self.is_persistent(problem) { 2 } else { 1 }
+    }
+
+    /// 32-bit registers of a thread that sums, steps under way and addresses take at once.
+    pub fn registers(&self, problem: &Problem) -> u32 {
+        let row_groups = Self::row_groups(problem);
+        self.tiles * row_groups * 4 + self.depth * (self.tiles * 16 + row_groups * 8) + 40
+    }
+}
+
+impl FewRowsSchedule {
+    /// The instruction class that does the arithmetic.
+    pub fn class(&self) -> &'static str {
+        match self {
+            FewRowsSchedule::Lanes(_) => "fma",
+            FewRowsSchedule::Fragments(_) => "mma.sync",
+        }
+    }
+
+    /// Threads of a CTA.
+    pub fn threads(&self) -> u32 {
+        match self {
+            FewRowsSchedule::Lanes(schedule) => schedule.warps * WARP,
+            FewRowsSchedule::Fragments(schedule) => schedule.warps * WARP,
+        }
+    }
+
+    /// Columns that a CTA has at once; it has all rows.
+    pub fn columns(&self) -> u32 {
+        match self {
+            FewRowsSchedule::Lanes(schedule) => schedule.columns,
+            FewRowsSchedule::Fragments(schedule) => schedule.columns(),
+        }
+    }
+
+    /// CTAs of a batch entry.
+    pub fn ctas(&self, problem: &Problem) -> u64 {
+        match self {
+            FewRowsSchedule::Lanes(schedule) => problem.n.div_ceil(schedule.columns as usize) as u64,
+            FewRowsSchedule::Fragments(schedule) => schedule.ctas.into(),
+        }
+    }
+
+    /// Dynamic shared memory in bytes.
+    pub fn shared_bytes(&self, problem: &Problem) -> u32 {
+        match self {
+            FewRowsSchedule::Lanes(schedule) => schedule.warps * schedule.columns * problem.m as u32 * 4,
+            FewRowsSchedule::Fragments(schedule) => schedule.shared_bytes(problem),
+        }
+    }
+
+    /// Checks what the family alone demands; threads, shared memory and CTAs are checked for all schedules alike.
+    pub fn validate(&self, problem: &Problem, target: Target) -> Result<(), ContractionError> {
+        let refuse = |what, found: u64, expected: String| {
+            Err(ContractionError::Schedule { schedule: self.to_string(), what, found, expected })
+        };
+        let most = |what, found: u64, limit: u64| {
+            if found <= limit { Ok(()) } else { refuse(what, found, format!("at most {limit}")) }
+        };
+        match self {
+            FewRowsSchedule::Lanes(schedule) => {
+                most("rows of the problem", problem.m as u64, LANE_ROWS as u64)?;
+                if schedule.columns == 0 || schedule.warps == 0 {
+                    return refuse("columns or warps", 0, "at least 1".into());
+                }
+                Ok(())
+            }
+            FewRowsSchedule::Fragments(schedule) => {
+                most("rows of the problem", problem.m as u64, FRAGMENT_ROWS as u64)?;
+                if schedule.tiles == 0 || schedule.warps == 0 || schedule.depth == 0 || schedule.ctas == 0 {
+                    return refuse("tiles, warps, depth or CTAs", 0, "at least 1".into());
+                }
+                let (row, registers) = (target.row(), schedule.registers(problem));
+                most("CTAs of a batch entry", schedule.ctas.into(), schedule.groups(problem).into())?;
+                most("registers of a thread", registers.into(), row.max_registers_per_thread.into())?;
+                let of_cta = u64::from(registers) * u64::from(self.threads());
+                most("registers of a CTA", of_cta, row.registers_per_sm.into())
+            }
+        }
+    }
+}
+
+impl fmt::Display for FewRowsSchedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            FewRowsSchedule::Lanes(s) => write!(f, "fma rows columns {} warps {}", s.columns, s.warps),
+            FewRowsSchedule::Fragments(s) => {
+                write!(f, "mma.sync rows columns {} warps {} depth {} ctas {}", s.columns(), s.warps, s.depth, s.ctas)
+            }
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Sixteen neighbouring bytes of a factor, from memory into the four words that a fragment is made of.
+
+use super::super::problem::{ContractionError, Memory, Side};
+use super::super::values::load_into;
+use gable_ptx::meaning::{Access, Cache};
+use gable_ptx::{B32, B64, KernelBuilder, Pred, R, Reg, ScalarType, Space};
+
+/// Bytes that a lane brings at once.
+pub(super) const CHUNK_BYTES: u32 = 16;
+
+/// A chunk's registers: four words, or eight halves of them where elements are aligned to no more than 16 bits.
+pub(super) type Chunk = Vec<R<B32>>;
+
+/// How a factor's chunks are loaded.
+pub(super) struct Source {
+    /// Bytes from one outer index to the next.
+    pub row_bytes: u32,
+    /// Bytes of one load.
+    vector: u32,
+    cache: Cache,
+}
+
+impl Source {
+    /// Of a factor that is a matrix along k.
+    pub fn new(memory: &Memory, side: Side) -> Source {
+        let bytes = memory.stored.bytes() as u32;
+        Source {
+            row_bytes: memory.outer.first().map_or(0, |digit| digit.stride as u32) * bytes,
+            vector: memory.vector().1 as u32 * bytes,
+            // B is read once: a copy in L1 would only push out A, which every group of columns reads again.
+            cache: if side == Side::A { Cache::ReadOnly } else { Cache::ReadOnlyStream },
+        }
+    }
+
+    /// Registers for a chunk, which nothing has written yet.
+    pub fn chunk(&self, k: &mut KernelBuilder) -> Chunk {
+        let count = if self.vector < 4 { CHUNK_BYTES / self.vector } else { CHUNK_BYTES / 4 };
+        (0..count).map(|_| k.fresh()).collect()
+    }
+
+    /// Loads the chunk at `base + offset` bytes. `inside` gives, for bytes of the chunk, the predicate under which they
+    /// are loaded; where `zeroed`, they are zero else.
+    pub fn load(
+        &self,
+        k: &mut KernelBuilder,
+        (base, offset): (R<B64>, u64),
+        chunk: &Chunk,
+        zeroed: bool,
+        mut inside: impl FnMut(&mut KernelBuilder, u32) -> Option<R<Pred>>,
+    ) -> Result<(), ContractionError> {
+        // The offset of an address has 31 bits.
+        let (base, offset) = match i32::try_from(offset + u64::from(CHUNK_BYTES)) {
+            Ok(_) => (base, offset as i32),
+            Err(_) => (k.add_u64(base, offset), 0),
+        };
+        let pieces = CHUNK_BYTES / self.vector;
+        for (piece, registers) in (0..).zip(chunk.chunks(chunk.len() / pieces as usize)) {
+            let predicate = inside(k, piece * self.vector);
+            if zeroed {
+                for &register in registers {
+                    k.set(register).mov_b32(0);
+                }
+            }
+            let registers: Vec<Reg> = registers.iter().map(|register| register.reg()).collect();
+            let ty = if self.vector < 4 { ScalarType::U16 } else { ScalarType::B32 };
+            let access = Access { space: Space::Global, ty, count: registers.len() as u8, cache: self.cache };
+            let address = base.at(offset + (piece * self.vector) as i32);
+            match predicate {
+                None => load_into(k, access, address.into(), &registers)?,
+                Some(predicate) => k.when(predicate, |k| load_into(k, access, address.into(), &registers))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// The chunk as four words.
+    pub fn words(&self, k: &mut KernelBuilder, chunk: &Chunk) -> [R<B32>; 4] {
+        match chunk[..] {
+            [a, b, c, d] => [a, b, c, d],
+            // The lower halves of two registers.
+            _ => std::array::from_fn(|i| k.prmt_b32(chunk[2 * i], chunk[2 * i + 1], 0x5410)),
+        }
+    }
+}
