@@ -17,6 +17,8 @@ pub enum Class {
     MmaSync,
     /// Warpgroup-wide matrix instructions on tensor cores, in the background.
     Wgmma,
+    /// Matrix instructions on tensor cores with sums in tensor memory, in the background.
+    Tcgen05,
 }
 
 impl Class {
@@ -27,6 +29,7 @@ impl Class {
             Class::Fma => "fma",
             Class::MmaSync => "mma.sync",
             Class::Wgmma => "wgmma",
+            Class::Tcgen05 => "tcgen05",
         }
     }
 
@@ -45,6 +48,7 @@ impl fmt::Display for Class {
 fn class_of(meaning: Meaning) -> Class {
     let of_type = |ty: ScalarType| if ty.is_float() { Class::Fma } else { Class::None };
     match meaning {
+        Meaning::TensorMultiply(_) | Meaning::TensorMultiplyByWarp(_) => Class::Tcgen05,
         Meaning::WarpgroupMultiply(_) => Class::Wgmma,
         Meaning::MatrixMultiply(_) => Class::MmaSync,
         Meaning::Unary(_, ty) | Meaning::Binary(_, ty) | Meaning::Ternary(_, ty) => of_type(ty),

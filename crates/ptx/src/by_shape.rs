@@ -5,8 +5,11 @@
 use crate::builder::KernelBuilder;
 use crate::dynamic::EmitError;
 use crate::form::Opcode;
-use crate::meaning::{Element, Meaning, TensorLoad, TensorStore, WarpgroupMultiply};
-use crate::operand::{Address, Operand, Shared, Src, TensorPlace, Value};
+use crate::meaning::{
+    Element, Meaning, TensorAccess, TensorCopy, TensorLoad, TensorMemory, TensorMultiply, TensorMultiplyByWarp,
+    TensorStore, WarpgroupMultiply,
+};
+use crate::operand::{Address, Operand, Shared, Src, Tensor, TensorPlace, Value};
 use crate::register::{B16, B32, B64, Pred, R, Reg};
 
 /// Where `wgmma` reads its `a`.
@@ -16,6 +19,24 @@ pub enum WgmmaOperand {
     Descriptor(R<B64>),
     /// In registers: the fragment that the PTX ISA gives for the type.
     Registers([R<B32>; 4]),
+}
+
+/// Where `tcgen05.mma` reads its `a`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tcgen05Operand {
+    /// In shared memory, given by a matrix descriptor.
+    Descriptor(R<B64>),
+    /// In tensor memory, at an address.
+    TensorMemory(R<B32>),
+}
+
+impl From<Tcgen05Operand> for Operand {
+    fn from(operand: Tcgen05Operand) -> Self {
+        match operand {
+            Tcgen05Operand::Descriptor(descriptor) => Operand::from(descriptor),
+            Tcgen05Operand::TensorMemory(address) => Operand::Address(address.into()),
+        }
+    }
 }
 
 fn row(meaning: Meaning) -> Result<Opcode, EmitError> {
@@ -97,6 +118,97 @@ impl KernelBuilder {
         let mut src = vec![tensor(map, coordinates), Operand::Address(from.into().into())];
         src.extend(policy.map(|policy| Operand::Value(policy.into())));
         self.emit(row, src).map(drop)
+    }
+}
+
+impl KernelBuilder {
+    /// `tcgen05.mma`: what is in tensor memory at `sums` becomes `a * b` plus itself, or `a * b` where `accumulate` is false.
+    ///
+    /// `b` is a matrix descriptor, `instruction` the instruction descriptor, `scales` the addresses of the block scales of
+    /// `a` and `b` in tensor memory, which kinds with such scales take and others do not.
+    #[expect(clippy::too_many_arguments, reason = "they are the operands of the instruction")]
+    pub fn tcgen05_mma(
+        &mut self,
+        multiply: TensorMultiply,
+        sums: impl Into<Address<Tensor>>,
+        a: Tcgen05Operand,
+        b: R<B64>,
+        instruction: impl Into<Src<B32>>,
+        scales: Option<(R<B32>, R<B32>)>,
+        accumulate: impl Into<Src<Pred>>,
+    ) -> Result<(), EmitError> {
+        let row = row(Meaning::TensorMultiply(multiply))?;
+        let mut src = vec![
+            Operand::Address(sums.into().into()),
+            a.into(),
+            Operand::from(b),
+            Operand::Value(instruction.into().into()),
+        ];
+        src.extend(scales.into_iter().flat_map(|(a, b)| [a, b]).map(|scale| Operand::Address(scale.into())));
+        src.push(Operand::Value(accumulate.into().into()));
+        self.emit(row, src).map(drop)
+    }
+
+    /// `tcgen05.mma.ws`, as `tcgen05_mma`.
+    pub fn tcgen05_mma_ws(
+        &mut self,
+        multiply: TensorMultiplyByWarp,
+        sums: impl Into<Address<Tensor>>,
+        a: Tcgen05Operand,
+        b: R<B64>,
+        instruction: impl Into<Src<B32>>,
+        accumulate: impl Into<Src<Pred>>,
+    ) -> Result<(), EmitError> {
+        let row = row(Meaning::TensorMultiplyByWarp(multiply))?;
+        let src = vec![
+            Operand::Address(sums.into().into()),
+            a.into(),
+            Operand::from(b),
+            Operand::Value(instruction.into().into()),
+            Operand::Value(accumulate.into().into()),
+        ];
+        self.emit(row, src).map(drop)
+    }
+
+    /// `tcgen05.ld`: registers that hold their values after `tcgen05_wait_ld`. `split` is the distance in columns between
+    /// the halves of `Lanes16Bits32Twice`, and of no other shape.
+    pub fn tcgen05_ld(
+        &mut self,
+        access: TensorAccess,
+        from: impl Into<Address<Tensor>>,
+        split: Option<u32>,
+    ) -> Result<Vec<R<B32>>, EmitError> {
+        let row = row(Meaning::TensorMemory(TensorMemory::Load(access)))?;
+        let mut src = vec![Operand::Address(from.into().into())];
+        src.extend(split.map(Operand::from));
+        let registers = self.emit(row, src)?;
+        Ok(registers.into_iter().map(|reg| reg.typed().expect("the row writes 32-bit registers")).collect())
+    }
+
+    /// `tcgen05.st`, finished after `tcgen05_wait_st`. `split` as of `tcgen05_ld`.
+    pub fn tcgen05_st(
+        &mut self,
+        access: TensorAccess,
+        to: impl Into<Address<Tensor>>,
+        split: Option<u32>,
+        values: &[R<B32>],
+    ) -> Result<(), EmitError> {
+        let row = row(Meaning::TensorMemory(TensorMemory::Store(access)))?;
+        let mut src = vec![Operand::Address(to.into().into())];
+        src.extend(split.map(Operand::from));
+        src.push(Operand::Vector(values.iter().copied().map(Value::from).collect()));
+        self.emit(row, src).map(drop)
+    }
+
+    /// `tcgen05.cp` from the shared memory that a matrix descriptor gives.
+    pub fn tcgen05_cp(
+        &mut self,
+        copy: TensorCopy,
+        to: impl Into<Address<Tensor>>,
+        from: R<B64>,
+    ) -> Result<(), EmitError> {
+        let row = row(Meaning::TensorMemory(TensorMemory::Copy(copy)))?;
+        self.emit(row, vec![Operand::Address(to.into().into()), Operand::from(from)]).map(drop)
     }
 }
 

@@ -196,6 +196,8 @@ pub enum Effect {
     WarpReadsShared,
     /// Writes shared memory for the whole warp.
     WarpWritesShared,
+    /// Allocates, reads, writes or multiplies in tensor memory, or waits for that.
+    UsesTensorMemory,
     /// Decides what runs next.
     Control,
     /// Meets other kernels.

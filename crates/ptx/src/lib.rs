@@ -29,14 +29,14 @@ mod target;
 mod verify;
 
 pub use builder::{Assign, KernelBuilder, LocalArray, SharedArray};
-pub use by_shape::WgmmaOperand;
+pub use by_shape::{Tcgen05Operand, WgmmaOperand};
 pub use dynamic::EmitError;
 pub use form::{DstSlot, Effect, Floor, Form, Opcode, Pipe, Slot};
 pub use inst::{Guard, Inst, Statement};
 pub use module::{Array, DYNAMIC_SHARED, Kernel, Module, Param, ParamType, TENSOR_MAP_ALIGN, TENSOR_MAP_BYTES};
 pub use operand::{
     Address, AddressSpace, Base, Generic, Global, Label, Local, Offset, Operand, Place, Shared, SharedCluster, Src,
-    Symbol, TensorPlace, Value,
+    Symbol, Tensor, TensorPlace, Value,
 };
 pub use parse::{ParseError, parse};
 pub use register::{B16, B32, B64, Class, ClassError, F32, F64, Pred, R, Reg, RegisterClass};

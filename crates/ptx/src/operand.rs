@@ -184,6 +184,7 @@ spaces! {
     Local(B64): "Memory private to a thread, addressed by 64-bit registers.";
     SharedCluster(B32): "Shared memory of a CTA of the cluster, addressed by 32-bit registers (after `mapa`).";
     Generic(B64): "Memory of any space, addressed by 64-bit registers.";
+    Tensor(B32): "Tensor memory, addressed by 32-bit registers: the lane in the upper half, the column in the lower.";
 }
 
 /// The name of a parameter or of an array.
@@ -241,9 +242,9 @@ impl Place {
     /// Whether the base can hold an address of `space`: a register of its class, or a name where arrays lie there.
     pub fn fits(&self, space: Space) -> bool {
         match (&self.base, space) {
-            (Base::Symbol(_), Space::SharedCluster | Space::Generic) => false,
+            (Base::Symbol(_), Space::SharedCluster | Space::Generic | Space::Tensor) => false,
             (Base::Symbol(_), _) => true,
-            (Base::Reg(reg), Space::Shared | Space::SharedCluster) => reg.class == Class::B32,
+            (Base::Reg(reg), Space::Shared | Space::SharedCluster | Space::Tensor) => reg.class == Class::B32,
             (Base::Reg(reg), Space::Global | Space::Local | Space::Generic) => reg.class == Class::B64,
             (Base::Reg(_), Space::Param) => false,
         }

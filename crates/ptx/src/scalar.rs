@@ -145,8 +145,10 @@ pub enum Space {
     Param,
     /// Shared memory of any CTA of the cluster; the own CTA's addresses are among them.
     SharedCluster,
-    /// Any of the others, told apart by the address.
+    /// Global, shared or local memory or the parameters, told apart by the address.
     Generic,
+    /// Tensor memory: 128 lanes of 512 columns of 32 bits, of which an address has the lane in its upper half.
+    Tensor,
 }
 
 impl fmt::Display for Space {
@@ -158,6 +160,7 @@ impl fmt::Display for Space {
             Space::Param => "param",
             Space::SharedCluster => "shared::cluster",
             Space::Generic => "generic",
+            Space::Tensor => "tensor",
         })
     }
 }

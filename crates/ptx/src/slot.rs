@@ -142,7 +142,7 @@ impl<C: RegisterClass, const N: usize> Source for RegisterVector<C, N> {
 
 /// Names of the vectors that rows use.
 pub mod vectors {
-    use super::{RegisterOnly, RegisterVector, Tensor, Vector};
+    use super::{RegisterOnly, RegisterVector, TensorBox, Vector};
     use crate::register;
 
     /// A 16-bit register where a constant may not stand.
@@ -174,15 +174,15 @@ pub mod vectors {
     /// `{a, b}`
     pub type F64x2 = Vector<register::F64, 2>;
     /// `[map, {c0}]`
-    pub type Tensor1 = Tensor<1>;
+    pub type Tensor1 = TensorBox<1>;
     /// `[map, {c0, c1}]`
-    pub type Tensor2 = Tensor<2>;
+    pub type Tensor2 = TensorBox<2>;
     /// `[map, {c0, c1, c2}]`
-    pub type Tensor3 = Tensor<3>;
+    pub type Tensor3 = TensorBox<3>;
     /// `[map, {c0, c1, c2, c3}]`
-    pub type Tensor4 = Tensor<4>;
+    pub type Tensor4 = TensorBox<4>;
     /// `[map, {c0, c1, c2, c3, c4}]`
-    pub type Tensor5 = Tensor<5>;
+    pub type Tensor5 = TensorBox<5>;
     /// `{a}`, a register
     pub type RegB32x1 = RegisterVector<register::B32, 1>;
     /// `{a, b}`, registers
@@ -240,9 +240,9 @@ impl<S: AddressSpace> Source for S {
 }
 
 /// `[map, {c0, ..}]`: a tensor map and the coordinates of a box's first element, the innermost dimension first.
-pub struct Tensor<const N: usize>;
+pub struct TensorBox<const N: usize>;
 
-/// The argument for a `Tensor` operand: `(map, [c0, c1])`.
+/// The argument for a `TensorBox` operand: `(map, [c0, c1])`.
 pub struct TensorArg<const N: usize> {
     map: R<B64>,
     coordinates: [Src<B32>; N],
@@ -254,7 +254,7 @@ impl<T: Into<Src<B32>>, const N: usize> From<(R<B64>, [T; N])> for TensorArg<N> 
     }
 }
 
-impl<const N: usize> Source for Tensor<N> {
+impl<const N: usize> Source for TensorBox<N> {
     type Arg = TensorArg<N>;
     const SLOT: Slot = Slot::Tensor(N as u8);
     fn operand(arg: TensorArg<N>) -> Operand {
@@ -379,6 +379,8 @@ constant_slots! {
         24, 32, 40, 48, 56, 64, 72, 80, 88, 96, 104, 112, 120, 128, 136, 144, 152, 160, 168, 176, 184, 192, 200, 208,
         216, 224, 232, 240, 248, 256,
     ]);
+    /// Columns of tensor memory that are allocated.
+    TensorColumns = Slot::OneOf(&[32, 64, 128, 256, 512]);
     /// A truth table of three inputs; a, b, c are 0xF0, 0xCC, 0xAA.
     TruthTable = Slot::Constant(0, 255);
     /// Number of a barrier of the CTA.

@@ -332,7 +332,7 @@ impl<'m> Checker<'m> {
         let arrays: &[Array] = match space {
             Space::Shared => &kernel.shared,
             Space::Local => &kernel.local,
-            Space::Global | Space::Param | Space::SharedCluster | Space::Generic => &[],
+            Space::Global | Space::Param | Space::SharedCluster | Space::Generic | Space::Tensor => &[],
         };
         let array = arrays.iter().find(|array| array.name == *name);
         if array.is_none() {

@@ -77,7 +77,7 @@ impl Inputs {
             Slot::OneOf(allowed) => Operand::Value(Value::Int(allowed[0])),
             Slot::Address(Space::Shared) => Operand::Address(self.shared.reg().at(32)),
             Slot::Address(Space::Local) => Operand::Address(self.local.reg().at(16)),
-            Slot::Address(Space::SharedCluster) => Operand::Address(self.shared.reg().at(32)),
+            Slot::Address(Space::SharedCluster | Space::Tensor) => Operand::Address(self.shared.reg().at(32)),
             Slot::Address(_) => Operand::Address(self.pointer.reg().at(-16)),
             Slot::Tensor(rank) => Operand::Tensor(TensorPlace {
                 map: self.pointer.reg(),
@@ -203,7 +203,11 @@ fn probe_kernel(name: &str, rows: &[Opcode]) -> Kernel {
 
 /// Many small kernels: register allocation costs more than linearly.
 fn probe_kernels(rows: &[Opcode]) -> Vec<Kernel> {
-    rows.chunks(24).enumerate().map(|(i, rows)| probe_kernel(&format!("probe_{i}"), rows)).collect()
+    // Instructions for pairs of CTAs and others cannot use tensor memory in one kernel.
+    let (pairs, others): (Vec<Opcode>, Vec<Opcode>) =
+        rows.iter().partition(|row| row.form().spelling.contains(".cta_group::2"));
+    let chunks = others.chunks(24).chain(pairs.chunks(24));
+    chunks.enumerate().map(|(i, rows)| probe_kernel(&format!("probe_{i}"), rows)).collect()
 }
 
 /// A module for a target that need not be one of ours.

@@ -11,7 +11,7 @@ fn symbol(name: &str) -> Symbol {
 }
 
 fn reg(class: Class, entropy: u64) -> Reg {
-    Reg { class, index: (entropy % 200) as u32 }
+    Reg { class, index: (entropy % 300) as u32 }
 }
 
 /// A register or a constant of `class`, chosen by `entropy`.
@@ -52,7 +52,7 @@ fn operand(slot: Slot, entropy: u64) -> Operand {
             Operand::Value(Value::Int(low + (entropy % span).cast_signed()))
         }
         Slot::OneOf(allowed) => Operand::Value(Value::Int(allowed[(entropy % allowed.len() as u64) as usize])),
-        Slot::Address(Space::SharedCluster) => {
+        Slot::Address(Space::SharedCluster | Space::Tensor) => {
             Operand::Address(Place { base: Base::Reg(reg(Class::B32, entropy)), offset })
         }
         Slot::Address(Space::Generic) => Operand::Address(Place { base: Base::Reg(reg(Class::B64, entropy)), offset }),

@@ -60,7 +60,8 @@ pub fn rows() -> Vec<Opcode> {
         .filter(|opcode| {
             let form = opcode.form();
             let computes = match form.meaning {
-                Meaning::Special(_) | Meaning::AddressOf(_) | Meaning::AddressTo(_) => false,
+                Meaning::Special(_) | Meaning::AddressOf(_) | Meaning::AddressTo(_) | Meaning::AddressFrom(_) => false,
+                Meaning::AddressInCluster => false,
                 Meaning::Load(_) | Meaning::Atomic { .. } | Meaning::Shuffle { .. } | Meaning::Vote(_) => false,
                 Meaning::Unary(unary, _) => !is_approximate(unary),
                 _ => true,

@@ -6,9 +6,14 @@
 
 mod asynchronous;
 mod matrix;
+mod tensor_memory;
 
 pub use asynchronous::{Bulk, ClusterBarrier, Mbarrier, ProxyFence, TensorLoad, TensorStore};
 pub use matrix::{Element, MatrixMultiply, WarpgroupMultiply};
+pub use tensor_memory::{
+    Collector, TensorAccess, TensorCopy, TensorCopyShape, TensorKind, TensorMemory, TensorMultiply,
+    TensorMultiplyByWarp, TensorShape, TensorUnpack,
+};
 
 use crate::scalar::{ScalarType, Space};
 
@@ -125,6 +130,12 @@ pub enum Meaning {
     MatrixMultiply(MatrixMultiply),
     /// `d = a * b + d` of a warpgroup, in the background.
     WarpgroupMultiply(WarpgroupMultiply),
+    /// A step of tensor memory other than a multiply.
+    TensorMemory(TensorMemory),
+    /// `d = a * b + d` in tensor memory, in the background.
+    TensorMultiply(TensorMultiply),
+    /// The same with one warp's share of the rows in each quarter of the lanes.
+    TensorMultiplyByWarp(TensorMultiplyByWarp),
     /// Orders accesses to registers before `wgmma` that use them.
     WarpgroupFence,
     /// Closes the group of `wgmma` begun since the last one.

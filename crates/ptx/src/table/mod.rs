@@ -13,7 +13,7 @@
 //! The last column, `meaning`, is unique and is how other code finds a row.
 //!
 //! Files: `moves`, `integer`, `logic`, `float`, `double`, `half`, `compare`, `convert`, `memory`, `atomic`, `warp`,
-//! `sync`, `cluster`, `mbarrier`, `async_copy`, `tma` (`cp.async.bulk`), `matrix`, `wgmma`, `control`.
+//! `sync`, `cluster`, `mbarrier`, `async_copy`, `tma` (`cp.async.bulk`), `matrix`, `wgmma`, `tcgen05`, `tcgen05_mma`, `control`.
 
 mod async_copy;
 mod atomic;
@@ -31,6 +31,8 @@ mod mbarrier;
 mod memory;
 mod moves;
 mod sync;
+mod tcgen05;
+mod tcgen05_mma;
 mod tma;
 mod warp;
 mod wgmma;
@@ -57,12 +59,14 @@ static FILES: &[&[&Form]] = &[
     tma::FORMS,
     matrix::FORMS,
     wgmma::FORMS,
+    tcgen05::FORMS,
     control::FORMS,
 ];
 
 /// Every row of the table.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Form> {
-    [FILES, wgmma::MULTIPLIES].into_iter().flatten().copied().flatten().copied()
+    let families = [FILES, wgmma::MULTIPLIES, tcgen05::MOVES, tcgen05_mma::MULTIPLIES, tcgen05_mma::MULTIPLIES_BY_WARP];
+    families.into_iter().flatten().copied().flatten().copied()
 }
 
 /// Makes rows: a static `Form` and two builder methods each, and the list `FORMS` of the file.
