@@ -15,6 +15,8 @@ pub enum Class {
     Fma,
     /// Warp-wide matrix instructions on tensor cores.
     MmaSync,
+    /// Warp-wide matrix instructions on tensor cores that scale blocks of narrow floats.
+    MmaSyncBlockScaled,
     /// Warpgroup-wide matrix instructions on tensor cores, in the background.
     Wgmma,
     /// Matrix instructions on tensor cores with sums in tensor memory, in the background.
@@ -28,6 +30,7 @@ impl Class {
             Class::None => "none",
             Class::Fma => "fma",
             Class::MmaSync => "mma.sync",
+            Class::MmaSyncBlockScaled => "mma.sync block-scaled",
             Class::Wgmma => "wgmma",
             Class::Tcgen05 => "tcgen05",
         }
@@ -50,7 +53,8 @@ fn class_of(meaning: Meaning) -> Class {
     match meaning {
         Meaning::TensorMultiply(_) | Meaning::TensorMultiplyByWarp(_) => Class::Tcgen05,
         Meaning::WarpgroupMultiply(_) => Class::Wgmma,
-        Meaning::MatrixMultiply(_) => Class::MmaSync,
+        Meaning::BlockScaledMultiply(_) => Class::MmaSyncBlockScaled,
+        Meaning::MatrixMultiply(_) | Meaning::NarrowMultiply(_) => Class::MmaSync,
         Meaning::Unary(_, ty) | Meaning::Binary(_, ty) | Meaning::Ternary(_, ty) => of_type(ty),
         _ => Class::None,
     }

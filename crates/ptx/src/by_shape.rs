@@ -6,11 +6,11 @@ use crate::builder::KernelBuilder;
 use crate::dynamic::EmitError;
 use crate::form::Opcode;
 use crate::meaning::{
-    Element, Meaning, TensorAccess, TensorCopy, TensorLoad, TensorMemory, TensorMultiply, TensorMultiplyByWarp,
-    TensorStore, WarpgroupMultiply,
+    BlockScaledMultiply, Element, MatrixMultiply, Meaning, TensorAccess, TensorCopy, TensorLoad, TensorMemory,
+    TensorMultiply, TensorMultiplyByWarp, TensorStore, WarpgroupMultiply,
 };
 use crate::operand::{Address, Operand, Shared, Src, Tensor, TensorPlace, Value};
-use crate::register::{B16, B32, B64, Pred, R, Reg};
+use crate::register::{B16, B32, B64, F32, Pred, R, Reg};
 
 /// Where `wgmma` reads its `a`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,7 +66,7 @@ impl KernelBuilder {
         }
         let a = match a {
             WgmmaOperand::Descriptor(descriptor) => Operand::from(descriptor),
-            WgmmaOperand::Registers(registers) => Operand::Vector(registers.map(Value::from).into()),
+            WgmmaOperand::Registers(registers) => vector(&registers),
         };
         let mut src = vec![a, Operand::from(b), Operand::Value(accumulate.into().into())];
         if !integers {
@@ -119,6 +119,61 @@ impl KernelBuilder {
         src.extend(policy.map(|policy| Operand::Value(policy.into())));
         self.emit(row, src).map(drop)
     }
+}
+
+/// Where a block-scaled `mma.sync` finds the scales of an operand: in a register of some lanes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScaleOperand {
+    /// Four scales, each a byte.
+    pub register: R<B32>,
+    /// The first byte that counts: as many as there are blocks along K follow it.
+    pub byte: u8,
+    /// Which lanes of each group of four: for `a` lanes 0 and 1, or 2 and 3; for `b` the lane.
+    pub thread: u8,
+}
+
+impl ScaleOperand {
+    fn operands(self) -> [Operand; 2] {
+        let selector = [self.byte, self.thread].map(|value| Value::from(u32::from(value)));
+        [Operand::from(self.register), Operand::Vector(selector.into())]
+    }
+}
+
+impl KernelBuilder {
+    /// `mma.sync` of floats of 8, 6 and 4 bits: `sums = a * b + sums`. Every element takes a byte.
+    ///
+    /// `sums` are four registers of f32, or two of pairs of f16.
+    pub fn mma_f8f6f4(
+        &mut self,
+        shape: MatrixMultiply,
+        sums: &[Reg],
+        a: [R<B32>; 4],
+        b: [R<B32>; 2],
+    ) -> Result<(), EmitError> {
+        // Two 8-bit floats have rows that more targets have.
+        let row = row(Meaning::NarrowMultiply(shape)).or_else(|_| row(Meaning::MatrixMultiply(shape)))?;
+        self.emit_into(row, sums.to_vec(), vec![vector(&a), vector(&b), vector(sums)])
+    }
+
+    /// Block-scaled `mma.sync`: `sums = a * b + sums`, where every block of `a` and `b` along K has a scale.
+    pub fn mma_block_scaled(
+        &mut self,
+        shape: BlockScaledMultiply,
+        sums: [R<F32>; 4],
+        a: ([R<B32>; 4], ScaleOperand),
+        b: ([R<B32>; 2], ScaleOperand),
+    ) -> Result<(), EmitError> {
+        let row = row(Meaning::BlockScaledMultiply(shape))?;
+        let mut src = vec![vector(&a.0), vector(&b.0), vector(&sums)];
+        src.extend(a.1.operands());
+        src.extend(b.1.operands());
+        self.emit_into(row, sums.map(R::reg).to_vec(), src)
+    }
+}
+
+/// Registers in braces.
+fn vector<T: Copy + Into<Value>>(registers: &[T]) -> Operand {
+    Operand::Vector(registers.iter().map(|register| (*register).into()).collect())
 }
 
 impl KernelBuilder {
@@ -196,7 +251,7 @@ impl KernelBuilder {
         let row = row(Meaning::TensorMemory(TensorMemory::Store(access)))?;
         let mut src = vec![Operand::Address(to.into().into())];
         src.extend(split.map(Operand::from));
-        src.push(Operand::Vector(values.iter().copied().map(Value::from).collect()));
+        src.push(vector(values));
         self.emit(row, src).map(drop)
     }
 

@@ -68,6 +68,10 @@ pub(crate) fn misfit(slot: Slot, operand: &Operand) -> Option<String> {
             values.len() == usize::from(count)
                 && values.iter().all(|value| value.as_reg().is_some_and(|reg| reg.class == class))
         }
+        (Slot::Selector(bytes, threads), Operand::Vector(values)) => match values.as_slice() {
+            [Value::Int(byte), Value::Int(thread)] => bytes.contains(byte) && threads.contains(thread),
+            _ => false,
+        },
         (Slot::Constant(low, high), Operand::Value(Value::Int(value))) => (low..=high).contains(value),
         (Slot::OneOf(allowed), Operand::Value(Value::Int(value))) => allowed.contains(value),
         (Slot::Address(space), Operand::Address(place)) => place.fits(space),
@@ -86,14 +90,7 @@ pub(crate) fn misfit(slot: Slot, operand: &Operand) -> Option<String> {
 impl ScalarType {
     /// The type of the same width without a meaning: how rows that only care for bits are spelled.
     fn bits_type(self) -> ScalarType {
-        match self.class() {
-            Class::Pred => ScalarType::Pred,
-            Class::B16 => ScalarType::B16,
-            Class::B32 => ScalarType::B32,
-            Class::B64 => ScalarType::B64,
-            Class::F32 => ScalarType::F32,
-            Class::F64 => ScalarType::F64,
-        }
+        self.class().scalar_type()
     }
 }
 
@@ -152,15 +149,7 @@ impl KernelBuilder {
 
     /// Copies `a` into `dst`, whose class decides the row.
     pub fn copy_into(&mut self, dst: Reg, a: impl Into<Value>) -> Result<(), EmitError> {
-        let ty = match dst.class {
-            Class::Pred => ScalarType::Pred,
-            Class::B16 => ScalarType::B16,
-            Class::B32 => ScalarType::B32,
-            Class::B64 => ScalarType::B64,
-            Class::F32 => ScalarType::F32,
-            Class::F64 => ScalarType::F64,
-        };
-        self.emit_into(row_of(Meaning::Move, ty)?, vec![dst], vec![Operand::Value(a.into())])
+        self.emit_into(row_of(Meaning::Move, dst.class.scalar_type())?, vec![dst], vec![Operand::Value(a.into())])
     }
 
     /// `op a` on type `ty`.

@@ -82,6 +82,8 @@ pub enum Slot {
     Constant(i64, i64),
     /// One of some integer constants.
     OneOf(&'static [i64]),
+    /// `{byte, thread}`: constants, each one of some.
+    Selector(&'static [i64], &'static [i64]),
     /// `[base+offset]` in the space.
     Address(Space),
     /// `[map, {c0, ..}]` with so many coordinates.
@@ -115,6 +117,9 @@ impl fmt::Display for Slot {
             Slot::RegVector(class, count) => write!(f, "{count} {class} registers in braces"),
             Slot::Constant(low, high) => write!(f, "constant from {low} to {high}"),
             Slot::OneOf(allowed) => write!(f, "one of the constants {allowed:?}"),
+            Slot::Selector(bytes, threads) => {
+                write!(f, "one of the constants {bytes:?} and one of {threads:?} in braces")
+            }
             Slot::Address(space) => write!(f, "address in {space} memory"),
             Slot::Tensor(rank) => write!(f, "tensor map and {rank} coordinates in brackets"),
             Slot::Param(ty) => write!(f, "parameter of type {ty}"),

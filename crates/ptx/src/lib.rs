@@ -29,7 +29,7 @@ mod target;
 mod verify;
 
 pub use builder::{Assign, KernelBuilder, LocalArray, SharedArray};
-pub use by_shape::{Tcgen05Operand, WgmmaOperand};
+pub use by_shape::{ScaleOperand, Tcgen05Operand, WgmmaOperand};
 pub use dynamic::EmitError;
 pub use form::{DstSlot, Effect, Floor, Form, Opcode, Pipe, Slot};
 pub use inst::{Guard, Inst, Statement};
@@ -39,7 +39,7 @@ pub use operand::{
     Symbol, Tensor, TensorPlace, Value,
 };
 pub use parse::{ParseError, parse};
-pub use register::{B16, B32, B64, Class, ClassError, F32, F64, Pred, R, Reg, RegisterClass};
+pub use register::{B8, B16, B32, B64, B128, Class, ClassError, F32, F64, Pred, R, Reg, RegisterClass};
 pub use scalar::{ScalarType, Space};
 pub use target::{
     Family, Feature, MAX_CTAS_PER_CLUSTER, MAX_THREADS_PER_CTA, PtxVersion, STATIC_SHARED_BYTES, Target, TargetRow,

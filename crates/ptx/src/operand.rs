@@ -36,7 +36,7 @@ impl Value {
                 Class::B16 => (i64::from(i16::MIN)..=i64::from(u16::MAX)).contains(&value),
                 Class::B32 => (i64::from(i32::MIN)..=i64::from(u32::MAX)).contains(&value),
                 Class::B64 => true,
-                Class::F32 | Class::F64 => false,
+                Class::B8 | Class::B128 | Class::F32 | Class::F64 => false,
             },
         }
     }

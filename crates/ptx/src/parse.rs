@@ -572,7 +572,7 @@ fn read(row: Opcode, operands: &[Raw<'_>], guard: Option<Guard>) -> Option<Inst>
             (Slot::Symbol(_), Operand::Symbol(_))
             | (Slot::Address(_) | Slot::Param(_), Operand::Address(_))
             | (Slot::Tensor(_), Operand::Tensor(_))
-            | (Slot::Vector(..) | Slot::RegVector(..), Operand::Vector(_))
+            | (Slot::Vector(..) | Slot::RegVector(..) | Slot::Selector(..), Operand::Vector(_))
             | (
                 Slot::Value(_) | Slot::Bounded(..) | Slot::Reg(_) | Slot::Constant(..) | Slot::OneOf(_),
                 Operand::Value(_),

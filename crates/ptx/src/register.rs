@@ -7,17 +7,23 @@
 use std::fmt;
 use std::marker::PhantomData;
 
+use crate::scalar::ScalarType;
+
 /// What a register can hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Class {
     /// One bit: the result of a comparison.
     Pred,
+    /// 8 bits: a pair of 4-bit floats.
+    B8,
     /// 16 bits: integers, f16, bf16, a pair of 8-bit floats.
     B16,
     /// 32 bits: integers, packed 16-bit pairs, tf32, shared-memory addresses.
     B32,
     /// 64 bits: integers, global and local addresses.
     B64,
+    /// 128 bits: the answer of `clusterlaunchcontrol`.
+    B128,
     /// One f32.
     F32,
     /// One f64.
@@ -26,15 +32,18 @@ pub enum Class {
 
 impl Class {
     /// Every class, in the order in which a kernel declares them.
-    pub const ALL: [Class; 6] = [Class::Pred, Class::B16, Class::B32, Class::B64, Class::F32, Class::F64];
+    pub const ALL: [Class; 8] =
+        [Class::Pred, Class::B8, Class::B16, Class::B32, Class::B64, Class::B128, Class::F32, Class::F64];
 
     /// The type in a `.reg` declaration, without the dot.
     pub fn type_name(self) -> &'static str {
         match self {
             Class::Pred => "pred",
+            Class::B8 => "b8",
             Class::B16 => "b16",
             Class::B32 => "b32",
             Class::B64 => "b64",
+            Class::B128 => "b128",
             Class::F32 => "f32",
             Class::F64 => "f64",
         }
@@ -44,11 +53,27 @@ impl Class {
     pub fn prefix(self) -> &'static str {
         match self {
             Class::Pred => "p",
+            Class::B8 => "b",
             Class::B16 => "h",
             Class::B32 => "r",
             Class::B64 => "rd",
+            Class::B128 => "rq",
             Class::F32 => "f",
             Class::F64 => "fd",
+        }
+    }
+
+    /// The type whose values are the bits of such a register, or its floats.
+    pub fn scalar_type(self) -> ScalarType {
+        match self {
+            Class::Pred => ScalarType::Pred,
+            Class::B8 => ScalarType::B8,
+            Class::B16 => ScalarType::B16,
+            Class::B32 => ScalarType::B32,
+            Class::B64 => ScalarType::B64,
+            Class::B128 => ScalarType::B128,
+            Class::F32 => ScalarType::F32,
+            Class::F64 => ScalarType::F64,
         }
     }
 
@@ -56,9 +81,11 @@ impl Class {
     pub fn bits(self) -> u32 {
         match self {
             Class::Pred => 1,
+            Class::B8 => 8,
             Class::B16 => 16,
             Class::B32 | Class::F32 => 32,
             Class::B64 | Class::F64 => 64,
+            Class::B128 => 128,
         }
     }
 }
@@ -107,7 +134,7 @@ impl Reg {
     }
 }
 
-/// A type that stands for a register class: `Pred`, `B16`, `B32`, `B64`, `F32`, `F64`.
+/// A type that stands for a register class: `Pred`, `B8`, `B16`, `B32`, `B64`, `B128`, `F32`, `F64`.
 pub trait RegisterClass: 'static {
     /// The class as a value.
     const CLASS: Class;
@@ -125,9 +152,11 @@ macro_rules! classes {
 }
 classes! {
     Pred: "Class of one bit.";
+    B8: "Class of 8 bits: a pair of 4-bit floats.";
     B16: "Class of 16 bits: integers, f16, bf16.";
     B32: "Class of 32 bits: integers, packed pairs, shared-memory addresses.";
     B64: "Class of 64 bits: integers, global addresses.";
+    B128: "Class of 128 bits: the answer of `clusterlaunchcontrol`.";
     F32: "Class of f32.";
     F64: "Class of f64.";
 }

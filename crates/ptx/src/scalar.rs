@@ -17,6 +17,8 @@ pub enum ScalarType {
     B32,
     /// 64 bits without a meaning.
     B64,
+    /// 128 bits without a meaning.
+    B128,
     /// Unsigned byte; lives zero-extended in a `B32` register.
     U8,
     /// Signed byte; lives sign-extended in a `B32` register.
@@ -51,6 +53,18 @@ pub enum ScalarType {
     E2m3x2,
     /// Two e3m2, each in the low six bits of a byte, in a `B16` register.
     E3m2x2,
+    /// Two e2m1 in a `B8` register.
+    E2m1x2,
+    /// Four e4m3.
+    E4m3x4,
+    /// Four e5m2.
+    E5m2x4,
+    /// Four e2m3, each in the low six bits of a byte.
+    E2m3x4,
+    /// Four e3m2, each in the low six bits of a byte.
+    E3m2x4,
+    /// Four e2m1 in a `B16` register.
+    E2m1x4,
     /// Two ue8m0 scales in a `B16` register.
     Ue8m0x2,
     /// Single precision.
@@ -65,9 +79,11 @@ impl ScalarType {
         use ScalarType::*;
         match self {
             Pred => Class::Pred,
-            B8 | B16 | U16 | S16 | F16 | Bf16 | E4m3x2 | E5m2x2 | E2m3x2 | E3m2x2 | Ue8m0x2 => Class::B16,
-            B32 | U8 | S8 | U32 | S32 | F16x2 | Bf16x2 | Tf32 => Class::B32,
+            E2m1x2 => Class::B8,
+            B8 | B16 | U16 | S16 | F16 | Bf16 | E4m3x2 | E5m2x2 | E2m3x2 | E3m2x2 | E2m1x4 | Ue8m0x2 => Class::B16,
+            B32 | U8 | S8 | U32 | S32 | F16x2 | Bf16x2 | Tf32 | E4m3x4 | E5m2x4 | E2m3x4 | E3m2x4 => Class::B32,
             B64 | U64 | S64 => Class::B64,
+            B128 => Class::B128,
             F32 => Class::F32,
             F64 => Class::F64,
         }
@@ -77,10 +93,11 @@ impl ScalarType {
     pub fn bytes(self) -> u32 {
         use ScalarType::*;
         match self {
-            Pred | B8 | U8 | S8 => 1,
-            B16 | U16 | S16 | F16 | Bf16 | E4m3x2 | E5m2x2 | E2m3x2 | E3m2x2 | Ue8m0x2 => 2,
-            B32 | U32 | S32 | F16x2 | Bf16x2 | Tf32 | F32 => 4,
+            Pred | B8 | U8 | S8 | E2m1x2 => 1,
+            B16 | U16 | S16 | F16 | Bf16 | E4m3x2 | E5m2x2 | E2m3x2 | E3m2x2 | E2m1x4 | Ue8m0x2 => 2,
+            B32 | U32 | S32 | F16x2 | Bf16x2 | Tf32 | F32 | E4m3x4 | E5m2x4 | E2m3x4 | E3m2x4 => 4,
             B64 | U64 | S64 | F64 => 8,
+            B128 => 16,
         }
     }
 
@@ -88,8 +105,10 @@ impl ScalarType {
     pub fn is_float(self) -> bool {
         use ScalarType::*;
         match self {
-            F16 | Bf16 | F16x2 | Bf16x2 | Tf32 | E4m3x2 | E5m2x2 | E2m3x2 | E3m2x2 | Ue8m0x2 | F32 | F64 => true,
-            Pred | B8 | B16 | B32 | B64 | U8 | S8 | U16 | S16 | U32 | S32 | U64 | S64 => false,
+            F16 | Bf16 | F16x2 | Bf16x2 | Tf32 | F32 | F64 => true,
+            E4m3x2 | E5m2x2 | E2m3x2 | E3m2x2 | E2m1x2 | Ue8m0x2 => true,
+            E4m3x4 | E5m2x4 | E2m3x4 | E3m2x4 | E2m1x4 => true,
+            Pred | B8 | B16 | B32 | B64 | B128 | U8 | S8 | U16 | S16 | U32 | S32 | U64 | S64 => false,
         }
     }
 
@@ -102,6 +121,7 @@ impl ScalarType {
             B16 => "b16",
             B32 => "b32",
             B64 => "b64",
+            B128 => "b128",
             U8 => "u8",
             S8 => "s8",
             U16 => "u16",
@@ -119,6 +139,12 @@ impl ScalarType {
             E5m2x2 => "e5m2x2",
             E2m3x2 => "e2m3x2",
             E3m2x2 => "e3m2x2",
+            E2m1x2 => "e2m1x2",
+            E4m3x4 => "e4m3x4",
+            E5m2x4 => "e5m2x4",
+            E2m3x4 => "e2m3x4",
+            E3m2x4 => "e3m2x4",
+            E2m1x4 => "e2m1x4",
             Ue8m0x2 => "ue8m0x2",
             F32 => "f32",
             F64 => "f64",

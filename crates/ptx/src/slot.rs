@@ -145,6 +145,26 @@ pub mod vectors {
     use super::{RegisterOnly, RegisterVector, TensorBox, Vector};
     use crate::register;
 
+    /// An 8-bit register where a constant may not stand.
+    pub type RegB8 = RegisterOnly<register::B8>;
+    /// A 128-bit register where a constant may not stand.
+    pub type RegB128 = RegisterOnly<register::B128>;
+    /// `{a, b}`, registers
+    pub type RegB8x2 = RegisterVector<register::B8, 2>;
+    /// `{a, b, c, d}`, registers
+    pub type RegB8x4 = RegisterVector<register::B8, 4>;
+    /// `{a, b}`
+    pub type B8x2 = Vector<register::B8, 2>;
+    /// `{a, b, c, d}`
+    pub type B8x4 = Vector<register::B8, 4>;
+    /// `{a, b, c, d, e, f, g, h}`
+    pub type B32x8 = Vector<register::B32, 8>;
+    /// `{a, b, c, d, e, f, g, h}`
+    pub type F32x8 = Vector<register::F32, 8>;
+    /// `{a, b, c, d}`
+    pub type B64x4 = Vector<register::B64, 4>;
+    /// `{a, b}`, registers
+    pub type RegB64x2 = RegisterVector<register::B64, 2>;
     /// A 16-bit register where a constant may not stand.
     pub type RegB16 = RegisterOnly<register::B16>;
     /// A 32-bit register where a constant may not stand.

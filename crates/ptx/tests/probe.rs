@@ -37,7 +37,8 @@ struct Inputs {
 }
 
 impl Inputs {
-    fn new(k: &mut KernelBuilder) -> Inputs {
+    /// Registers of classes that not every target has are there only where rows need them.
+    fn new(k: &mut KernelBuilder, rows: &[Opcode]) -> Inputs {
         let param_types = [ScalarType::B16, ScalarType::U32, ScalarType::U64, ScalarType::F32, ScalarType::F64];
         let params = param_types.map(|ty| (ty, k.declare_param(&format!("param_{ty}"), ty)));
         let pointer = k.param_pointer("pointer");
@@ -45,7 +46,7 @@ impl Inputs {
         let frame = k.local_array("frame", 64, 16);
         let word = k.ld_global_b32(pointer);
         let pred = k.setp_eq_u32(word, 7);
-        let registers = [
+        let mut registers = vec![
             pred.reg(),
             k.ld_global_b16(pointer).reg(),
             word.reg(),
@@ -53,6 +54,17 @@ impl Inputs {
             k.ld_global_f32(pointer).reg(),
             k.ld_global_f64(pointer).reg(),
         ];
+        let reads = |class| {
+            let slots = [Slot::Reg(class), Slot::RegVector(class, 2), Slot::RegVector(class, 4)];
+            rows.iter().any(|row| row.form().src.iter().any(|slot| slots.contains(slot)))
+        };
+        if reads(Class::B8) {
+            let [byte, ..] = k.unpack_b8x4(word);
+            registers.push(byte.reg());
+        }
+        if reads(Class::B128) {
+            registers.push(k.ld_shared_b128(&scratch).reg());
+        }
         Inputs {
             pointer,
             shared: k.address_of_shared(&scratch),
@@ -60,7 +72,7 @@ impl Inputs {
             scratch: Symbol("scratch".into()),
             frame: Symbol("frame".into()),
             params: params.into(),
-            registers: registers.map(|reg| (reg.class, reg)).into(),
+            registers: registers.into_iter().map(|reg| (reg.class, reg)).collect(),
             accumulators: BTreeMap::new(),
             sink_offset: 0,
         }
@@ -73,6 +85,7 @@ impl Inputs {
             Slot::Vector(class, count) | Slot::RegVector(class, count) => {
                 Operand::Vector(vec![Value::Reg(self.registers[&class]); usize::from(count)])
             }
+            Slot::Selector(bytes, threads) => Operand::Vector(vec![Value::Int(bytes[0]), Value::Int(threads[0])]),
             Slot::Constant(low, _) => Operand::Value(Value::Int(low)),
             Slot::OneOf(allowed) => Operand::Value(Value::Int(allowed[0])),
             Slot::Address(Space::Shared) => Operand::Address(self.shared.reg().at(32)),
@@ -98,6 +111,7 @@ impl Inputs {
                 Class::F32 => vec![Operand::from(1.5f32)],
                 Class::F64 => vec![Operand::from(1.5f64)],
                 Class::Pred => vec![Operand::from(true), Operand::from(false)],
+                Class::B8 | Class::B128 => vec![],
                 _ => vec![Operand::from(3), Operand::from(-1)],
             },
             Slot::Vector(class, count) => self
@@ -108,6 +122,10 @@ impl Inputs {
                     _ => None,
                 })
                 .collect(),
+            Slot::Selector(bytes, threads) => {
+                let pairs = bytes.iter().flat_map(|byte| threads.iter().map(|thread| [*byte, *thread]));
+                pairs.map(|pair| Operand::Vector(pair.map(Value::Int).into())).collect()
+            }
             Slot::Tensor(rank) => vec![Operand::Tensor(TensorPlace {
                 map: self.pointer.reg(),
                 coordinates: vec![Value::Int(-16); usize::from(rank)],
@@ -144,6 +162,14 @@ impl Inputs {
                 let word = k.selp_b32(1, 0, typed(reg));
                 k.st_global_b32(to, word);
             }
+            Class::B8 => {
+                let pair = k.pack_b8x2([typed(reg), typed(reg)]);
+                k.st_global_b16(to, pair);
+            }
+            Class::B128 => {
+                let [low, _] = k.unpack_b128(typed(reg));
+                k.st_global_b64(to, low);
+            }
             Class::B16 => k.st_global_b16(to, typed::<B16>(reg)),
             Class::B32 => k.st_global_b32(to, typed::<B32>(reg)),
             Class::B64 => k.st_global_b64(to, typed::<B64>(reg)),
@@ -156,7 +182,7 @@ impl Inputs {
 /// One kernel that holds each row once, and once more for each other kind of operand; a comment before each row names it.
 fn probe_kernel(name: &str, rows: &[Opcode]) -> Kernel {
     let mut k = KernelBuilder::new(name, Target::Sm90a);
-    let mut inputs = Inputs::new(&mut k);
+    let mut inputs = Inputs::new(&mut k, rows);
     let skip: R<gable_ptx::Pred> = inputs.registers[&Class::Pred].typed().expect("it is the predicate");
     let mut tensor_operands: BTreeSet<(&str, String)> = BTreeSet::new();
     for row in rows {

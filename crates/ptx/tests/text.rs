@@ -25,6 +25,7 @@ fn value(class: Class, entropy: u64) -> Value {
         Class::B64 => Value::Int(entropy.rotate_left(29).cast_signed()),
         Class::B32 => Value::Int(i64::from((entropy >> 11) as i32)),
         Class::Pred => Value::from(entropy.is_multiple_of(2)),
+        Class::B8 | Class::B128 => Value::Reg(reg(class, entropy / 3)),
         Class::B16 => Value::Int(i64::from((entropy >> 11) as i16)),
     }
 }
@@ -47,6 +48,10 @@ fn operand(slot: Slot, entropy: u64) -> Operand {
         Slot::Reg(class) => Operand::from(reg(class, entropy)),
         Slot::Vector(class, count) => vector(count, |i| value(class, entropy.wrapping_add(i))),
         Slot::RegVector(class, count) => vector(count, |i| Value::Reg(reg(class, entropy.wrapping_add(i)))),
+        Slot::Selector(bytes, threads) => {
+            let pick = |allowed: &[i64], entropy: u64| Value::Int(allowed[(entropy % allowed.len() as u64) as usize]);
+            Operand::Vector(vec![pick(bytes, entropy), pick(threads, entropy >> 8)])
+        }
         Slot::Constant(low, high) => {
             let span = (high - low + 1).unsigned_abs();
             Operand::Value(Value::Int(low + (entropy % span).cast_signed()))

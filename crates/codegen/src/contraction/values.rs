@@ -66,14 +66,7 @@ fn zero(class: Class) -> Value {
 
 /// The register where `pred` holds, else zero.
 pub(super) fn or_zero(k: &mut KernelBuilder, register: Reg, pred: R<Pred>) -> Result<Reg, ContractionError> {
-    let ty = match register.class {
-        Class::F32 => ScalarType::F32,
-        Class::F64 => ScalarType::F64,
-        Class::B64 => ScalarType::B64,
-        Class::B16 => ScalarType::B16,
-        Class::B32 | Class::Pred => ScalarType::B32,
-    };
-    Ok(k.select(ty, register, zero(register.class), pred)?)
+    Ok(k.select(register.class.scalar_type(), register, zero(register.class), pred)?)
 }
 
 /// Loads into given registers.

@@ -311,7 +311,7 @@ fn shuffle(k: &mut KernelBuilder, from: Shuffle, value: Reg, by: u32) -> Result<
             let bits = k.pack_b64([low, high]);
             if value.class == Class::F64 { k.f64_of_b64(bits).reg() } else { bits.reg() }
         }
-        Class::Pred | Class::B16 => {
+        Class::Pred | Class::B8 | Class::B16 | Class::B128 => {
             return Err(Fault::contract("a running value is in a register of 32 or 64 bits"));
         }
     })

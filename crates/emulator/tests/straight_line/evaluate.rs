@@ -272,6 +272,23 @@ fn ternary(op: Ternary, s: &[u64], ty: T) -> Option<u64> {
             };
             word | byte << (8 * i)
         }),
+        Ternary::PermuteForward4
+        | Ternary::PermuteBackward4
+        | Ternary::PermuteReplicate8
+        | Ternary::PermuteEdgeLeft
+        | Ternary::PermuteEdgeRight
+        | Ternary::PermuteReplicate16 => {
+            let selector = c & 3;
+            let place = |i: u64| match op {
+                Ternary::PermuteForward4 => selector + i,
+                Ternary::PermuteBackward4 => selector.wrapping_sub(i) & 7,
+                Ternary::PermuteReplicate8 => selector,
+                Ternary::PermuteEdgeLeft => i.max(selector),
+                Ternary::PermuteEdgeRight => i.min(selector),
+                _ => 2 * (selector & 1) + (i & 1),
+            };
+            (0..4).fold(0, |word, i| word | ((b << 32 | a) >> (8 * place(i)) & 0xff) << (8 * i))
+        }
         Ternary::BitFieldExtract => {
             let (start, length) = (b & 0xff, c & 0xff);
             let fill = if is_signed(ty) && length > 0 { bit(a, (start + length - 1).min(31)) } else { 0 };
@@ -395,6 +412,10 @@ fn conversion(convert: Convert, s: &[u64]) -> Option<u64> {
                 if x.is_nan() { 0xff } else { (place.clamp(-127.0, 127.0) + 127.0) as u64 }
             };
             return Some(scale(s[0]) << 8 | scale(s[1]));
+        }
+        (T::Ue8m0x2, T::Bf16x2) => {
+            let single = Convert { to, from: T::F32, rounding, clamp };
+            return conversion(single, &[s[0] & 0xffff_0000, s[0] << 16 & 0xffff_0000]);
         }
         (T::Bf16x2, T::Ue8m0x2) => {
             let scale = |code: u64| bits(if code == 0xff { f64::NAN } else { 2f64.powi(code as i32 - 127) }, T::Bf16);

@@ -61,14 +61,21 @@ pub fn rows() -> Vec<Opcode> {
             let form = opcode.form();
             let computes = match form.meaning {
                 Meaning::Special(_) | Meaning::AddressOf(_) | Meaning::AddressTo(_) | Meaning::AddressFrom(_) => false,
-                Meaning::AddressInCluster => false,
+                Meaning::AddressInCluster | Meaning::CachePolicy(_) | Meaning::LaunchControl(_) => false,
                 Meaning::Load(_) | Meaning::Atomic { .. } | Meaning::Shuffle { .. } | Meaning::Vote(_) => false,
                 Meaning::Unary(unary, _) => !is_approximate(unary),
                 _ => true,
             };
             let exact = !form.spelling.contains(".approx") && !form.spelling.contains(".full");
             let known = form.floor.fault(PtxVersion::new(9, 0), Target::Sm120a).is_none();
-            form.effect == Effect::Pure && form.dst.is_some() && computes && exact && known
+            // A thread of the program has no registers of 8 and of 128 bits.
+            let classes = form.dst.map(|dst| dst.classes()).unwrap_or_default().into_iter();
+            let mut classes = classes.chain(form.src.iter().filter_map(|slot| match slot {
+                Slot::Reg(class) | Slot::RegVector(class, _) | Slot::Vector(class, _) => Some(*class),
+                _ => None,
+            }));
+            let held = classes.all(|class| CLASSES.iter().any(|(held, ..)| *held == class));
+            form.effect == Effect::Pure && form.dst.is_some() && computes && exact && known && held
         })
         .collect()
 }
@@ -209,9 +216,13 @@ fn source(random: &mut Random, slot: Slot) -> Source {
         }
         Slot::Constant(low, high) => Source::Constant((low + random.below((high - low + 1) as usize) as i64) as u64),
         Slot::OneOf(allowed) => Source::Constant(allowed[random.below(allowed.len())] as u64),
-        Slot::Bounded(..) | Slot::Tensor(_) | Slot::Address(_) | Slot::Param(_) | Slot::Symbol(_) | Slot::Label => {
-            Source::Constant(0)
-        }
+        Slot::Bounded(..)
+        | Slot::Selector(..)
+        | Slot::Tensor(_)
+        | Slot::Address(_)
+        | Slot::Param(_)
+        | Slot::Symbol(_)
+        | Slot::Label => Source::Constant(0),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Asynchronous copies, and the barriers that tell when they have finished.
+//! Asynchronous copies, the barriers that tell when they have finished, and requests for work.
 
 /// Steps of an mbarrier. A phase ends when all threads that it counts have arrived and all bytes it expects have come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -105,4 +105,35 @@ pub enum ProxyFence {
     SharedCta,
     /// Shared memory of the cluster.
     SharedCluster,
+}
+
+/// What the L2 cache does with the lines of an access.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum CachePolicy {
+    /// They go first: data used once.
+    EvictFirst,
+    /// They go last: data used again.
+    EvictLast,
+    /// They go as others.
+    EvictNormal,
+    /// Their place among those that go is left as it is.
+    EvictUnchanged,
+}
+
+/// Steps of taking over the work of a cluster that has not begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LaunchControl {
+    /// Asks, in the background: 16 bytes of answer come to shared memory, which an mbarrier counts.
+    TryCancel {
+        /// Whether the answer goes to every CTA of the cluster.
+        multicast: bool,
+    },
+    /// Whether an answer gives work.
+    IsCanceled,
+    /// CTA of the work, x.
+    FirstCtaidX,
+    /// CTA of the work, y.
+    FirstCtaidY,
+    /// CTA of the work, z.
+    FirstCtaidZ,
 }

@@ -8,8 +8,10 @@ mod asynchronous;
 mod matrix;
 mod tensor_memory;
 
-pub use asynchronous::{Bulk, ClusterBarrier, Mbarrier, ProxyFence, TensorLoad, TensorStore};
-pub use matrix::{Element, MatrixMultiply, WarpgroupMultiply};
+pub use asynchronous::{
+    Bulk, CachePolicy, ClusterBarrier, LaunchControl, Mbarrier, ProxyFence, TensorLoad, TensorStore,
+};
+pub use matrix::{BlockScaledMultiply, BlockScales, Element, MatrixMultiply, NarrowMatrix, WarpgroupMultiply};
 pub use tensor_memory::{
     Collector, TensorAccess, TensorCopy, TensorCopyShape, TensorKind, TensorMemory, TensorMultiply,
     TensorMultiplyByWarp, TensorShape, TensorUnpack,
@@ -43,6 +45,10 @@ pub enum Meaning {
     Pack(ScalarType),
     /// A wide value split into narrow ones, the lowest bits first.
     Unpack(ScalarType),
+    /// Four bytes joined into 32 bits, the first in the lowest.
+    PackBytes,
+    /// 32 bits split into four bytes, the lowest first.
+    UnpackBytes,
     /// Another type, by value.
     Convert(Convert),
     /// The value of a special register.
@@ -126,8 +132,24 @@ pub enum Meaning {
         /// Whether each is transposed.
         transposed: bool,
     },
+    /// One of the matrices with elements of 8, 6 or 4 bits from shared memory, in `mma` fragments.
+    LoadNarrowMatrix {
+        /// Which.
+        matrix: NarrowMatrix,
+        /// How many matrices.
+        count: u8,
+    },
+    /// 16 x 8 matrices of bytes to shared memory, transposed.
+    StoreNarrowMatrix {
+        /// How many matrices.
+        count: u8,
+    },
     /// `d = a * b + c` on the tensor cores.
     MatrixMultiply(MatrixMultiply),
+    /// The same of 8-, 6- and 4-bit floats, each in a byte.
+    NarrowMultiply(MatrixMultiply),
+    /// The same of 8-, 6- and 4-bit floats with a scale for each block along K.
+    BlockScaledMultiply(BlockScaledMultiply),
     /// `d = a * b + d` of a warpgroup, in the background.
     WarpgroupMultiply(WarpgroupMultiply),
     /// A step of tensor memory other than a multiply.
@@ -160,6 +182,10 @@ pub enum Meaning {
     ProxyFence(ProxyFence),
     /// One lane of those of a mask, the same each time, and whether it is the own.
     Elect,
+    /// A policy of the L2 cache for accesses and copies that take one.
+    CachePolicy(CachePolicy),
+    /// Asks for, and reads, the work of a cluster that has not begun.
+    LaunchControl(LaunchControl),
     /// Changes how many registers each thread of the warpgroup has.
     SetMaxRegisters {
         /// Whether there are more afterwards.
@@ -305,6 +331,18 @@ pub enum Ternary {
     Logic3,
     /// Four bytes picked out of eight.
     Permute,
+    /// Four bytes from byte `c` on, upward.
+    PermuteForward4,
+    /// Four bytes from byte `c` on, downward.
+    PermuteBackward4,
+    /// Byte `c` four times.
+    PermuteReplicate8,
+    /// Bytes 0 to 3, those below `c` replaced by it.
+    PermuteEdgeLeft,
+    /// Bytes 0 to 3, those above `c` replaced by it.
+    PermuteEdgeRight,
+    /// 16-bit half `c` twice.
+    PermuteReplicate16,
     /// A field of `length` bits of `a` from bit `start`.
     BitFieldExtract,
     /// The low `length` bits of `a` put into `b` at bit `start`.
@@ -378,6 +416,8 @@ pub enum Rounding {
     Up,
     /// Downward.
     Down,
+    /// Up or down by the bits of an operand, the nearer the likelier.
+    Stochastic,
 }
 
 /// What a conversion does with values outside the result type.
@@ -492,6 +532,8 @@ pub enum Cache {
     ReadOnlyStream,
     /// Without a copy in L1.
     Stream,
+    /// As `ReadOnlyStream`, and the 256 bytes around come to L2.
+    ReadOnlyStream256,
 }
 
 /// How an atomic combines values.
@@ -550,6 +592,14 @@ pub enum WarpReduce {
     Min,
     /// Largest.
     Max,
+    /// Smallest, or NaN where one is NaN.
+    MinNan,
+    /// Largest, or NaN where one is NaN.
+    MaxNan,
+    /// Largest magnitude.
+    MaxAbs,
+    /// Largest magnitude, or NaN where one is NaN.
+    MaxAbsNan,
     /// Bitwise and.
     And,
     /// Bitwise or.

@@ -231,5 +231,22 @@ super::forms! {
     cvt_f16x2_e3m2x2(B32 <- a: RegB16) = "cvt.rn.f16x2.e3m2x2" => to(F16x2, E3m2x2, RN);
     cvt_rz_ue8m0x2_f32(B16 <- high: RegF32, low: RegF32) = "cvt.rz.satfinite.ue8m0x2.f32" => clamped(Ue8m0x2, F32, RZ, Clamp::Finite);
     cvt_rp_ue8m0x2_f32(B16 <- high: RegF32, low: RegF32) = "cvt.rp.satfinite.ue8m0x2.f32" => clamped(Ue8m0x2, F32, Rounding::Up, Clamp::Finite);
+    cvt_e2m1x2_f32(B8 <- high: RegF32, low: RegF32) = "cvt.rn.satfinite.e2m1x2.f32" => clamped(E2m1x2, F32, RN, Clamp::Finite);
+    cvt_relu_e2m1x2_f32(B8 <- high: RegF32, low: RegF32) = "cvt.rn.satfinite.relu.e2m1x2.f32" => clamped(E2m1x2, F32, RN, Clamp::FiniteRelu);
+    cvt_relu_e2m3x2_f32(B16 <- high: RegF32, low: RegF32) = "cvt.rn.satfinite.relu.e2m3x2.f32" => clamped(E2m3x2, F32, RN, Clamp::FiniteRelu);
+    cvt_relu_e3m2x2_f32(B16 <- high: RegF32, low: RegF32) = "cvt.rn.satfinite.relu.e3m2x2.f32" => clamped(E3m2x2, F32, RN, Clamp::FiniteRelu);
+    cvt_f16x2_e2m1x2(B32 <- a: RegB8) = "cvt.rn.f16x2.e2m1x2" => to(F16x2, E2m1x2, RN);
+    cvt_rz_ue8m0x2_bf16x2(B16 <- a: RegB32) = "cvt.rz.satfinite.ue8m0x2.bf16x2" => clamped(Ue8m0x2, Bf16x2, RZ, Clamp::Finite);
+    cvt_rp_ue8m0x2_bf16x2(B16 <- a: RegB32) = "cvt.rp.satfinite.ue8m0x2.bf16x2" => clamped(Ue8m0x2, Bf16x2, Rounding::Up, Clamp::Finite);
     cvt_bf16x2_ue8m0x2(B32 <- a: RegB16) = "cvt.rn.bf16x2.ue8m0x2" => to(Bf16x2, Ue8m0x2, RN);
+
+    // Rounded up or down by random bits. Of four values the first goes to the highest bits.
+    { "data-movement-and-conversion-instructions-cvt", Special, Pure, with(Feature::StochasticRounding, 8, 7) }
+    cvt_rs_f16x2_f32(B32 <- high: RegF32, low: RegF32, random: RegB32) = "cvt.rs.f16x2.f32" => to(F16x2, F32, Rounding::Stochastic);
+    cvt_rs_bf16x2_f32(B32 <- high: RegF32, low: RegF32, random: RegB32) = "cvt.rs.bf16x2.f32" => to(Bf16x2, F32, Rounding::Stochastic);
+    cvt_rs_e4m3x4_f32(B32 <- values: RegF32x4, random: RegB32) = "cvt.rs.satfinite.e4m3x4.f32" => clamped(E4m3x4, F32, Rounding::Stochastic, Clamp::Finite);
+    cvt_rs_e5m2x4_f32(B32 <- values: RegF32x4, random: RegB32) = "cvt.rs.satfinite.e5m2x4.f32" => clamped(E5m2x4, F32, Rounding::Stochastic, Clamp::Finite);
+    cvt_rs_e2m3x4_f32(B32 <- values: RegF32x4, random: RegB32) = "cvt.rs.satfinite.e2m3x4.f32" => clamped(E2m3x4, F32, Rounding::Stochastic, Clamp::Finite);
+    cvt_rs_e3m2x4_f32(B32 <- values: RegF32x4, random: RegB32) = "cvt.rs.satfinite.e3m2x4.f32" => clamped(E3m2x4, F32, Rounding::Stochastic, Clamp::Finite);
+    cvt_rs_e2m1x4_f32(B16 <- values: RegF32x4, random: RegB32) = "cvt.rs.satfinite.e2m1x4.f32" => clamped(E2m1x4, F32, Rounding::Stochastic, Clamp::Finite);
 }

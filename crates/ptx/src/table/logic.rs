@@ -53,4 +53,10 @@ super::forms! {
 
     { "data-movement-and-conversion-instructions-prmt", Alu, Pure, BASE }
     prmt_b32(B32 <- a: B32, b: B32, selector: B32) = "prmt.b32" => Ternary(Permute, B32);
+    prmt_f4e_b32(B32 <- a: B32, b: B32, c: B32) = "prmt.b32.f4e" => Ternary(PermuteForward4, B32);
+    prmt_b4e_b32(B32 <- a: B32, b: B32, c: B32) = "prmt.b32.b4e" => Ternary(PermuteBackward4, B32);
+    prmt_rc8_b32(B32 <- a: B32, b: B32, c: B32) = "prmt.b32.rc8" => Ternary(PermuteReplicate8, B32);
+    prmt_ecl_b32(B32 <- a: B32, b: B32, c: B32) = "prmt.b32.ecl" => Ternary(PermuteEdgeLeft, B32);
+    prmt_ecr_b32(B32 <- a: B32, b: B32, c: B32) = "prmt.b32.ecr" => Ternary(PermuteEdgeRight, B32);
+    prmt_rc16_b32(B32 <- a: B32, b: B32, c: B32) = "prmt.b32.rc16" => Ternary(PermuteReplicate16, B32);
 }

@@ -53,4 +53,10 @@ super::forms! {
     mma_m16n8k32_f32_e5m2(F32x4 <- a: RegB32x4, b: RegB32x2, c: RegF32x4) = "mma.sync.aligned.m16n8k32.row.col.f32.e5m2.e5m2.f32" => m16n8(32, E5m2, E5m2, S);
     mma_m16n8k32_f32_e4m3_e5m2(F32x4 <- a: RegB32x4, b: RegB32x2, c: RegF32x4) = "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e5m2.f32" => m16n8(32, E4m3, E5m2, S);
     mma_m16n8k32_f32_e5m2_e4m3(F32x4 <- a: RegB32x4, b: RegB32x2, c: RegF32x4) = "mma.sync.aligned.m16n8k32.row.col.f32.e5m2.e4m3.f32" => m16n8(32, E5m2, E4m3, S);
+
+    { "warp-level-matrix-instructions-mma", Tensor, WarpSync, from(89, 8, 7) }
+    mma_m16n8k32_f16_e4m3(B32x2 <- a: RegB32x4, b: RegB32x2, c: RegB32x2) = "mma.sync.aligned.m16n8k32.row.col.f16.e4m3.e4m3.f16" => m16n8(32, E4m3, E4m3, H);
+    mma_m16n8k32_f16_e5m2(B32x2 <- a: RegB32x4, b: RegB32x2, c: RegB32x2) = "mma.sync.aligned.m16n8k32.row.col.f16.e5m2.e5m2.f16" => m16n8(32, E5m2, E5m2, H);
+    mma_m16n8k32_f16_e4m3_e5m2(B32x2 <- a: RegB32x4, b: RegB32x2, c: RegB32x2) = "mma.sync.aligned.m16n8k32.row.col.f16.e4m3.e5m2.f16" => m16n8(32, E4m3, E5m2, H);
+    mma_m16n8k32_f16_e5m2_e4m3(B32x2 <- a: RegB32x4, b: RegB32x2, c: RegB32x2) = "mma.sync.aligned.m16n8k32.row.col.f16.e5m2.e4m3.f16" => m16n8(32, E5m2, E4m3, H);
 }

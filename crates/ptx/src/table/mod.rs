@@ -12,8 +12,8 @@
 //! Left of the arrow stands what is written, right of it what is read; the kinds are the types of `slot`.
 //! The last column, `meaning`, is unique and is how other code finds a row.
 //!
-//! Files: `moves`, `integer`, `logic`, `float`, `double`, `half`, `compare`, `convert`, `memory`, `atomic`, `warp`,
-//! `sync`, `cluster`, `mbarrier`, `async_copy`, `tma` (`cp.async.bulk`), `matrix`, `wgmma`, `tcgen05`, `tcgen05_mma`, `control`.
+//! Files: `moves`, `integer`, `logic`, `float`, `double`, `half`, `compare`, `convert`, `memory`, `memory_wide`, `atomic`, `warp`,
+//! `sync`, `cluster`, `mbarrier`, `async_copy`, `tma` (`cp.async.bulk`), `matrix`, `narrow_matrix`, `wgmma`, `tcgen05`, `tcgen05_mma`, `launch_control`, `control`.
 
 mod async_copy;
 mod atomic;
@@ -25,11 +25,14 @@ mod double;
 mod float;
 mod half;
 mod integer;
+mod launch_control;
 mod logic;
 mod matrix;
 mod mbarrier;
 mod memory;
+mod memory_wide;
 mod moves;
+mod narrow_matrix;
 mod sync;
 mod tcgen05;
 mod tcgen05_mma;
@@ -50,6 +53,7 @@ static FILES: &[&[&Form]] = &[
     compare::FORMS,
     convert::FORMS,
     memory::FORMS,
+    memory_wide::FORMS,
     atomic::FORMS,
     warp::FORMS,
     sync::FORMS,
@@ -58,14 +62,23 @@ static FILES: &[&[&Form]] = &[
     async_copy::FORMS,
     tma::FORMS,
     matrix::FORMS,
+    narrow_matrix::FORMS,
     wgmma::FORMS,
     tcgen05::FORMS,
+    launch_control::FORMS,
     control::FORMS,
 ];
 
 /// Every row of the table.
 pub(crate) fn rows() -> impl Iterator<Item = &'static Form> {
-    let families = [FILES, wgmma::MULTIPLIES, tcgen05::MOVES, tcgen05_mma::MULTIPLIES, tcgen05_mma::MULTIPLIES_BY_WARP];
+    let families = [
+        FILES,
+        narrow_matrix::MULTIPLIES,
+        wgmma::MULTIPLIES,
+        tcgen05::MOVES,
+        tcgen05_mma::MULTIPLIES,
+        tcgen05_mma::MULTIPLIES_BY_WARP,
+    ];
     families.into_iter().flatten().copied().flatten().copied()
 }
 
@@ -132,7 +145,7 @@ mod columns {
     pub(super) use crate::form::Effect::*;
     use crate::form::Floor;
     pub(super) use crate::meaning::Meaning::*;
-    pub(super) use crate::register::{B16, B32, B64, F32, F64, Pred};
+    pub(super) use crate::register::{B8, B16, B32, B64, B128, F32, F64, Pred};
     pub(super) use crate::scalar::ScalarType::*;
     pub(super) use crate::scalar::Space;
     pub(super) use crate::slot::Nothing;

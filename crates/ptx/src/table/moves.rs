@@ -21,9 +21,17 @@ super::forms! {
     pack_b64(B64 <- halves: B32x2) = "mov.b64" => Pack(B64);
     unpack_b32(B16x2 <- a: RegB32) = "mov.b32" => Unpack(B32);
     unpack_b64(B32x2 <- a: RegB64) = "mov.b64" => Unpack(B64);
+    pack_b8x2(B16 <- bytes: RegB8x2) = "mov.b16" => Pack(B16);
+    pack_b8x4(B32 <- bytes: RegB8x4) = "mov.b32" => PackBytes;
+    unpack_b8x2(B8x2 <- a: RegB16) = "mov.b16" => Unpack(B16);
+    unpack_b8x4(B8x4 <- a: RegB32) = "mov.b32" => UnpackBytes;
     mov_shared_address(B32 <- array: SharedSymbol) = "mov.u32" => AddressOf(Space::Shared);
     mov_local_address(B64 <- array: LocalSymbol) = "mov.u64" => AddressOf(Space::Local);
     mov_param_address(B64 <- name: ParamSymbol) = "mov.b64" => AddressOf(Space::Param);
+
+    { "data-movement-and-conversion-instructions-mov", Alu, Pure, from(75, 8, 3) }
+    pack_b128(B128 <- halves: RegB64x2) = "mov.b128" => Pack(B128);
+    unpack_b128(B64x2 <- a: RegB128) = "mov.b128" => Unpack(B128);
 
     { "data-movement-and-conversion-instructions-cvta", Alu, Pure, BASE }
     cvta_to_global(B64 <- a: RegB64) = "cvta.to.global.u64" => AddressTo(Space::Global);

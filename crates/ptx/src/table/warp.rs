@@ -10,6 +10,7 @@ use crate::slot::B32AndPred;
 const fn shuffle(mode: From, in_range: bool, ty: ScalarType) -> Meaning {
     Shuffle { mode, in_range, ty }
 }
+use crate::target::Feature;
 
 super::forms! {
     { "data-movement-and-conversion-instructions-shfl-sync", LoadStore, WarpSync, BASE }
@@ -40,6 +41,14 @@ super::forms! {
     redux_and_b32(B32 <- a: RegB32, mask: B32) = "redux.sync.and.b32" => WarpReduce(By::And, B32);
     redux_or_b32(B32 <- a: RegB32, mask: B32) = "redux.sync.or.b32" => WarpReduce(By::Or, B32);
     redux_xor_b32(B32 <- a: RegB32, mask: B32) = "redux.sync.xor.b32" => WarpReduce(By::Xor, B32);
+
+    { "parallel-synchronization-and-communication-instructions-redux-sync", Alu, WarpSync, with(Feature::FloatRedux, 8, 6) }
+    redux_min_f32(F32 <- a: RegF32, mask: B32) = "redux.sync.min.f32" => WarpReduce(By::Min, F32);
+    redux_max_f32(F32 <- a: RegF32, mask: B32) = "redux.sync.max.f32" => WarpReduce(By::Max, F32);
+    redux_min_nan_f32(F32 <- a: RegF32, mask: B32) = "redux.sync.min.NaN.f32" => WarpReduce(By::MinNan, F32);
+    redux_max_nan_f32(F32 <- a: RegF32, mask: B32) = "redux.sync.max.NaN.f32" => WarpReduce(By::MaxNan, F32);
+    redux_max_abs_f32(F32 <- a: RegF32, mask: B32) = "redux.sync.max.abs.f32" => WarpReduce(By::MaxAbs, F32);
+    redux_max_abs_nan_f32(F32 <- a: RegF32, mask: B32) = "redux.sync.max.abs.NaN.f32" => WarpReduce(By::MaxAbsNan, F32);
 
     { "parallel-synchronization-and-communication-instructions-activemask", Alu, Volatile, BASE }
     activemask(B32 <- ) = "activemask.b32" => ActiveMask;
