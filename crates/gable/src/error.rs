@@ -61,6 +61,14 @@ pub enum Error {
     /// The request cannot be met.
     #[error("{0}")]
     Request(String),
+    /// Problems of a suite gave wrong results or none.
+    #[error("{failed} of {measured} problem(s) of the suite gave a wrong result or none")]
+    Suite {
+        /// How many.
+        failed: usize,
+        /// Of how many.
+        measured: usize,
+    },
     /// The measurement contradicts the roofs.
     #[error(
         "{0} row(s) are faster than their roof: the measurement or the roof is wrong, so this report is not a result"
@@ -81,7 +89,7 @@ impl Error {
     /// 1 when the input or the request is at fault, 3 when Gable is.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Error::Assemble { .. } | Error::KernelPromise { .. } => 3,
+            Error::Assemble { .. } | Error::KernelPromise { .. } | Error::Suite { .. } => 3,
             Error::Pass(error) if error.is_bug() => 3,
             Error::Codegen(error) if error.is_bug() => 3,
             _ => 1,

@@ -16,6 +16,7 @@ mod assemble;
 mod compile;
 pub mod emulate;
 pub mod error;
+pub mod gemm_suite;
 pub mod inputs;
 pub mod options;
 mod plan;

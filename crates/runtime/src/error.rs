@@ -192,6 +192,16 @@ pub enum RuntimeError {
         /// The first byte that nobody wrote, counted from the start of the range.
         first: u64,
     },
+    /// A library that is measured against reports an error.
+    #[error("{library}: {call} failed with {status}")]
+    Library {
+        /// The library.
+        library: &'static str,
+        /// Its function.
+        call: &'static str,
+        /// The code's name.
+        status: String,
+    },
     /// The device cannot do what was asked of it.
     #[error("device `{device}` {what}")]
     Unsupported {

@@ -40,11 +40,7 @@ impl Timing {
     pub fn of(mut samples: Vec<f64>) -> Option<Timing> {
         samples.sort_by(f64::total_cmp);
         let last = samples.len().checked_sub(1)?;
-        let quantile = |share: f64| {
-            let position = share * last as f64;
-            let (below, above) = (samples[position.floor() as usize], samples[position.ceil() as usize]);
-            below + (above - below) * position.fract()
-        };
+        let quantile = |share| quantile(&samples, share);
         Some(Timing {
             n: samples.len(),
             min_s: samples[0],
@@ -54,6 +50,13 @@ impl Timing {
             max_s: samples[last],
         })
     }
+}
+
+/// The value below which `share` of the samples lie, which are sorted and not empty; interpolated between two samples.
+pub fn quantile(sorted: &[f64], share: f64) -> f64 {
+    let position = share * (sorted.len() - 1) as f64;
+    let (below, above) = (sorted[position.floor() as usize], sorted[position.ceil() as usize]);
+    below + (above - below) * position.fract()
 }
 
 /// Measured times of a whole plan and of its steps.

@@ -8,6 +8,7 @@ use gable_artifact::{
     Access, Action, Arg, Artifact, BufferRef, Kernel, Launch, Provenance, Signature, Space, Step, StepCost, TargetPlan,
     Weight,
 };
+use gable_runtime::cuda::{Product, contest::Contest};
 use gable_runtime::{
     DeviceKind, Execution, ProfileOptions, Progress, RuntimeError, Session, SessionOptions, Stage, cuda,
 };
@@ -334,6 +335,34 @@ on_the_stand_in! {
         let shared = opening_fails(|artifact| artifact.plans[0].kernels[0].dynamic_shared_bytes = 1 << 20);
         assert!(shared.contains("setting 1048576 on kernel `the_add`"), "{shared}");
         assert!(shared.contains("the device has 232448 bytes for a block"), "{shared}");
+    }
+
+    fn entrants_take_turns_and_keep_their_results() {
+        let contest = Contest::open(0).expect("there is a device");
+        assert!(contest.flush_bytes() >= 4 << 16, "four times the cache of the stand-in");
+        let one = contest.plan(&artifact(), &[counting(0.0)]).expect("the artifact is right");
+        let other = contest.plan(&artifact(), &[counting(50.0)]).expect("the artifact is right");
+        let times = contest.time(&[&one, &other], 3).expect("nothing fails");
+        assert_eq!(times.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3]);
+        assert!(times.concat().iter().all(|&seconds| seconds > 0.0), "{times:?}");
+        let floats = |bytes: &[u8]| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        let found = contest.result(&other, 1, &[0, 40], 4).expect("the ranges are inside");
+        assert_eq!([floats(&found[0]), floats(&found[1])], [152.0, 172.0]);
+        let product = Product {
+            sizes: [1, 1, 1],
+            batch: 1,
+            factors: DType::F32,
+            result: DType::F32,
+            first: 0,
+            seconds: vec![0],
+            second_is_kn: false,
+            scales: None,
+            gelu_bias: None,
+            addend: None,
+        };
+        if cuda::cublaslt_version().is_none() {
+            assert!(contest.library(&product, &one).expect("it is not needed").is_empty());
+        }
     }
 
     fn the_memory_roof_counts_bytes_read_and_written() {

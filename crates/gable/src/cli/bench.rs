@@ -1,7 +1,8 @@
-//! `gable bench`: the roofline report, measured on a GPU, predicted without one.
+//! `gable bench`: the roofline report of a model, measured on a GPU, predicted without one; and suites of problems.
 
 use super::{Prepared, RunOptions, progress, write_whole};
-use clap::Args;
+use clap::{Args, ValueEnum};
+use gable::gemm_suite::{self, Event};
 use gable::{Device, Error, Report};
 use gable_roofline::Machine;
 use gable_runtime::ProfileOptions;
@@ -9,6 +10,9 @@ use std::path::PathBuf;
 
 #[derive(Args)]
 pub struct BenchArgs {
+    /// A .onnx file, a folder with config.json and *.safetensors, a .gir file, or a compiled .gable file
+    #[arg(required_unless_present = "suite", conflicts_with = "suite")]
+    model: Option<PathBuf>,
     #[command(flatten)]
     run: RunOptions,
     /// Samples of each time
@@ -17,16 +21,49 @@ pub struct BenchArgs {
     /// Predict for this machine of the table instead of measuring
     #[arg(long, value_name = "NAME")]
     machine: Option<String>,
-    /// Also write the report as JSON
+    /// Also write the report as JSON; a suite's records one to a line
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Measure a suite of problems instead of a model
+    #[arg(long, value_enum)]
+    suite: Option<Suite>,
+    /// Of a suite: only problems whose name contains this
+    #[arg(long, value_name = "TEXT", requires = "suite")]
+    filter: Option<String>,
+    /// Of a suite: only these types, separated by commas: bf16, fp8, fp8w (weights alone)
+    #[arg(long, value_name = "TYPES", value_delimiter = ',', requires = "suite")]
+    types: Vec<String>,
+    /// Of a suite: what is timed in turn with our kernels
+    #[arg(long, value_enum, default_value = "cublaslt", requires = "suite")]
+    peers: Peers,
+}
+
+/// The suites.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Suite {
+    /// Matrix products.
+    Gemm,
+}
+
+/// Peers of a suite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Peers {
+    /// NVIDIA's library, where the system's loader finds it.
+    Cublaslt,
+    /// None.
+    None,
 }
 
 pub fn run(args: &BenchArgs) -> Result<(), Error> {
+    let model = match (&args.suite, &args.model) {
+        (Some(Suite::Gemm), _) => return gemm(args),
+        (None, Some(model)) => model,
+        (None, None) => unreachable!("clap asks for a model where there is no suite"),
+    };
     if args.run.device == Device::Emulator && args.machine.is_none() {
         return Err(Error::no_emulated_times());
     }
-    let prepared = Prepared::new(&args.run)?;
+    let prepared = Prepared::new(model, &args.run)?;
     let report = match &args.machine {
         Some(name) => predict(&prepared, name)?,
         None => measure(args, &prepared)?,
@@ -54,6 +91,54 @@ fn measure(args: &BenchArgs, prepared: &Prepared) -> Result<Report, Error> {
     let report = session.report_with(&prepared.inputs(), options);
     spinner.finish_and_clear();
     report
+}
+
+/// Runs the suite and tells its results as they come.
+fn gemm(args: &BenchArgs) -> Result<(), Error> {
+    let ordinal = match args.run.device {
+        Device::Cuda(ordinal) => ordinal,
+        Device::Auto => 0,
+        other => return Err(Error::Request(format!("device `{other}` has no times of kernels: measure on `cuda:N`"))),
+    };
+    let request = gemm_suite::Request {
+        ordinal,
+        filter: args.filter.clone(),
+        types: args.types.clone(),
+        library: args.peers == Peers::Cublaslt,
+        seed: args.run.seed,
+    };
+    let (mut measured, mut failed) = (0, 0);
+    let mut lines = Vec::new();
+    gemm_suite::run(&request, &mut |event| {
+        match event {
+            Event::Begins(circumstances) => {
+                println!("{circumstances}");
+                lines.push(json_line(circumstances)?);
+            }
+            Event::Measured(record) => {
+                println!("{record}");
+                measured += 1;
+                failed += usize::from(record.time.is_none());
+                lines.push(json_line(record)?);
+            }
+            Event::Failed { case, error } => {
+                println!("{case}: {error}");
+                measured += 1;
+                failed += 1;
+            }
+        }
+        match &args.json {
+            // Whole after each record, so that a run that is cut short leaves what it measured.
+            Some(path) => write_whole(path, lines.concat().as_bytes()),
+            None => Ok(()),
+        }
+    })?;
+    if failed > 0 { Err(Error::Suite { failed, measured }) } else { Ok(()) }
+}
+
+fn json_line(value: &impl serde::Serialize) -> Result<String, Error> {
+    let line = serde_json::to_string(value).map_err(|error| Error::Request(format!("the records: {error}")))?;
+    Ok(line + "\n")
 }
 
 fn predict(prepared: &Prepared, name: &str) -> Result<Report, Error> {

@@ -77,8 +77,6 @@ impl CompileOptions {
 /// Where a model runs and what it is given; shared by `run` and `bench`.
 #[derive(Args, Clone)]
 struct RunOptions {
-    /// A .onnx file, a folder with config.json and *.safetensors, a .gir file, or a compiled .gable file
-    model: PathBuf,
     /// auto, cpu, emulator or cuda:N
     #[arg(long, default_value = "auto")]
     device: Device,
@@ -155,8 +153,8 @@ struct Prepared {
 
 impl Prepared {
     /// Reads inputs, binds dimensions from them and from the options, compiles when needed, and fills what is missing.
-    fn new(run: &RunOptions) -> Result<Prepared, Error> {
-        let source = Source::open(&run.model)?;
+    fn new(model: &Path, run: &RunOptions) -> Result<Prepared, Error> {
+        let source = Source::open(model)?;
         let signature = source.signature();
         let mut inputs = BTreeMap::new();
         for (name, path) in &run.input {

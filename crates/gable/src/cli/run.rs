@@ -10,6 +10,8 @@ const SHOWN_ELEMENTS: usize = 8;
 
 #[derive(Args)]
 pub struct RunArgs {
+    /// A .onnx file, a folder with config.json and *.safetensors, a .gir file, or a compiled .gable file
+    model: PathBuf,
     #[command(flatten)]
     run: RunOptions,
     /// Folder that gets one NAME.npy per output
@@ -18,7 +20,7 @@ pub struct RunArgs {
 }
 
 pub fn run(args: &RunArgs) -> Result<(), Error> {
-    let prepared = Prepared::new(&args.run)?;
+    let prepared = Prepared::new(&args.model, &args.run)?;
     let spinner = progress::spinner(format!("opening {}", args.run.device));
     let mut session = args.run.open(&prepared)?;
     spinner.set_message("running");

@@ -3,7 +3,9 @@
 //! A plan is placed once: buffers, weights, kernels. It is then captured as one graph, and a run is: upload the
 //! inputs, replay the graph, download the outputs. Everything goes through one stream.
 
+pub mod contest;
 mod context;
+mod cublaslt;
 mod driver;
 mod memory;
 mod module;
@@ -27,6 +29,7 @@ use plan::LoadedPlan;
 use std::sync::Arc;
 use stream::{Graph, Stream};
 
+pub use cublaslt::{Product, version as cublaslt_version};
 pub use roofs::measure_copy_bandwidth;
 
 /// Facts about every CUDA device; an error when there is no driver.

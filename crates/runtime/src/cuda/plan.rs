@@ -90,6 +90,16 @@ impl LoadedPlan {
         self.outputs.iter().zip(&self.buffers.outputs).map(download).collect()
     }
 
+    /// Where an input lies on the device.
+    pub fn input_address(&self, position: usize) -> CUdeviceptr {
+        self.buffers.inputs[position].address()
+    }
+
+    /// The buffer of an output.
+    pub fn output(&self, position: usize) -> &DeviceBuffer {
+        &self.buffers.outputs[position]
+    }
+
     /// Number of steps.
     pub fn len(&self) -> usize {
         self.steps.len()

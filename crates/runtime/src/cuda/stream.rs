@@ -76,6 +76,12 @@ impl Stream {
         Ok(Stream { raw, context: Arc::clone(context), behind_kernel: Cell::new(false) })
     }
 
+    /// The driver's handle, for libraries that submit to it.
+    pub fn raw(&self) -> CUstream {
+        self.behind_kernel.set(false);
+        self.raw
+    }
+
     /// Waits until everything is done. An error may come from any work before.
     pub fn synchronize(&self) -> Result<(), CudaError> {
         self.context.bind()?;
@@ -203,7 +209,10 @@ impl Stream {
     }
 
     /// Turns the work that `body` submits to this stream into a graph. Nothing of it runs yet.
-    pub fn capture(&self, body: impl FnOnce() -> Result<(), CudaError>) -> Result<Graph, RuntimeError> {
+    pub fn capture<E: From<CudaError> + Into<RuntimeError>>(
+        &self,
+        body: impl FnOnce() -> Result<(), E>,
+    ) -> Result<Graph, RuntimeError> {
         self.context.bind()?;
         self.behind_kernel.set(false);
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
@@ -214,9 +223,10 @@ impl Stream {
         // SAFETY: Ends the capture that began above, whatever happened in between, and writes one handle or null.
         let ended = check("cuStreamEndCapture", unsafe { sys::cuStreamEndCapture(self.raw, &mut template) });
         let mut raw = std::ptr::null_mut();
-        let instantiated = submitted.and(ended).and_then(|()| {
+        let instantiated = submitted.map_err(Into::into).and(ended.map_err(RuntimeError::from)).and_then(|()| {
             // SAFETY: The template was captured without error; one handle is written, destroyed with `Graph`.
-            check("cuGraphInstantiateWithFlags", unsafe { sys::cuGraphInstantiateWithFlags(&mut raw, template, 0) })
+            let result = unsafe { sys::cuGraphInstantiateWithFlags(&mut raw, template, 0) };
+            check("cuGraphInstantiateWithFlags", result).map_err(RuntimeError::from)
         });
         if !template.is_null() {
             // SAFETY: The handle came from the capture and is not used again; the executable graph is independent.

@@ -1,0 +1,265 @@
+//! The problems of the suite: shapes of real models and awkward ones, and the graph of each.
+
+use crate::Error;
+use gable_ir::attr::ReduceKind;
+use gable_ir::{Builder, Module, NodeId, OpError, Type, ops};
+use gable_runtime::cuda::Product;
+use gable_tensor::DType;
+use std::fmt;
+
+/// What is around the product.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// Nothing.
+    Plain,
+    /// A bias for each column and GELU by tanh.
+    BiasGelu,
+    /// Two products of half the columns: SiLU of one times the other.
+    Swiglu,
+    /// A matrix is added, and the squares of each row of the sum are added up.
+    Residual,
+    /// Factors of 8 bits with a scale for each row and each column.
+    Scaled,
+    /// Weights of 8 bits with a scale for each column, activations of 16.
+    Weights,
+    /// Many products side by side, the second factor with its columns adjacent.
+    Batched,
+}
+
+/// Names of the forms, in the order of the enum.
+const FORMS: [(Form, &str); 7] = [
+    (Form::Plain, "plain"),
+    (Form::BiasGelu, "bias_gelu"),
+    (Form::Swiglu, "swiglu"),
+    (Form::Residual, "residual"),
+    (Form::Scaled, "scaled"),
+    (Form::Weights, "weights"),
+    (Form::Batched, "batched"),
+];
+
+impl Form {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        FORMS.iter().find(|(form, _)| *form == self).expect("the table has every form").1
+    }
+}
+
+/// One problem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// What is around the product.
+    pub form: Form,
+    /// Rows, columns, terms of each sum; for a pair, columns of both together.
+    pub sizes: [usize; 3],
+    /// Products side by side.
+    pub batch: usize,
+}
+
+/// Shapes of transformers, diffusion models and decoders, by rows, columns and terms.
+const SHAPES: [[usize; 3]; 18] = [
+    [4096, 4096, 4096],
+    [8192, 8192, 8192],
+    [16384, 3072, 768],
+    [65536, 4096, 1024],
+    [262144, 5120, 1280],
+    [4096, 6144, 4096],
+    [4096, 28672, 4096],
+    [4096, 4096, 14336],
+    [2048, 128256, 2048],
+    [512, 4096, 4096],
+    [128, 4096, 4096],
+    [64, 28672, 4096],
+    [16, 28672, 4096],
+    [16, 4096, 14336],
+    [1, 6144, 4096],
+    [1, 28672, 4096],
+    [1, 4096, 14336],
+    [1000, 1000, 1000],
+];
+/// Shapes whose epilogues are compared.
+const FUSED: [[usize; 3]; 4] = [[16384, 3072, 768], [65536, 4096, 1024], [262144, 5120, 1280], [4096, 28672, 4096]];
+/// Rows of a decoding step.
+const DECODE_ROWS: [usize; 3] = [1, 4, 16];
+/// Columns and terms of a decoding step.
+const DECODE: [[usize; 2]; 4] = [[6144, 4096], [28672, 4096], [4096, 14336], [128256, 4096]];
+/// Sizes that no tile divides, and the aligned ones that they are held against.
+const UNALIGNED: [[usize; 3]; 5] =
+    [[4095, 4097, 4093], [17, 50257, 768], [1024, 1024, 1024], [4096, 4104, 4096], [24, 50264, 768]];
+/// Products of attention, for each of 32 heads.
+const BATCHED: [[usize; 3]; 2] = [[2048, 128, 2048], [2048, 2048, 128]];
+
+/// All problems, each once.
+pub fn cases() -> Vec<Case> {
+    let mut cases: Vec<Case> = Vec::new();
+    let mut add = |form, sizes, batch| {
+        let case = Case { form, sizes, batch };
+        if !cases.contains(&case) {
+            cases.push(case);
+        }
+    };
+    SHAPES.iter().for_each(|&sizes| add(Form::Plain, sizes, 1));
+    for form in [Form::BiasGelu, Form::Swiglu, Form::Residual] {
+        FUSED.iter().for_each(|&sizes| add(form, sizes, 1));
+    }
+    // The library wants sizes that 16 divides of factors of 8 bits.
+    SHAPES.iter().filter(|[_, n, k]| n % 16 == 0 && k % 16 == 0).for_each(|&sizes| add(Form::Scaled, sizes, 1));
+    for form in [Form::Plain, Form::Weights] {
+        for m in DECODE_ROWS {
+            DECODE.iter().for_each(|&[n, k]| add(form, [m, n, k], 1));
+        }
+    }
+    UNALIGNED.iter().for_each(|&sizes| add(Form::Plain, sizes, 1));
+    BATCHED.iter().for_each(|&sizes| add(Form::Batched, sizes, 32));
+    cases
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [m, n, k] = self.sizes;
+        write!(f, "{}/{}/", self.types(), self.form.name())?;
+        if self.batch > 1 {
+            write!(f, "{}x", self.batch)?;
+        }
+        write!(f, "{m}x{n}x{k}")
+    }
+}
+
+impl Case {
+    /// The name of its factors' types: `bf16`, `fp8`, or `fp8w` for weights alone.
+    pub fn types(&self) -> &'static str {
+        match self.form {
+            Form::Scaled => "fp8",
+            Form::Weights => "fp8w",
+            _ => "bf16",
+        }
+    }
+
+    /// The element type that the tensor cores see.
+    pub fn factors(&self) -> DType {
+        if self.form == Form::Scaled { DType::E4M3 } else { DType::BF16 }
+    }
+
+    /// Operations, a multiply-add counting as two.
+    pub fn flops(&self) -> f64 {
+        2.0 * self.sizes.iter().map(|&size| size as f64).product::<f64>() * self.batch as f64
+    }
+
+    /// Its inputs, in the graph's order: name, element type, shape.
+    pub fn inputs(&self) -> Vec<(&'static str, DType, Vec<usize>)> {
+        let [m, n, k] = self.sizes;
+        let (x, w) = (vec![m, k], vec![n, k]);
+        let (bf16, e4m3, f32) = (DType::BF16, DType::E4M3, DType::F32);
+        match self.form {
+            Form::Plain => vec![("x", bf16, x), ("w", bf16, w)],
+            Form::BiasGelu => vec![("x", bf16, x), ("w", bf16, w), ("bias", bf16, vec![n])],
+            Form::Swiglu => vec![("x", bf16, x), ("gate", bf16, vec![n / 2, k]), ("up", bf16, vec![n / 2, k])],
+            Form::Residual => vec![("x", bf16, x), ("w", bf16, w), ("addend", bf16, vec![m, n])],
+            Form::Scaled => vec![("x", e4m3, x), ("w", e4m3, w), ("row", f32, vec![m, 1]), ("column", f32, vec![1, n])],
+            Form::Weights => vec![("x", bf16, x), ("w", e4m3, w), ("column", f32, vec![1, n])],
+            Form::Batched => vec![("x", bf16, vec![self.batch, m, k]), ("w", bf16, vec![self.batch, k, n])],
+        }
+    }
+
+    /// The graph that computes it.
+    pub fn module(&self) -> Result<Module, Error> {
+        self.build().map_err(|error| Error::Request(format!("the graph of {self}: {error}")))
+    }
+
+    fn build(&self) -> Result<Module, OpError> {
+        let mut b = Builder::new(self.form.name());
+        let inputs: Vec<NodeId> =
+            self.inputs().into_iter().map(|(name, dtype, shape)| b.input(name, Type::new(dtype, shape))).collect();
+        let (x, w) = (inputs[0], inputs[1]);
+        let rounded = |b: &mut Builder, w| {
+            let transposed = b.transpose(w, &[1, 0])?;
+            b.matmul(x, transposed)
+        };
+        let y = match self.form {
+            Form::Plain => rounded(&mut b, w)?,
+            Form::Batched => b.matmul(x, w)?,
+            Form::BiasGelu => {
+                let product = rounded(&mut b, w)?;
+                let sum = b.plus(product, inputs[2])?;
+                b.add(ops::Gelu { tanh: true }, &[sum])?
+            }
+            Form::Swiglu => {
+                let (gate, up) = (rounded(&mut b, w)?, rounded(&mut b, inputs[2])?);
+                let gate = b.silu(gate)?;
+                b.mul(gate, up)?
+            }
+            Form::Residual => {
+                let product = rounded(&mut b, w)?;
+                let sum = b.plus(product, inputs[2])?;
+                let wide = b.cast(sum, DType::F32)?;
+                let squares = b.mul(wide, wide)?;
+                let squares = b.reduce(ReduceKind::Sum, squares, &[1], true)?;
+                b.output("squares", squares);
+                sum
+            }
+            Form::Scaled | Form::Weights => {
+                let w = if self.form == Form::Weights { b.cast(w, DType::BF16)? } else { w };
+                let w = b.transpose(w, &[1, 0])?;
+                let wide = ops::Matmul { acc: DType::F32, out: DType::F32 };
+                let mut product = b.add(wide, &[x, w])?;
+                for &scale in &inputs[2..] {
+                    product = b.mul(product, scale)?;
+                }
+                b.cast(product, DType::BF16)?
+            }
+        };
+        b.output("y", y);
+        Ok(b.finish())
+    }
+
+    /// The position of the product's result among the graph's outputs.
+    pub fn result(&self) -> usize {
+        if self.form == Form::Residual { 1 } else { 0 }
+    }
+
+    /// What cuBLASLt does of it, and which part that is; nothing where it has no such types.
+    pub fn product(&self) -> Option<(Product, &'static str)> {
+        let [m, n, k] = self.sizes.map(|size| size as u64);
+        let plain = Product {
+            sizes: [m, n, k],
+            batch: self.batch as u64,
+            factors: self.factors(),
+            result: DType::BF16,
+            first: 0,
+            seconds: vec![1],
+            second_is_kn: false,
+            scales: None,
+            gelu_bias: None,
+            addend: None,
+        };
+        Some(match self.form {
+            Form::Plain => (plain, "all"),
+            Form::Batched => (Product { second_is_kn: true, ..plain }, "all"),
+            Form::BiasGelu => (Product { gelu_bias: Some(2), ..plain }, "all"),
+            Form::Swiglu => (Product { sizes: [m, n / 2, k], seconds: vec![1, 2], ..plain }, "both products only"),
+            Form::Residual => (Product { addend: Some(2), ..plain }, "no row sums"),
+            Form::Scaled => (Product { scales: Some([2, 3]), ..plain }, "all"),
+            Form::Weights => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_case_is_a_valid_graph_under_a_name_of_its_own() {
+        let cases = cases();
+        let names: std::collections::BTreeSet<String> = cases.iter().map(ToString::to_string).collect();
+        assert_eq!(names.len(), cases.len());
+        for case in &cases {
+            let module = case.module().expect("the graph can be built");
+            assert_eq!(gable_ir::verify::verify(&module.graph), [], "{case}");
+            let (_, y) = &module.graph.outputs()[case.result()];
+            let [m, n, _] = case.sizes;
+            let n = if case.form == Form::Swiglu { n / 2 } else { n };
+            let y = module.graph.ty(*y).concrete().expect("sizes are numbers");
+            assert_eq!((y.dtype, y.shape.iter().product::<usize>()), (DType::BF16, case.batch * m * n), "{case}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! Ways to compute the same thing, timed against each other: compiled plans and a library's algorithms.
+//!
+//! Each entrant is one graph: the L2 cache is overwritten, an event, the work, an event. Entrants take turns, so that clocks,
+//! temperature and neighbours meet all of them alike, and the processor's speed in launching shows in none.
+
+use super::context::Context;
+use super::cublaslt::{CublasLt, LibraryProduct, Product};
+use super::memory::DeviceBuffer;
+use super::nvml;
+use super::plan::LoadedPlan;
+use super::stream::{Event, Graph, RecordPlace, Stream};
+use crate::device::DeviceInfo;
+use crate::error::RuntimeError;
+use crate::session::SessionOptions;
+use crate::target::choose_plan;
+use crate::timing::Clocks;
+use cudarc::cublaslt::sys::cublasLtMatmulAlgo_t as Algorithm;
+use gable_artifact::Artifact;
+use gable_tensor::Tensor;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// How often the L2 cache's size is written before each sample, at least.
+const FLUSH_FACTOR: u64 = 4;
+
+/// A device on which entrants meet.
+pub struct Contest {
+    library: Option<Rc<CublasLt>>,
+    flush: DeviceBuffer,
+    stream: Stream,
+    context: Arc<Context>,
+}
+
+/// One way to compute. Fields are dropped in order: the graph before what it refers to.
+pub struct Entrant {
+    graph: Graph,
+    start: Event,
+    end: Event,
+    work: Work,
+}
+
+enum Work {
+    Plan(Rc<LoadedPlan>),
+    Library { product: Rc<LibraryProduct>, algorithm: Algorithm },
+}
+
+impl Contest {
+    /// Opens device `ordinal`, and cuBLASLt where it is installed.
+    pub fn open(ordinal: usize) -> Result<Contest, RuntimeError> {
+        let context = Context::retain(ordinal)?;
+        let stream = Stream::new(&context)?;
+        let flush_bytes = context.cuda().l2_bytes.saturating_mul(FLUSH_FACTOR).next_power_of_two() as usize;
+        let flush = DeviceBuffer::new(&context, flush_bytes, || "overwriting the L2 cache".to_string())?;
+        Ok(Contest { library: CublasLt::open(&context)?, flush, stream, context })
+    }
+
+    /// The device.
+    pub fn device(&self) -> &DeviceInfo {
+        &self.context.info
+    }
+
+    /// Bytes that are written before each sample.
+    pub fn flush_bytes(&self) -> usize {
+        self.flush.bytes()
+    }
+
+    /// The clocks at this moment, where the system says.
+    pub fn clocks(&self) -> Option<Clocks> {
+        nvml::clocks(&self.context.cuda().uuid)
+    }
+
+    /// Enters a compiled model with values for its inputs, in graph order.
+    pub fn plan(&self, artifact: &Artifact, inputs: &[Tensor]) -> Result<Entrant, RuntimeError> {
+        artifact.check()?;
+        let plan = choose_plan(artifact, &self.context.info.name, self.context.cuda().capability)?;
+        let loaded = LoadedPlan::load(&self.context, &self.stream, artifact, plan, SessionOptions::default())?;
+        loaded.upload_inputs(&self.stream, inputs)?;
+        self.enter(Work::Plan(Rc::new(loaded)))
+    }
+
+    /// Enters cuBLASLt's proposals for a product over the inputs of `plan`; none where the library is not installed or has no
+    /// such product.
+    pub fn library(&self, product: &Product, plan: &Entrant) -> Result<Vec<Entrant>, RuntimeError> {
+        let (Some(library), Work::Plan(plan)) = (&self.library, &plan.work) else { return Ok(Vec::new()) };
+        let product = Rc::new(LibraryProduct::new(library, product, plan)?);
+        let entrant = |algorithm| self.enter(Work::Library { product: Rc::clone(&product), algorithm });
+        // A proposal that does not run after all is no entrant.
+        Ok(product.algorithms()?.into_iter().filter_map(|algorithm| entrant(algorithm).ok()).collect())
+    }
+
+    fn enter(&self, work: Work) -> Result<Entrant, RuntimeError> {
+        let (start, end) = (Event::new(&self.context)?, Event::new(&self.context)?);
+        // Once by itself: whatever is loaded late cannot be while a graph is captured.
+        work.submit(&self.stream)?;
+        self.stream.synchronize()?;
+        let graph = self.stream.capture::<RuntimeError>(|| {
+            self.stream.fill(self.flush.address(), 0x5a5a_5a5a, self.flush.bytes() / 4)?;
+            self.stream.record(&start, RecordPlace::Capture)?;
+            work.submit(&self.stream)?;
+            Ok(self.stream.record(&end, RecordPlace::Capture)?)
+        })?;
+        Ok(Entrant { graph, start, end, work })
+    }
+
+    /// Times all entrants in turn, `rounds` times; seconds by entrant and round.
+    pub fn time(&self, entrants: &[&Entrant], rounds: usize) -> Result<Vec<Vec<f64>>, RuntimeError> {
+        let mut times = vec![Vec::with_capacity(rounds); entrants.len()];
+        for _ in 0..rounds {
+            for entrant in entrants {
+                self.stream.replay(&entrant.graph)?;
+            }
+            self.stream.synchronize().map_err(|error| error.during(|| "timing in turn".to_string()))?;
+            for (times, entrant) in times.iter_mut().zip(entrants) {
+                times.push(entrant.start.seconds_until(&entrant.end)?);
+            }
+        }
+        Ok(times)
+    }
+
+    /// Computes once and downloads ranges of a result, each from a byte offset on: of a plan its output of this position, of
+    /// the library the product with the second factor of this position.
+    pub fn result(
+        &self,
+        entrant: &Entrant,
+        position: usize,
+        offsets: &[usize],
+        bytes: usize,
+    ) -> Result<Vec<Vec<u8>>, RuntimeError> {
+        entrant.work.submit(&self.stream)?;
+        self.stream.synchronize().map_err(|error| error.during(|| "computing once".to_string()))?;
+        let buffer = match &entrant.work {
+            Work::Plan(plan) => plan.output(position),
+            Work::Library { product, .. } => product.result(position),
+        };
+        offsets.iter().map(|&offset| Ok(self.stream.download(buffer, offset, bytes)?)).collect()
+    }
+}
+
+impl Work {
+    fn submit(&self, stream: &Stream) -> Result<(), RuntimeError> {
+        match self {
+            Work::Plan(plan) => Ok(plan.submit_all(stream)?),
+            Work::Library { product, algorithm } => product.submit(stream, algorithm),
+        }
+    }
+}
