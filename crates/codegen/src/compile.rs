@@ -7,7 +7,7 @@
 use crate::class::Class;
 use crate::error::{CodegenError, Fault};
 use crate::program::Program;
-use crate::schedule::{Hardware, Schedule};
+use crate::schedule::Hardware;
 use crate::work::{KernelLaunch, Memory, Work};
 use crate::{contraction, map, ordered, reduction, row, window};
 use gable_artifact::{Access, Action, Arg, BufferRef, Kernel, Launch, Space, Step, StepCost, TargetPlan};
@@ -121,24 +121,8 @@ pub fn region_work(
 }
 
 fn contraction_work(program: &Program, hardware: &Hardware, overwritten: &[usize]) -> Result<Vec<Work>, Fault> {
-    let Some(contraction) = contraction::region::kernel(program, hardware.target, overwritten)? else {
-        return Ok(Vec::new());
-    };
-    let (grid, block) = ([contraction.grid(), 1, 1], [contraction.block(), 1, 1]);
-    let dynamic_shared_bytes = contraction.shared_bytes();
-    let on_tensor_cores = contraction.schedule.class() == Class::MmaSync.name();
-    let class = if on_tensor_cores { Class::MmaSync } else { Class::Fma };
-    Ok(vec![Work::Launch(KernelLaunch {
-        schedule: Schedule::Tiles(contraction.schedule.to_string()),
-        kernel: contraction.kernel,
-        class,
-        grid,
-        block,
-        cluster: [1, 1, 1],
-        dependent: false,
-        dynamic_shared_bytes,
-        args: KernelLaunch::all_buffers(program),
-    })])
+    let kernel = contraction::region::kernel(program, hardware.target, overwritten)?;
+    Ok(kernel.map(|kernel| Work::Launch(kernel.launch(program))).into_iter().collect())
 }
 
 /// Whether the region only names memory anew: reshapes whose result lies where their operand lies.

@@ -50,9 +50,37 @@ pub(super) fn place(k: &mut KernelBuilder, problem: &Problem, extent: (u32, u32)
     let thread = k.tid_x();
     let lane = k.and_b32(thread, WARP - 1);
     let warp = k.shr_u32(thread, WARP.trailing_zeros());
+    let number = k.ctaid_x();
+    let TilePlace { batch, row, column } = place_of(k, problem, extent, group, number);
+    Cta { thread, lane, warp, batch, row, column }
+}
+
+/// A tile's place.
+pub(super) struct TilePlace {
+    /// Batch coordinates.
+    pub batch: Vec<R<B32>>,
+    /// First row.
+    pub row: R<B32>,
+    /// First column.
+    pub column: R<B32>,
+}
+
+/// Tiles of `extent` rows and columns in all batch entries. Validated with the schedule to be below 2^31.
+pub(super) fn tiles_of(problem: &Problem, extent: (u32, u32)) -> u32 {
+    let (rows, columns) = (problem.m.div_ceil(extent.0 as usize), problem.n.div_ceil(extent.1 as usize));
+    (rows * columns * problem.batches()) as u32
+}
+
+/// Finds the place of a tile by its number.
+pub(super) fn place_of(
+    k: &mut KernelBuilder,
+    problem: &Problem,
+    extent: (u32, u32),
+    group: u32,
+    number: R<B32>,
+) -> TilePlace {
     let tiles_m = problem.m.div_ceil(extent.0 as usize) as u32;
     let tiles_n = problem.n.div_ceil(extent.1 as usize) as u32;
-    let number = k.ctaid_x();
     let (entry, tile) = if problem.batches() == 1 {
         (k.mov_b32(0), number)
     } else {
@@ -77,7 +105,7 @@ pub(super) fn place(k: &mut KernelBuilder, problem: &Problem, extent: (u32, u32)
     };
     let row = k.mul_lo_u32(tile_m, extent.0);
     let column = k.mul_lo_u32(tile_n, extent.1);
-    Cta { thread, lane, warp, batch, row, column }
+    TilePlace { batch, row, column }
 }
 
 /// Hands sums at `(row, column)` to the region, where they lie inside the result; `extent` is the CTA's tile.
@@ -86,6 +114,19 @@ pub(super) fn store_inside(
     problem: &Problem,
     extent: (u32, u32),
     cta: &Cta,
+    place: (R<B32>, R<B32>),
+    sums: &[Reg],
+    surround: &mut dyn Surround,
+) -> Result<(), ContractionError> {
+    store_at(k, problem, extent, &cta.batch, place, sums, surround)
+}
+
+/// The same for batch coordinates that are given.
+pub(super) fn store_at(
+    k: &mut KernelBuilder,
+    problem: &Problem,
+    extent: (u32, u32),
+    batch: &[R<B32>],
     (row, column): (R<B32>, R<B32>),
     sums: &[Reg],
     surround: &mut dyn Surround,
@@ -97,7 +138,7 @@ pub(super) fn store_inside(
     if !problem.n.is_multiple_of(extent.1 as usize) {
         conditions.push(k.setp_lt_u32(column, problem.n as u32));
     }
-    let place = Place { batch: &cta.batch, row, column };
+    let place = Place { batch, row, column };
     match conditions.into_iter().reduce(|a, b| k.and_pred(a, b)) {
         None => surround.store(k, place, sums),
         Some(inside) => k.if_(inside, |k| surround.store(k, place, sums)),

@@ -3,14 +3,15 @@
 //! - [`problem`]: one description for all of them, whatever instruction computes it.
 //! - [`schedule`]: how it is cut into tiles, as data; [`rule`] chooses.
 //! - [`surround`]: what the kernels ask of the region around the sums; [`region`] answers with the expression engine.
-//! - One module per instruction class writes the main loop: `mma_sync` and `fma`; for shapes that tiles do not fit there are
-//!   [`few_rows`] and `direct` (convolutions of narrow groups). Beside them the loops for `wgmma`
-//!   and `tcgen05` will stand; they share problem, surround and schedule, and bring tiles their own way.
+//! - One module per instruction class writes the main loop: `wgmma`, `mma_sync` and `fma`; for shapes that tiles do not
+//!   fit there are [`few_rows`] and `direct` (convolutions of narrow groups).
+//! - `boxes` describes operands and results to the copy engine, `ring` is the stages that it fills.
 //! - `normal` finds the problem in a region, `radix` reads strided views out of symbolic indices.
 //! - `gather` brings operands from memory or from the region, `tile` lays them out in shared memory, `values` packs and
 //!   converts, `cta` says which tile a CTA computes.
 
 mod axes;
+mod boxes;
 mod cta;
 mod direct;
 pub mod few_rows;
@@ -21,31 +22,46 @@ mod normal;
 pub mod problem;
 mod radix;
 pub mod region;
+mod ring;
 pub mod rule;
 pub mod schedule;
 pub mod surround;
 mod tile;
 mod values;
+pub mod wgmma;
 
+use gable_artifact::TensorMap;
 use gable_ptx::KernelBuilder;
-use problem::{ContractionError, Problem};
+use problem::{ContractionError, Problem, Side};
 use schedule::Schedule;
 use surround::Surround;
 
+/// A tensor map that a kernel takes as a parameter after the region's buffers.
+#[derive(Clone, Debug, PartialEq)]
+pub enum MapParameter {
+    /// Over the buffer that a factor lies in.
+    Operand(Side, TensorMap),
+    /// Over the result of this position.
+    Result(usize, TensorMap),
+}
+
 /// Writes the body of a kernel that computes `problem` by `schedule`. The launch has `schedule.ctas(problem)` CTAs of
-/// `schedule.threads()` threads in x and `schedule.shared_bytes(problem)` bytes of dynamic shared memory.
+/// `schedule.threads()` threads in x and `schedule.shared_bytes(problem)` bytes of dynamic shared memory, and gives it the
+/// tensor maps returned as further parameters.
 pub fn emit(
     k: &mut KernelBuilder,
     problem: &Problem,
     schedule: &Schedule,
     surround: &mut dyn Surround,
-) -> Result<(), ContractionError> {
+) -> Result<Vec<MapParameter>, ContractionError> {
     problem.check()?;
     schedule.validate(problem, k.target())?;
     match schedule {
-        Schedule::MmaSync(schedule) => mma_sync::emit(k, problem, schedule, surround),
-        Schedule::Fma(schedule) => fma::emit(k, problem, schedule, surround),
-        Schedule::FewRows(schedule) => few_rows::emit(k, problem, schedule, surround),
-        Schedule::Direct(_) => Err(ContractionError::NotTiled(schedule.to_string())),
+        Schedule::Wgmma(schedule) => return wgmma::emit(k, problem, schedule, surround),
+        Schedule::MmaSync(schedule) => mma_sync::emit(k, problem, schedule, surround)?,
+        Schedule::Fma(schedule) => fma::emit(k, problem, schedule, surround)?,
+        Schedule::FewRows(schedule) => few_rows::emit(k, problem, schedule, surround)?,
+        Schedule::Direct(_) => return Err(ContractionError::NotTiled(schedule.to_string())),
     }
+    Ok(Vec::new())
 }

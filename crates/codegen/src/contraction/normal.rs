@@ -5,8 +5,9 @@
 //! m, its filters as n, and taps and channels as k, in the order in which the filter has them. Groups are a batch axis.
 
 use super::axes::{Axes, Home, Kind, conv_axes, count_together, first_spatial, matmul_axes, shape, tap_axis, touched};
-use super::problem::{Digit, Major, Memory, Operand, Problem, Side, Store, Window};
+use super::problem::{Digit, Entries, Major, Memory, Operand, Problem, Side, Store, Window};
 use super::radix::{Axis, digits_of, joined};
+use super::surround::ResultRows;
 use crate::engine::{Engine, View};
 use crate::error::Fault;
 use crate::index::{IndexId, Indices};
@@ -272,7 +273,7 @@ impl Plan {
             .copied()
             .chain(stand_ins.iter().map(|(_, axis)| *axis))
             .collect();
-        let (_, digits) = digits_of(&engine.indices, view.element, &all)?;
+        let (start, digits) = digits_of(&engine.indices, view.element, &all)?;
         let mut digits = digits.into_iter();
         let mut take = |count: usize| digits.by_ref().take(count).collect::<Vec<_>>();
         let (batch, mut outer, mut k) = (take(axes.batch.len()), take(own.len()), take(axes.k.len()));
@@ -304,9 +305,16 @@ impl Plan {
         let alignment = aligned.fold(BUFFER_ALIGNMENT / bytes.min(BUFFER_ALIGNMENT), |alignment, stride| {
             1 << alignment.trailing_zeros().min(stride.trailing_zeros())
         });
+        let along = |digits: &Vec<Digit>| match digits[..] {
+            [] => Some(0),
+            [digit] => Some(digit.stride),
+            _ => None,
+        };
+        let strides: Option<Vec<i64>> = batch.iter().map(along).collect();
         let memory = Memory {
             stored,
             alignment: alignment * bytes,
+            entries: strides.map(|strides| Entries { start, strides }),
             offset,
             outer: joined(outer.concat()),
             k: joined(k.concat()),
@@ -359,6 +367,38 @@ impl Plan {
             lanes /= 2;
         }
         Ok(Store { along_m, lanes })
+    }
+
+    /// How every output lies in memory, where each lies as rows of the problem.
+    pub fn result_rows(&self, engine: &mut Engine<'_>) -> Option<Vec<ResultRows>> {
+        let batch: Vec<Axis> = self.sizes.batch.iter().map(|&size| Axis::new(&mut engine.indices, size)).collect();
+        let (row, column) =
+            (Axis::new(&mut engine.indices, self.problem.m), Axis::new(&mut engine.indices, self.problem.n));
+        let entries: Vec<IndexId> = batch.iter().map(|axis| axis.index).collect();
+        let axes = self.axes_at(engine, &entries, row.index, column.index, None);
+        let result = self.result(engine, &axes);
+        let outputs = self.outputs(engine, &result).ok()?;
+        let all: Vec<Axis> = batch.into_iter().chain([row, column]).collect();
+        let mut rows = Vec::new();
+        for (coordinates, &(id, _)) in outputs.iter().zip(&engine.program.outputs) {
+            let ty = engine.program.ty(id);
+            let flat = engine.indices.flat(coordinates, &ty.shape);
+            let (start, digits) = digits_of(&engine.indices, flat, &all)?;
+            let mut strides = Vec::with_capacity(digits.len());
+            for (digits, axis) in digits.into_iter().zip(&all) {
+                strides.push(match joined(digits)[..] {
+                    [] => 0,
+                    [digit] if digit.size == axis.size => digit.stride,
+                    _ => return None,
+                });
+            }
+            let (across, down) = (strides.pop()?, strides.pop()?);
+            if across != 1 && self.problem.n > 1 {
+                return None;
+            }
+            rows.push(ResultRows { dtype: ty.dtype, start, stride: down, batch_strides: strides });
+        }
+        Some(rows)
     }
 
     /// Whether every output, followed back, asks for the anchor exactly where it is bound, with so many lanes.

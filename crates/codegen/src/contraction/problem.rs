@@ -61,6 +61,8 @@ pub struct Memory {
     pub stored: DType,
     /// Alignment in bytes of where each batch entry starts, a power of two.
     pub alignment: usize,
+    /// Where batch entries start, if that is a sum over batch coordinates.
+    pub entries: Option<Entries>,
     /// Elements between the start of a batch entry and the element of all indices 0. Negative where padding comes first.
     pub offset: i64,
     /// The outer index, slowest digit first.
@@ -69,6 +71,15 @@ pub struct Memory {
     pub k: Vec<Digit>,
     /// Padded axes, which digits name by position.
     pub windows: Vec<Window>,
+}
+
+/// Where the batch entries of an operand start, in elements of its buffer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entries {
+    /// Entry 0.
+    pub start: i64,
+    /// From one value of each batch coordinate to the next.
+    pub strides: Vec<i64>,
 }
 
 /// How an operand comes.
@@ -164,6 +175,7 @@ impl Memory {
         Memory {
             stored,
             alignment: 256,
+            entries: None,
             offset: 0,
             outer: vec![Digit::plain(outer.0, outer.1)],
             k: vec![Digit::plain(k.0, k.1)],

@@ -1,19 +1,23 @@
 //! A contraction region as a kernel: the problem that its anchor is, a schedule, and the expression engine around the sums.
 
+use super::MapParameter;
 use super::axes::Axes;
 use super::direct;
 use super::normal::Plan;
 use super::problem::{ContractionError, Major, Operand, Problem, Side};
 use super::rule;
 use super::schedule::{Schedule, sum_type};
-use super::surround::{self, Surround};
+use super::surround::{self, Fragment, ResultRows, Surround};
 use crate::element;
 use crate::engine::{Engine, GuardId, Lanes};
 use crate::error::Fault;
 use crate::index::IndexId;
 use crate::program::Program;
+use crate::work::{KernelLaunch, Memory};
+use gable_artifact::TensorMap;
 use gable_ptx::{B32, B64, Base, KernelBuilder, Pred, R, Reg, ScalarType, Target, Value};
 use gable_tensor::DType;
+use std::collections::BTreeMap;
 
 /// A contraction's kernel and how it is launched. Its parameters are the program's inputs and then its outputs.
 #[derive(Clone, Debug)]
@@ -24,6 +28,8 @@ pub struct ContractionKernel {
     pub problem: Problem,
     /// How.
     pub schedule: Schedule,
+    /// Tensor maps that are parameters after the program's inputs and outputs, and what they are over.
+    pub maps: Vec<(Memory, TensorMap)>,
 }
 
 impl ContractionKernel {
@@ -41,6 +47,24 @@ impl ContractionKernel {
     /// Dynamic shared memory in bytes.
     pub fn shared_bytes(&self) -> u32 {
         self.schedule.shared_bytes(&self.problem)
+    }
+
+    /// The launch over the buffers of the program that the kernel was made for.
+    pub fn launch(self, program: &Program) -> KernelLaunch {
+        let (grid, block, dynamic_shared_bytes) = ([self.grid(), 1, 1], [self.block(), 1, 1], self.shared_bytes());
+        let class = self.schedule.class();
+        let maps = self.maps.into_iter().map(|(of, map)| Memory::TensorMap { of: Box::new(of), map: Box::new(map) });
+        KernelLaunch {
+            schedule: crate::schedule::Schedule::Tiles(self.schedule.to_string()),
+            kernel: self.kernel,
+            class,
+            grid,
+            block,
+            cluster: [1, 1, 1],
+            dependent: false,
+            dynamic_shared_bytes,
+            args: KernelLaunch::all_buffers(program).into_iter().chain(maps).collect(),
+        }
     }
 }
 
@@ -71,14 +95,17 @@ pub fn kernel_by(
             kernel: engine.k.finish(),
             problem,
             schedule: Schedule::Direct(schedule),
+            maps: Vec::new(),
         }));
     }
     let schedule = choose(&problem)?;
     // The builder moves out of the engine, and back for each thing that the main loop asks of the region.
     let mut k = std::mem::replace(&mut engine.k, KernelBuilder::new(name, target));
     k.comment(format!("{problem}\n{schedule}"));
-    super::emit(&mut k, &problem, &schedule, &mut Region { engine, plan })?;
-    Ok(Some(ContractionKernel { kernel: k.finish(), problem, schedule }))
+    let mut region = Region { engine, plan };
+    let maps = super::emit(&mut k, &problem, &schedule, &mut region)?;
+    let maps = maps.into_iter().map(|map| region.over(map)).collect::<Result<_, Fault>>()?;
+    Ok(Some(ContractionKernel { kernel: k.finish(), problem, schedule, maps }))
 }
 
 /// An operand is read by many CTAs while others write results, so its memory must be its own.
@@ -100,6 +127,20 @@ struct Region<'p> {
 }
 
 impl<'p> Region<'p> {
+    /// A map, and the memory that it is over.
+    fn over(&self, map: MapParameter) -> Result<(Memory, TensorMap), Fault> {
+        match map {
+            MapParameter::Result(position, map) => Ok((Memory::Output(position), map)),
+            MapParameter::Operand(side, map) => {
+                let view = self.plan.views.get(&side);
+                let inputs = &self.engine.program.inputs;
+                let position = view.and_then(|view| inputs.iter().position(|(id, _)| *id == view.input));
+                let missing = || Fault::contract("an operand of a tensor map is no input");
+                Ok((Memory::Input(position.ok_or_else(missing)?), map))
+            }
+        }
+    }
+
     /// Runs `body` with the engine writing to `k`, and forgets what it computed: the main loop's places are reached on
     /// different ways.
     fn write<T>(
@@ -232,6 +273,75 @@ impl Surround for Region<'_> {
             }
             finish(engine, plan, &axes, Lanes::new(rounded))
         })
+    }
+
+    fn result_rows(&mut self) -> Option<Vec<ResultRows>> {
+        self.plan.result_rows(&mut self.engine)
+    }
+
+    fn results(
+        &mut self,
+        k: &mut KernelBuilder,
+        batch: &[R<B32>],
+        (row, column): (R<B32>, R<B32>),
+        extent: (u32, u32),
+        fragments: &[Fragment<'_>],
+    ) -> Result<Vec<Vec<Vec<Value>>>, ContractionError> {
+        self.write(k, |engine, plan| {
+            let problem = &plan.problem;
+            let sum = sum_type(problem.element);
+            let batch = batch_indices(engine, plan, batch);
+            let mut rows: BTreeMap<u32, IndexId> = BTreeMap::new();
+            let mut columns: BTreeMap<u32, IndexId> = BTreeMap::new();
+            let mut results = vec![Vec::with_capacity(fragments.len()); engine.program.outputs.len()];
+            for fragment in fragments {
+                let lanes = fragment.sums.len() as u32;
+                let row = *rows
+                    .entry(fragment.row)
+                    .or_insert_with(|| Self::fragment_index(engine, row, fragment.row, problem.m, extent.0, 1));
+                let column = *columns.entry(fragment.column).or_insert_with(|| {
+                    Self::fragment_index(engine, column, fragment.column, problem.n, extent.1, lanes)
+                });
+                engine.set_lanes(lanes);
+                let axes = plan.axes_at(engine, &batch, row, column, None);
+                let mut rounded = Vec::with_capacity(fragment.sums.len());
+                for &register in fragment.sums {
+                    rounded.push(round(engine, sum, problem.out, register.into())?);
+                }
+                let result = plan.result(engine, &axes);
+                engine.bind(plan.anchor, &result, Lanes::new(rounded));
+                for (position, coordinates) in plan.outputs(engine, &result)?.into_iter().enumerate() {
+                    let (value, _) = engine.program.outputs[position];
+                    let elements = engine.emit(value, &coordinates)?;
+                    let elements: Vec<Value> = (0..lanes).map(|lane| elements.at(lane)).collect();
+                    results[position].push(engine.pack(engine.program.ty(value).dtype, &elements)?);
+                }
+            }
+            Ok(results)
+        })
+    }
+}
+
+impl Region<'_> {
+    /// The index of a fragment's row or column: `from`, `distance` further, kept below `size` where the tiles do not divide it.
+    /// It is a multiple of `lanes`, and the lane is added.
+    fn fragment_index(
+        engine: &mut Engine<'_>,
+        from: R<B32>,
+        distance: u32,
+        size: usize,
+        extent: u32,
+        lanes: u32,
+    ) -> IndexId {
+        let last = size - lanes as usize;
+        if !size.is_multiple_of(extent as usize) {
+            let at = engine.k.add_u32(from, distance);
+            let inside = engine.k.min_u32(at, last as u32);
+            return vector_index(engine, inside, size, lanes);
+        }
+        // Written as a distance from a place that all fragments share, so that they share its address.
+        let base = vector_index(engine, from, size - distance as usize, lanes);
+        engine.indices.offset(base, distance.into())
     }
 }
 

@@ -5,6 +5,8 @@
 use super::few_rows::schedule::FewRowsSchedule;
 use super::problem::{ContractionError, Major, Problem, Side};
 use super::tile::{CHUNK, PERIOD};
+use super::wgmma::schedule::WgmmaSchedule;
+use crate::class::Class;
 use gable_ptx::{MAX_THREADS_PER_CTA, Target};
 use gable_tensor::DType;
 use std::fmt;
@@ -59,6 +61,8 @@ pub struct DirectSchedule {
 /// How one contraction is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Schedule {
+    /// On the tensor cores, warpgroup by warpgroup, operands brought by the copy engine.
+    Wgmma(WgmmaSchedule),
     /// On the tensor cores, warp by warp.
     MmaSync(MmaSyncSchedule),
     /// On the ordinary pipes.
@@ -162,10 +166,11 @@ pub fn sum_type(element: DType) -> DType {
 
 impl Schedule {
     /// The instruction class that does the arithmetic.
-    pub fn class(&self) -> &'static str {
+    pub fn class(&self) -> Class {
         match self {
-            Schedule::MmaSync(_) => "mma.sync",
-            Schedule::Fma(_) | Schedule::Direct(_) => "fma",
+            Schedule::Wgmma(_) => Class::Wgmma,
+            Schedule::MmaSync(_) => Class::MmaSync,
+            Schedule::Fma(_) | Schedule::Direct(_) => Class::Fma,
             Schedule::FewRows(schedule) => schedule.class(),
         }
     }
@@ -173,6 +178,7 @@ impl Schedule {
     /// Threads of a CTA.
     pub fn threads(&self) -> u32 {
         match self {
+            Schedule::Wgmma(schedule) => schedule.threads(),
             Schedule::MmaSync(schedule) => schedule.threads(),
             Schedule::Fma(schedule) => schedule.threads(),
             Schedule::FewRows(schedule) => schedule.threads(),
@@ -183,6 +189,7 @@ impl Schedule {
     /// Rows and columns of the result that a CTA computes.
     pub fn extent(&self, problem: &Problem) -> (u32, u32) {
         match self {
+            Schedule::Wgmma(schedule) => schedule.extent(),
             Schedule::MmaSync(MmaSyncSchedule { tile, .. }) | Schedule::Fma(FmaSchedule { tile, .. }) => {
                 (tile.m, tile.n)
             }
@@ -200,12 +207,18 @@ impl Schedule {
             return schedule.ctas(problem) * problem.batches() as u64;
         }
         let (m, n) = self.extent(problem);
-        problem.m.div_ceil(m as usize) as u64 * problem.n.div_ceil(n as usize) as u64 * problem.batches() as u64
+        let tiles =
+            problem.m.div_ceil(m as usize) as u64 * problem.n.div_ceil(n as usize) as u64 * problem.batches() as u64;
+        match self {
+            Schedule::Wgmma(schedule) => tiles.min(schedule.ctas.into()),
+            _ => tiles,
+        }
     }
 
     /// Dynamic shared memory in bytes.
     pub fn shared_bytes(&self, problem: &Problem) -> u32 {
         match self {
+            Schedule::Wgmma(schedule) => schedule.shared_bytes(),
             Schedule::MmaSync(schedule) => schedule.shared_bytes(problem.element),
             Schedule::Fma(schedule) => schedule.shared_bytes(sum_type(problem.element)),
             Schedule::FewRows(schedule) => schedule.shared_bytes(problem),
@@ -238,6 +251,11 @@ impl Schedule {
             fits("registers of a CTA", u64::from(count) * u64::from(self.threads()), row.registers_per_sm.into())
         };
         match self {
+            Schedule::Wgmma(schedule) => {
+                // Tiles are numbered with 31 bits, whatever the launch has.
+                fits("tiles", schedule.tiles(problem), i32::MAX as u64 - u64::from(2 * schedule.ctas))?;
+                schedule.validate(problem, target)
+            }
             Schedule::MmaSync(schedule) => {
                 let bytes = problem.element.bytes() as u32;
                 divides("rows of the tile", schedule.tile.m, 16 * schedule.warps.0)?;
@@ -288,6 +306,7 @@ impl Schedule {
 impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Schedule::Wgmma(schedule) => schedule.fmt(f),
             Schedule::MmaSync(s) => {
                 let Tile { m, n, k } = s.tile;
                 write!(

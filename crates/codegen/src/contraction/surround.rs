@@ -5,7 +5,8 @@
 //! tests of the main loops.
 
 use super::problem::{ContractionError, Side};
-use gable_ptx::{B32, B64, KernelBuilder, R, Reg};
+use gable_ptx::{B32, B64, KernelBuilder, R, Reg, Value};
+use gable_tensor::DType;
 
 /// A place in the iteration space. `batch` is one register per batch dimension of the problem. For an operand `row` is
 /// its outer index and `column` is k; for results `row` is m and `column` is n. All lie within the problem's sizes.
@@ -17,6 +18,31 @@ pub struct Place<'a> {
     pub row: R<B32>,
     /// k, or n.
     pub column: R<B32>,
+}
+
+/// Neighbouring sums along n of one thread, at constant distances from the thread's first sum.
+#[derive(Clone, Copy, Debug)]
+pub struct Fragment<'a> {
+    /// Rows from the thread's first.
+    pub row: u32,
+    /// Columns from the thread's first.
+    pub column: u32,
+    /// The sums: two of them.
+    pub sums: &'a [Reg],
+}
+
+/// A result that lies in memory as rows of the problem: element (m, n) of a batch entry at
+/// `start + entry + m * stride + n`, in elements.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResultRows {
+    /// Element type.
+    pub dtype: DType,
+    /// Where entry 0 starts.
+    pub start: i64,
+    /// Elements from one row to the next.
+    pub stride: i64,
+    /// Elements from one value of each batch coordinate to the next.
+    pub batch_strides: Vec<i64>,
 }
 
 /// The region around the sums.
@@ -32,4 +58,19 @@ pub trait Surround {
     /// first at `place`, in the type that they were summed in, not rounded yet to the problem's `out`. Between 1 and
     /// `store.lanes` of them, a power of two.
     fn store(&mut self, k: &mut KernelBuilder, place: Place<'_>, sums: &[Reg]) -> Result<(), ContractionError>;
+
+    /// How every result lies in memory, in order, where each lies as rows.
+    fn result_rows(&mut self) -> Option<Vec<ResultRows>>;
+
+    /// What the region makes of sums, left to the caller to store: for each result and fragment the words that memory holds
+    /// (a pair of 16-bit elements in one). `origin` is the place of the thread's first sum; what lies outside the problem,
+    /// where tiles of `extent` do not divide it, comes out as anything and touches no memory there.
+    fn results(
+        &mut self,
+        k: &mut KernelBuilder,
+        batch: &[R<B32>],
+        origin: (R<B32>, R<B32>),
+        extent: (u32, u32),
+        fragments: &[Fragment<'_>],
+    ) -> Result<Vec<Vec<Vec<Value>>>, ContractionError>;
 }

@@ -233,7 +233,7 @@ impl Engine<'_> {
     }
 
     /// Elements as the words that memory holds.
-    fn pack(&mut self, dtype: DType, values: &[Value]) -> Result<Vec<Value>, Fault> {
+    pub(crate) fn pack(&mut self, dtype: DType, values: &[Value]) -> Result<Vec<Value>, Fault> {
         let k = &mut self.k;
         let ty = element::compute_type(dtype)?;
         let mut words = Vec::new();

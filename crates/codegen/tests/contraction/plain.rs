@@ -3,7 +3,7 @@
 
 use gable_codegen::contraction::problem::{ContractionError, Digit, Memory, Operand, Problem, Side, Store};
 use gable_codegen::contraction::schedule::sum_type;
-use gable_codegen::contraction::surround::{Place, Surround};
+use gable_codegen::contraction::surround::{Fragment, Place, ResultRows, Surround};
 use gable_ptx::meaning::Access;
 use gable_ptx::{B32, B64, F32, KernelBuilder, R, Reg, ScalarType, Space, Value};
 use gable_tensor::random::Random;
@@ -103,6 +103,21 @@ impl Surround for Plain {
             }
         }
         Ok(())
+    }
+
+    fn result_rows(&mut self) -> Option<Vec<ResultRows>> {
+        None
+    }
+
+    fn results(
+        &mut self,
+        _: &mut KernelBuilder,
+        _: &[R<B32>],
+        _: (R<B32>, R<B32>),
+        _: (u32, u32),
+        _: &[Fragment<'_>],
+    ) -> Result<Vec<Vec<Vec<Value>>>, ContractionError> {
+        Err(ContractionError::Surround("results are stored one by one".into()))
     }
 }
 

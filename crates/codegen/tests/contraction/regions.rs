@@ -1,8 +1,9 @@
 //! Regions from text through the expression engine: every `.gir` case against the graph's own evaluation.
 
-use crate::{cases, emulation, launch_over};
-use gable_codegen::Program;
+use crate::region::Region;
+use crate::{cases, emulation};
 use gable_codegen::contraction::region::{ContractionKernel, kernel};
+use gable_codegen::{Program, Work};
 use gable_ir::{Module, eval};
 use gable_ptx::ptxas::Ptxas;
 use gable_ptx::{Module as PtxModule, Target};
@@ -33,19 +34,17 @@ fn run(
     for &target in targets {
         let (program, kernel) = lowered(name, module, target);
         let kernel = kernel.ok_or("there is no kernel")?;
-        let decoded = emulation::decode(&kernel.kernel, target);
+        let works = [Work::Launch(kernel.clone().launch(&program))];
+        let region = Region::new(&works, target);
+        let given: Vec<&[u8]> = program.inputs.iter().map(|&(_, id)| &input_of(id).1.bytes()[..]).collect();
+        let sizes: Vec<usize> = program.outputs.iter().map(|&(id, _)| program.ty(id).bytes()).collect();
         for schedule in emulation::SCHEDULES {
-            let mut machine = emulation::Machine::new(schedule);
-            let mut addresses: Vec<u64> =
-                program.inputs.iter().map(|&(_, id)| machine.input("input", input_of(id).1.bytes())).collect();
-            addresses.extend(program.outputs.iter().map(|&(id, _)| machine.output("output", program.ty(id).bytes())));
-            let launch = launch_over(&addresses, kernel.grid(), kernel.block(), kernel.shared_bytes());
-            machine.run(&decoded, &launch).map_err(|fault| format!("{target}: {fault}"))?;
+            let results = region.run(&given, &sizes, schedule).map_err(|fault| format!("{target}: {fault}"))?;
             for (position, &(value, id)) in program.outputs.iter().enumerate() {
                 let (output, _) =
                     graph.outputs().iter().find(|(_, output)| *output == id).expect("outputs of the graph");
                 let expected = &expected.iter().find(|(name, _)| name == output).expect("a result for each output").1;
-                let data = machine.bytes(addresses[program.inputs.len() + position])?;
+                let data = results[position].clone();
                 let ty = program.ty(value);
                 let found = Tensor::new(ty.dtype, ty.shape.clone(), data).map_err(|e| e.to_string())?;
                 let found = found.reshaped(expected.shape().to_vec()).map_err(|e| e.to_string())?;

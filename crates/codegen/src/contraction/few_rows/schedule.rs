@@ -2,6 +2,7 @@
 
 use super::super::problem::{ContractionError, Problem};
 use super::super::schedule::WARP;
+use crate::class::Class;
 use gable_ptx::Target;
 use std::fmt;
 
@@ -97,10 +98,10 @@ impl FragmentsSchedule {
 
 impl FewRowsSchedule {
     /// The instruction class that does the arithmetic.
-    pub fn class(&self) -> &'static str {
+    pub fn class(&self) -> Class {
         match self {
-            FewRowsSchedule::Lanes(_) => "fma",
-            FewRowsSchedule::Fragments(_) => "mma.sync",
+            FewRowsSchedule::Lanes(_) => Class::Fma,
+            FewRowsSchedule::Fragments(_) => Class::MmaSync,
         }
     }
 

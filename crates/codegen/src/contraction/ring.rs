@@ -1,0 +1,117 @@
+//! A ring of stages in shared memory between a thread that has them filled by asynchronous copies and warps that read them.
+//!
+//! ```text
+//! stage s:  full[s]   completes when all bytes of the stage have arrived      producer expects them, consumers wait
+//!           empty[s]  completes when every reader has arrived                 consumers arrive, producer waits
+//! ```
+//!
+//! Both sides walk round the ring with a `Position` of their own: a stage and the parity of its current trip. A fresh
+//! barrier counts as completed for parity 1, so producers begin there and find every stage empty.
+
+use super::wgmma::schedule::BARRIER;
+use gable_ptx::{B32, KernelBuilder, Pred, R};
+
+/// Where the stages and their barriers lie.
+#[derive(Clone, Copy)]
+pub(super) struct Ring {
+    /// Stages.
+    pub stages: u32,
+    /// Bytes of each.
+    pub stage_bytes: u32,
+    /// Shared address of stage 0.
+    pub data: R<B32>,
+    /// Shared address of the barriers that say a stage is full, `stages` of them; those that say it is empty follow.
+    pub barriers: R<B32>,
+}
+
+/// A walk round the ring: registers that `advance` changes.
+#[derive(Clone, Copy)]
+pub(super) struct Position {
+    /// The stage.
+    pub stage: R<B32>,
+    /// Parity of the phase that is waited for.
+    pub parity: R<B32>,
+}
+
+impl Ring {
+    /// Initialises the barriers: `readers` arrivals empty a stage. By one thread, before the CTA's first barrier.
+    pub fn init(&self, k: &mut KernelBuilder, readers: u32) {
+        for stage in 0..self.stages {
+            k.mbarrier_init(self.barriers.at((stage * BARRIER) as i32), 1);
+            k.mbarrier_init(self.barriers.at(((self.stages + stage) * BARRIER) as i32), readers);
+        }
+        k.fence_mbarrier_init();
+    }
+
+    /// Where one that fills stages starts.
+    pub fn first_to_fill(&self, k: &mut KernelBuilder) -> Position {
+        Position { stage: k.mov_b32(0), parity: k.mov_b32(1) }
+    }
+
+    /// Where one that reads stages starts.
+    pub fn first_to_read(&self, k: &mut KernelBuilder) -> Position {
+        Position { stage: k.mov_b32(0), parity: k.mov_b32(0) }
+    }
+
+    /// Address of the stage's data.
+    pub fn stage(&self, k: &mut KernelBuilder, at: Position) -> R<B32> {
+        k.mad_lo_u32(at.stage, self.stage_bytes, self.data)
+    }
+
+    /// Address of the barrier that says the stage is full.
+    pub fn full(&self, k: &mut KernelBuilder, at: Position) -> R<B32> {
+        k.mad_lo_u32(at.stage, BARRIER, self.barriers)
+    }
+
+    /// Waits until the stage is full.
+    pub fn wait_full(&self, k: &mut KernelBuilder, at: Position) {
+        let barrier = self.full(k, at);
+        wait(k, barrier, 0, at.parity);
+    }
+
+    /// Waits until the stage is empty, and gives the address of its other barrier.
+    pub fn wait_empty(&self, k: &mut KernelBuilder, at: Position) -> R<B32> {
+        let barrier = self.full(k, at);
+        wait(k, barrier, (self.stages * BARRIER) as i32, at.parity);
+        barrier
+    }
+
+    /// Says that this reader is done with the stage, in threads where `arrives` holds: one of each reader.
+    pub fn release(&self, k: &mut KernelBuilder, stage: R<B32>, arrives: R<Pred>) {
+        let barrier = k.mad_lo_u32(stage, BARRIER, self.barriers);
+        k.when(arrives, |k| k.mbarrier_arrive(barrier.at((self.stages * BARRIER) as i32)));
+    }
+
+    /// To the next stage.
+    pub fn advance(&self, k: &mut KernelBuilder, at: Position) {
+        k.set(at.stage).add_u32(at.stage, 1);
+        self.wrap(k, at);
+    }
+
+    /// Over `count` stages, which others use.
+    pub fn skip(&self, k: &mut KernelBuilder, at: Position, count: u32) {
+        k.set(at.stage).add_u32(at.stage, count % self.stages);
+        if count / self.stages % 2 == 1 {
+            k.set(at.parity).xor_b32(at.parity, 1);
+        }
+        if !count.is_multiple_of(self.stages) {
+            self.wrap(k, at);
+        }
+    }
+
+    fn wrap(&self, k: &mut KernelBuilder, at: Position) {
+        let past: R<Pred> = k.setp_ge_u32(at.stage, self.stages);
+        k.when(past, |k| {
+            k.set(at.stage).sub_u32(at.stage, self.stages);
+            k.set(at.parity).xor_b32(at.parity, 1);
+        });
+    }
+}
+
+/// Waits for the phase of `parity` of the barrier `offset` bytes after the address.
+fn wait(k: &mut KernelBuilder, barrier: R<B32>, offset: i32, parity: R<B32>) {
+    let again = k.label("wait");
+    k.place(&again);
+    let done = k.mbarrier_try_wait_parity(barrier.at(offset), parity);
+    k.bra_unless(done, &again);
+}

@@ -1,0 +1,302 @@
+//! The pipeline on `wgmma`: warp-specialised persistent kernels for Hopper.
+//!
+//! ```text
+//!  warpgroup 0, one thread: for each tile of this CTA, for each round of 128 bytes of k
+//!     wait empty[s] | expect bytes on full[s] | copy boxes of A and B to stage s
+//!
+//!  stage s of the ring                           results of a warp
+//!  +---------------------+---------------------+   +------------------------+
+//!  | A  tile.m rows x 128 | B  tile.n rows x 128 |   | 16 rows x 128 bytes, 2 x |   all swizzled by 128 bytes
+//!  +---------------------+---------------------+   +------------------------+
+//!
+//!  warpgroups 1..: for each round
+//!     wait full[s] | wgmma on the stage, rows in blocks of 64 | arrive on empty[s]
+//!     after the last: sums -> region -> staging buffer -> copy to memory, while the next tile's stages fill
+//! ```
+//!
+//! Cooperating consumers share each tile's rows. With ping-pong each has a tile of its own and they take turns at the
+//! tensor cores, so that one finishes its tile while the other multiplies: better where k is short or much follows.
+//!
+//! Two consumers that keep a group of products pending each make the tensor cores switch between them, which costs a few
+//! percent; so cooperating ones wait for every round's products, and overlap each other.
+
+mod epilogue;
+pub(super) mod operands;
+pub mod rule;
+pub mod schedule;
+
+use super::MapParameter;
+use super::cta::{place_of, tiles_of};
+use super::problem::{ContractionError, Problem, Side};
+use super::ring::Ring;
+use super::schedule::{Schedule, WARP, sum_type};
+use super::surround::Surround;
+use epilogue::Epilogue;
+use gable_ptx::meaning::{Element, WarpgroupMultiply};
+use gable_ptx::{B32, Class, KernelBuilder, Pred, R, Reg, WgmmaOperand};
+use gable_tensor::DType;
+use operands::Operands;
+use schedule::{BARRIER, ROWS, STAGING, STAGING_BUFFERS, Sharing, WARPGROUP, WgmmaSchedule};
+
+/// Bytes of k that one instruction sums over, whatever the type.
+const STEP: u32 = 32;
+
+/// Registers of a block of 64 rows of sums, and what they hold: register `4 j + i` of a thread is row `8 (i / 2)` further
+/// down, column `8 j + i % 2`, counted from the thread's first row and column.
+pub(super) type Sums = Vec<Vec<[Reg; 4]>>;
+
+/// Named barriers by which consumers that take turns wait for each other; 0 is the whole CTA's.
+const TURN: u32 = 1;
+
+/// Writes the kernel's body. Gives the tensor maps that it takes as further parameters, in order.
+pub(super) fn emit(
+    k: &mut KernelBuilder,
+    problem: &Problem,
+    schedule: &WgmmaSchedule,
+    surround: &mut dyn Surround,
+) -> Result<Vec<MapParameter>, ContractionError> {
+    Schedule::Wgmma(*schedule).validate(problem, k.target())?;
+    k.required_threads(schedule.threads(), 1, 1);
+    // The registers that `setmaxnreg` moves between warpgroups are counted from here.
+    k.min_ctas_per_sm(1);
+
+    let operands = Operands::new(k, problem, schedule)?;
+    let mut epilogue = Epilogue::new(k, problem, schedule, surround);
+    let mut maps = operands.parameters();
+    maps.extend(epilogue.parameters());
+
+    let thread = k.tid_x();
+    let warpgroup = k.shr_u32(thread, WARPGROUP.trailing_zeros());
+    let memory = k.dynamic_shared(1024);
+    let data = k.address_of_shared(&memory);
+    let barriers = k.add_u32(data, schedule.ring_bytes() + schedule.staging_bytes());
+    let ring = Ring { stages: schedule.stages, stage_bytes: schedule.stage_bytes(), data, barriers };
+    let readers = match schedule.sharing {
+        Sharing::Cooperative => schedule.consumers,
+        Sharing::PingPong => 1,
+    };
+    let first_thread = k.setp_eq_u32(thread, 0);
+    k.if_(first_thread, |k| ring.init(k, readers));
+    k.bar_sync(0u32);
+
+    let produces = k.setp_eq_u32(warpgroup, 0);
+    let (produced, consumed) = k.if_else(
+        produces,
+        |k| -> Result<(), ContractionError> {
+            k.setmaxnreg_dec(schedule.registers().0);
+            k.if_(first_thread, |k| producer(k, problem, schedule, &ring, &operands))
+        },
+        |k| -> Result<(), ContractionError> {
+            k.setmaxnreg_inc(schedule.registers().1);
+            let consumer = Consumer::new(k, schedule, thread, warpgroup, data);
+            consumer.run(k, problem, schedule, &ring, &operands, &mut epilogue, surround)
+        },
+    );
+    produced.and(consumed)?;
+    k.exit();
+    Ok(maps)
+}
+
+/// Rounds of k.
+fn rounds(problem: &Problem, schedule: &WgmmaSchedule) -> u32 {
+    problem.k.div_ceil(schedule.tile.k as usize) as u32
+}
+
+fn producer(
+    k: &mut KernelBuilder,
+    problem: &Problem,
+    schedule: &WgmmaSchedule,
+    ring: &Ring,
+    operands: &Operands,
+) -> Result<(), ContractionError> {
+    operands.prefetch(k);
+    let at = ring.first_to_fill(k);
+    let first = k.ctaid_x();
+    k.for_u32(first, tiles_of(problem, schedule.extent()), schedule.ctas, |k, tile| -> Result<(), ContractionError> {
+        let place = place_of(k, problem, schedule.extent(), schedule.group, tile);
+        k.for_u32(0, rounds(problem, schedule) * schedule.tile.k, schedule.tile.k, |k, k0| {
+            let full = ring.wait_empty(k, at);
+            k.mbarrier_arrive_expect_tx(full.at(0), schedule.stage_bytes());
+            let stage = ring.stage(k, at);
+            for side in [Side::A, Side::B] {
+                operands.bring(k, side, &place, k0, stage, full)?;
+            }
+            ring.advance(k, at);
+            Ok(())
+        })
+    })
+}
+
+/// One consumer's thread: who it is and where it reads.
+struct Consumer {
+    /// Which consumer.
+    number: R<B32>,
+    /// Warp in the warpgroup.
+    warp: R<B32>,
+    /// Lane in the warp.
+    lane: R<B32>,
+    /// Whether the thread speaks for its warpgroup.
+    speaks: R<Pred>,
+    /// Its warp's first staging buffer.
+    staging: R<B32>,
+}
+
+impl Consumer {
+    fn new(
+        k: &mut KernelBuilder,
+        schedule: &WgmmaSchedule,
+        thread: R<B32>,
+        warpgroup: R<B32>,
+        data: R<B32>,
+    ) -> Consumer {
+        let number = k.sub_u32(warpgroup, 1);
+        let in_group = k.and_b32(thread, WARPGROUP - 1);
+        let warp = k.shr_u32(in_group, WARP.trailing_zeros());
+        let lane = k.and_b32(thread, WARP - 1);
+        let speaks = k.setp_eq_u32(in_group, 0);
+        let all_warps = k.mad_lo_u32(number, WARPGROUP / WARP, warp);
+        let staging = k.mad_lo_u32(all_warps, STAGING_BUFFERS * STAGING, data);
+        let staging = k.add_u32(staging, schedule.ring_bytes());
+        Consumer { number, warp, lane, speaks, staging }
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one kernel")]
+    fn run(
+        &self,
+        k: &mut KernelBuilder,
+        problem: &Problem,
+        schedule: &WgmmaSchedule,
+        ring: &Ring,
+        operands: &Operands,
+        epilogue: &mut Epilogue,
+        surround: &mut dyn Surround,
+    ) -> Result<(), ContractionError> {
+        let takes_turns = schedule.sharing == Sharing::PingPong;
+        let blocks = schedule.consumer_rows() / ROWS;
+        let class = if sum_type(problem.element) == DType::F32 { Class::F32 } else { Class::B32 };
+        let sums: Sums = (0..blocks)
+            .map(|_| (0..schedule.tile.n / 8).map(|_| std::array::from_fn(|_| k.fresh_reg(class))).collect())
+            .collect();
+        let own_rows = match schedule.sharing {
+            Sharing::Cooperative => k.mul_lo_u32(self.number, schedule.consumer_rows()),
+            Sharing::PingPong => k.mov_b32(0),
+        };
+        let descriptors = operands.descriptors(k, ring.data, own_rows);
+        let at = ring.first_to_read(k);
+        let (cta, step) = (k.ctaid_x(), schedule.ctas);
+        let (first, step) = if takes_turns {
+            let second = k.setp_ne_u32(self.number, 0);
+            k.if_(second, |k| ring.skip(k, at, rounds(problem, schedule)));
+            (k.mad_lo_u32(self.number, step, cta), 2 * step)
+        } else {
+            (cta, step)
+        };
+        // Whom the consumer waits for, and whom it lets go on.
+        let own_turn = k.add_u32(self.number, TURN);
+        let other_turn = k.sub_u32(2 * TURN + 1, own_turn);
+        let waits = k.setp_ne_u32(self.number, 0);
+
+        let tiles = tiles_of(problem, schedule.extent());
+        k.for_u32(first, tiles, step, |k, tile| -> Result<(), ContractionError> {
+            let place = place_of(k, problem, schedule.extent(), schedule.group, tile);
+            if takes_turns {
+                // The very first tile waits for nobody.
+                let not_first = k.setp_ne_u32(tile, first);
+                let waits = k.or_pred(waits, not_first);
+                k.if_(waits, |k| k.bar_sync_count_reg(own_turn, 2 * WARPGROUP));
+            }
+            self.multiply(k, problem, schedule, ring, at, &descriptors, &sums)?;
+            if takes_turns {
+                k.bar_arrive_reg(other_turn, 2 * WARPGROUP);
+            }
+            k.wgmma_wait_group(0);
+            if takes_turns {
+                let last = previous(k, ring, at);
+                ring.release(k, last, self.speaks);
+                ring.skip(k, at, rounds(problem, schedule));
+            }
+            let row = k.add_u32(place.row, own_rows);
+            epilogue.finish(k, problem, schedule, self, &place, row, &sums, surround)
+        })?;
+        epilogue.drain(k);
+        Ok(())
+    }
+
+    /// The rounds of one tile. Of a consumer that takes turns the last round's products are still under way afterwards.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one kernel")]
+    fn multiply(
+        &self,
+        k: &mut KernelBuilder,
+        problem: &Problem,
+        schedule: &WgmmaSchedule,
+        ring: &Ring,
+        at: super::ring::Position,
+        descriptors: &operands::Descriptors,
+        sums: &Sums,
+    ) -> Result<(), ContractionError> {
+        let takes_turns = schedule.sharing == Sharing::PingPong;
+        let shape = shape_of(problem.element, schedule.tile.n)?;
+        k.for_u32(0, rounds(problem, schedule), 1, |k, round| -> Result<(), ContractionError> {
+            ring.wait_full(k, at);
+            let (a, b) = descriptors.of_stage(k, at.stage, ring.stage_bytes);
+            // The first products of a tile do not add to what the registers held.
+            let adds = k.setp_ne_u32(round, 0);
+            k.wgmma_fence();
+            for step in 0..schedule::SPAN / STEP {
+                let right = descriptors.right(k, b, step);
+                for (block, sums) in sums.iter().enumerate() {
+                    let left = descriptors.left(k, a, step, block as u32);
+                    let registers = sums.concat();
+                    let (left, transposed) = (WgmmaOperand::Descriptor(left), descriptors.transposed());
+                    if step == 0 {
+                        k.wgmma(shape, &registers, left, right, adds, transposed)?;
+                    } else {
+                        k.wgmma(shape, &registers, left, right, true, transposed)?;
+                    }
+                }
+            }
+            k.wgmma_commit_group();
+            if takes_turns {
+                k.wgmma_wait_group(1);
+                let speaks = k.and_pred(self.speaks, adds);
+                let before = previous(k, ring, at);
+                ring.release(k, before, speaks);
+            } else {
+                k.wgmma_wait_group(0);
+                ring.release(k, at.stage, self.speaks);
+            }
+            ring.advance(k, at);
+            Ok(())
+        })
+    }
+}
+
+/// The stage before a position's.
+fn previous(k: &mut KernelBuilder, ring: &Ring, at: super::ring::Position) -> R<B32> {
+    let is_first = k.setp_eq_u32(at.stage, 0);
+    let before = k.sub_u32(at.stage, 1);
+    k.selp_b32(ring.stages - 1, before, is_first)
+}
+
+/// The instruction of an element type.
+fn shape_of(element: DType, n: u32) -> Result<WarpgroupMultiply, ContractionError> {
+    let (k, factor, accumulator) = match element {
+        DType::F16 => (16, Element::F16, Element::F32),
+        DType::BF16 => (16, Element::Bf16, Element::F32),
+        DType::Tf32 => (8, Element::Tf32, Element::F32),
+        DType::I8 => (32, Element::S8, Element::S32),
+        DType::U8 => (32, Element::U8, Element::S32),
+        other => return Err(ContractionError::Type(other)),
+    };
+    Ok(WarpgroupMultiply { n: n as u16, k, a: factor, b: factor, accumulator, a_in_registers: false })
+}
+
+/// Whether `wgmma` multiplies the problem here: both operands are boxes of a tensor map.
+pub(super) fn suits(problem: &Problem, target: gable_ptx::Target) -> bool {
+    problem.k > 0
+        && target.has(gable_ptx::Feature::Wgmma)
+        && shape_of(problem.element, 8).is_ok()
+        && [Side::A, Side::B].into_iter().all(|side| operands::boxes(problem, side, ROWS, problem.element).is_some())
+}
+
+const _: () = assert!(BARRIER == 8, "barriers are laid out by 64 bits");

@@ -1,0 +1,314 @@
+//! From the sums of a consumer to the region's results.
+//!
+//! The region computes with sums where the instruction leaves them: lane `l` of a warp holds, in every block of eight
+//! columns, columns `2 (l % 4)` and the next of rows `l / 4` and eight further down. Results that lie in memory as rows are
+//! packed, turned by `stmatrix` into a staging buffer of 16 rows of 128 bytes, and copied from there to memory by the copy
+//! engine, which leaves out what lies beyond the edges. Results that lie otherwise are stored one pair, or one element, at
+//! a time.
+
+use super::super::MapParameter;
+use super::super::boxes::{Boxes, Strided};
+use super::super::cta::{TilePlace, store_at};
+use super::super::problem::{ContractionError, Problem};
+use super::super::surround::{Fragment, ResultRows, Surround};
+use super::schedule::{ROWS, SPAN, STAGING, STAGING_BUFFERS, WgmmaSchedule};
+use super::{Consumer, Sums};
+use gable_ptx::{B32, B64, F32, KernelBuilder, R, Reg, Value};
+use gable_tensor::DType;
+
+/// Columns that one call of the region computes: two blocks of eight.
+const STEP_COLUMNS: u32 = 16;
+
+/// Rows of a warp in a block of 64.
+const WARP_ROWS: u32 = 16;
+
+/// Neighbouring sums of one register pair.
+const PAIR: usize = 2;
+
+/// One result that leaves through staging buffers.
+pub(super) struct Staged {
+    position: usize,
+    dtype: DType,
+    boxes: Boxes,
+    map: R<B64>,
+}
+
+/// How results leave.
+pub(super) enum Epilogue {
+    /// All through staging buffers.
+    Staged(Vec<Staged>),
+    /// From registers.
+    Direct,
+}
+
+/// Columns of a staging buffer.
+fn columns(dtype: DType) -> u32 {
+    SPAN / dtype.bytes() as u32
+}
+
+impl Epilogue {
+    /// Chooses the way, and declares the maps of results as parameters.
+    pub fn new(
+        k: &mut KernelBuilder,
+        problem: &Problem,
+        schedule: &WgmmaSchedule,
+        surround: &mut dyn Surround,
+    ) -> Epilogue {
+        let in_pairs = !problem.store.along_m && problem.store.lanes >= PAIR;
+        let rows = surround.result_rows().filter(|_| in_pairs).unwrap_or_default();
+        let boxes_of = |rows: &ResultRows| {
+            let wide = columns(rows.dtype);
+            let stageable =
+                matches!(rows.dtype, DType::BF16 | DType::F16 | DType::F32) && schedule.tile.n.is_multiple_of(64);
+            let matrix = Strided {
+                stored: rows.dtype,
+                start: rows.start,
+                dense: problem.n,
+                other: (problem.m, rows.stride),
+                batch: &problem.batch,
+                batch_strides: &rows.batch_strides,
+            };
+            Boxes::of(&matrix, rows.dtype, wide, WARP_ROWS).filter(|_| stageable)
+        };
+        let boxes: Option<Vec<Boxes>> = rows.iter().map(boxes_of).collect();
+        match boxes {
+            Some(boxes) if !boxes.is_empty() => Epilogue::Staged(
+                rows.iter()
+                    .zip(boxes)
+                    .enumerate()
+                    .map(|(position, (rows, boxes))| Staged {
+                        position,
+                        dtype: rows.dtype,
+                        boxes,
+                        map: k.param_tensor_map(&format!("map_out{position}")),
+                    })
+                    .collect(),
+            ),
+            _ => Epilogue::Direct,
+        }
+    }
+
+    /// The maps, in the order of the parameters.
+    pub fn parameters(&self) -> Vec<MapParameter> {
+        match self {
+            Epilogue::Staged(results) => {
+                results.iter().map(|result| MapParameter::Result(result.position, result.boxes.map.clone())).collect()
+            }
+            Epilogue::Direct => Vec::new(),
+        }
+    }
+
+    /// Computes and stores the results of one tile, whose rows for this consumer begin at `row`.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one kernel")]
+    pub fn finish(
+        &mut self,
+        k: &mut KernelBuilder,
+        problem: &Problem,
+        schedule: &WgmmaSchedule,
+        consumer: &Consumer,
+        place: &TilePlace,
+        row: R<B32>,
+        sums: &Sums,
+        surround: &mut dyn Surround,
+    ) -> Result<(), ContractionError> {
+        let warp_row = k.mad_lo_u32(consumer.warp, WARP_ROWS, row);
+        match self {
+            Epilogue::Staged(results) => staged(k, schedule, consumer, place, warp_row, sums, results, surround),
+            Epilogue::Direct => direct(k, problem, schedule, consumer, place, warp_row, sums, surround),
+        }
+    }
+
+    /// Waits until all results are in memory.
+    pub fn drain(&self, k: &mut KernelBuilder) {
+        if matches!(self, Epilogue::Staged(_)) {
+            k.bulk_wait_group(0);
+        }
+    }
+}
+
+/// Row and column of the lane's first sum, from the warp's first row and the tile's first column.
+fn lane_origin(k: &mut KernelBuilder, lane: R<B32>, row: R<B32>, column: R<B32>) -> (R<B32>, R<B32>) {
+    let (down, across) = (k.shr_u32(lane, 2), k.and_b32(lane, 3));
+    (k.add_u32(row, down), k.mad_lo_u32(across, PAIR as u32, column))
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of one kernel")]
+fn direct(
+    k: &mut KernelBuilder,
+    problem: &Problem,
+    schedule: &WgmmaSchedule,
+    consumer: &Consumer,
+    place: &TilePlace,
+    warp_row: R<B32>,
+    sums: &Sums,
+    surround: &mut dyn Surround,
+) -> Result<(), ContractionError> {
+    let lanes = if problem.store.along_m { 1 } else { problem.store.lanes.min(PAIR) };
+    let (first_row, first_column) = lane_origin(k, consumer.lane, warp_row, place.column);
+    for (block, sums) in sums.iter().enumerate() {
+        for (group, sums) in sums.iter().enumerate() {
+            for (half, sums) in sums.chunks(PAIR).enumerate() {
+                let row = k.add_u32(first_row, block as u32 * ROWS + half as u32 * 8);
+                for (part, sums) in sums.chunks(lanes).enumerate() {
+                    let column = k.add_u32(first_column, group as u32 * 8 + (part * lanes) as u32);
+                    store_at(k, problem, schedule.extent(), &place.batch, (row, column), sums, surround)?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Where the lane writes to its warp's staging buffers.
+struct Slots {
+    /// For pairs of blocks of eight columns of 16-bit results: the row of the matrix that the lane names to `stmatrix`.
+    matrices: Vec<R<B32>>,
+    /// For blocks of eight columns of 32-bit results: the lane's own pair in rows of the upper half.
+    pairs: Vec<R<B32>>,
+}
+
+impl Slots {
+    fn new(k: &mut KernelBuilder, lane: R<B32>, staging: R<B32>, results: &[Staged]) -> Slots {
+        let swizzled = |k: &mut KernelBuilder, row: R<B32>, chunk: R<B32>, start: R<B32>| {
+            let turn = k.and_b32(row, 7);
+            let slot = k.xor_b32(chunk, turn);
+            k.mad_lo_u32(slot, 16, start)
+        };
+        let has = |bytes| results.iter().any(|result| result.dtype.bytes() == bytes);
+        let mut slots = Slots { matrices: Vec::new(), pairs: Vec::new() };
+        if has(2) {
+            // Matrices in the order of the registers: upper and lower rows of eight columns, then of the next eight.
+            let (row, right) = (k.and_b32(lane, 15), k.shr_u32(lane, 4));
+            let start = k.mad_lo_u32(row, SPAN, staging);
+            for pair in 0..SPAN / 32 {
+                let chunk = k.add_u32(right, 2 * pair);
+                slots.matrices.push(swizzled(k, row, chunk, start));
+            }
+        }
+        if has(4) {
+            let (row, across) = (k.shr_u32(lane, 2), k.and_b32(lane, 3));
+            let start = k.mad_lo_u32(row, SPAN, staging);
+            let (half, within) = (k.shr_u32(across, 1), k.and_b32(across, 1));
+            for block in 0..SPAN / 32 {
+                let chunk = k.add_u32(half, 2 * block);
+                let slot = swizzled(k, row, chunk, start);
+                slots.pairs.push(k.mad_lo_u32(within, 8, slot));
+            }
+        }
+        slots
+    }
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of one kernel")]
+fn staged(
+    k: &mut KernelBuilder,
+    schedule: &WgmmaSchedule,
+    consumer: &Consumer,
+    place: &TilePlace,
+    warp_row: R<B32>,
+    sums: &Sums,
+    results: &[Staged],
+    surround: &mut dyn Surround,
+) -> Result<(), ContractionError> {
+    let (first_row, first_column) = lane_origin(k, consumer.lane, warp_row, place.column);
+    let slots = Slots::new(k, consumer.lane, consumer.staging, results);
+    let (_, elected) = k.elect_sync(-1);
+    let widest = results.iter().map(|result| columns(result.dtype)).max().unwrap_or(STEP_COLUMNS);
+    // Buffers take turns. Where a tile fills an odd number of them, its first is the one that the last tile filled last.
+    let fillings = |result: &Staged| sums.len() as u32 * schedule.tile.n / columns(result.dtype);
+    let is_odd = results.iter().map(fillings).sum::<u32>() % STAGING_BUFFERS == 1;
+    let mut filled = 0;
+    for (block, sums) in sums.iter().enumerate() {
+        for chunk in (0..schedule.tile.n).step_by(widest as usize) {
+            // What the region makes of the chunk, packed: for each result the words of each step of sixteen columns.
+            let mut packed: Vec<Vec<Vec<Value>>> = vec![Vec::new(); results.len()];
+            for step in (chunk..chunk + widest).step_by(STEP_COLUMNS as usize) {
+                let groups = &sums[(step / 8) as usize..][..2];
+                let fragments: Vec<Fragment<'_>> = groups
+                    .iter()
+                    .enumerate()
+                    .flat_map(|(group, sums)| {
+                        sums.chunks(PAIR).enumerate().map(move |(half, sums)| Fragment {
+                            row: block as u32 * ROWS + half as u32 * 8,
+                            column: step + group as u32 * 8,
+                            sums,
+                        })
+                    })
+                    .collect();
+                let words =
+                    surround.results(k, &place.batch, (first_row, first_column), schedule.extent(), &fragments)?;
+                for (result, words) in packed.iter_mut().zip(words) {
+                    result.push(words.concat());
+                }
+            }
+            for (result, steps) in results.iter().zip(&packed) {
+                let wide = columns(result.dtype);
+                for (part, steps) in steps.chunks((wide / STEP_COLUMNS) as usize).enumerate() {
+                    let offset = (filled % STAGING_BUFFERS * STAGING) as i32;
+                    // The copy that last used the buffer has read it.
+                    k.bulk_wait_group_read(if filled == 0 && is_odd { 0 } else { STAGING_BUFFERS - 1 });
+                    filled += 1;
+                    k.bar_warp_sync(-1);
+                    for (step, words) in steps.iter().enumerate() {
+                        put(k, result.dtype, &slots, step, offset, words)?;
+                    }
+                    k.fence_proxy_async_shared_cta();
+                    k.bar_warp_sync(-1);
+                    let column = k.add_u32(place.column, chunk + part as u32 * wide);
+                    let row = k.add_u32(warp_row, block as u32 * ROWS);
+                    let from = k.add_u32(consumer.staging, offset as u32);
+                    k.when(elected, |k| -> Result<(), ContractionError> {
+                        result.boxes.store(k, result.map, (column, row), &place.batch, from)?;
+                        k.bulk_commit_group();
+                        Ok(())
+                    })?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes the words of sixteen columns, step `step` of a staging buffer.
+fn put(
+    k: &mut KernelBuilder,
+    dtype: DType,
+    slots: &Slots,
+    step: usize,
+    offset: i32,
+    words: &[Value],
+) -> Result<(), ContractionError> {
+    let broken = || ContractionError::Surround("results of a fragment are packed in registers".into());
+    let mut registers: Vec<Reg> = Vec::with_capacity(words.len());
+    for &word in words {
+        registers.push(match word {
+            Value::Reg(register) => register,
+            constant if dtype.bytes() == 4 => {
+                let register = k.fresh_reg(gable_ptx::Class::F32);
+                k.copy_into(register, constant)?;
+                register
+            }
+            constant => {
+                let register = k.fresh_reg(gable_ptx::Class::B32);
+                k.copy_into(register, constant)?;
+                register
+            }
+        });
+    }
+    if dtype.bytes() == 2 {
+        let words: Vec<R<B32>> =
+            registers.iter().map(|word| word.typed()).collect::<Result<_, _>>().map_err(|_| broken())?;
+        let &[a, b, c, d] = words.as_slice() else { return Err(broken()) };
+        k.stmatrix_x4(slots.matrices[step].at(offset), [a, b, c, d]);
+        return Ok(());
+    }
+    let values: Vec<R<F32>> =
+        registers.iter().map(|word| word.typed()).collect::<Result<_, _>>().map_err(|_| broken())?;
+    for (number, pair) in values.chunks(PAIR).enumerate() {
+        // Upper rows and lower rows of eight columns, then of the next eight.
+        let (group, half) = (number / 2, number % 2);
+        let below = (half as u32 * 8 * SPAN) as i32;
+        k.st_shared_v2_f32(slots.pairs[2 * step + group].at(offset + below), [pair[0], pair[1]]);
+    }
+    Ok(())
+}

@@ -1,0 +1,193 @@
+//! Operands of `wgmma` in shared memory: how boxes of tensor maps fill a stage, and the descriptors that read it.
+//!
+//! ```text
+//! k-major: one box of 128 bytes of k by all rows     outer-major (16-bit elements): boxes of 64 rows by 64 k
+//!   row 0    k 0 ..                                     box 0        box 1
+//!   row 1    k 0 ..                                     k 0  row 0 .. 63    k 0  row 64 .. 127
+//!   ...      8 rows make one pattern of 1024 bytes      k 1  ...            k 1  ...
+//! ```
+//!
+//! Either way 64 rows of the result take 8192 bytes, one after the other.
+
+use super::super::MapParameter;
+use super::super::boxes::Boxes;
+use super::super::cta::TilePlace;
+use super::super::problem::{ContractionError, Major, Operand, Problem, Side};
+use super::STEP;
+use super::schedule::{ROWS, SPAN, WgmmaSchedule};
+use gable_ptx::{B32, B64, KernelBuilder, R};
+use gable_tensor::DType;
+
+/// Most elements of a box along one dimension.
+const MOST_BOX_ROWS: u32 = 256;
+
+/// Bytes of eight rows of a span, after which the swizzle repeats.
+const PATTERN: u32 = 8 * SPAN;
+
+/// One operand's map and tile.
+struct Brought {
+    side: Side,
+    major: Major,
+    boxes: Boxes,
+    map: R<B64>,
+    /// Outer indices of one box, and bytes of one box.
+    per_box: (u32, u32),
+    /// Outer indices of the tile.
+    outer: u32,
+}
+
+/// Both operands.
+pub(super) struct Operands {
+    sides: [Brought; 2],
+}
+
+/// Outer indices of one box of an operand's tile of `outer` outer indices.
+fn rows_per_box(problem: &Problem, side: Side, outer: u32, element: DType) -> u32 {
+    match problem.operand(side).vector().0 {
+        Major::K => outer.min(MOST_BOX_ROWS),
+        Major::Outer => SPAN / element.bytes() as u32,
+    }
+}
+
+/// The boxes of an operand, where it has some.
+pub(super) fn boxes(problem: &Problem, side: Side, outer: u32, element: DType) -> Option<Boxes> {
+    let Operand::Memory(memory) = problem.operand(side) else { return None };
+    let rows = rows_per_box(problem, side, outer, element);
+    Boxes::of_operand(problem, memory, rows, WgmmaSchedule::k_of(element))
+}
+
+impl Operands {
+    /// Declares the maps as parameters.
+    pub fn new(
+        k: &mut KernelBuilder,
+        problem: &Problem,
+        schedule: &WgmmaSchedule,
+    ) -> Result<Operands, ContractionError> {
+        let mut bring = |side: Side, outer: u32| -> Result<Brought, ContractionError> {
+            let missing = || ContractionError::Schedule {
+                schedule: schedule.to_string(),
+                what: "boxes of an operand",
+                found: 0,
+                expected: "an operand that lies in memory as one strided matrix for each batch entry".into(),
+            };
+            let boxes = boxes(problem, side, outer, problem.element).ok_or_else(missing)?;
+            let map = k.param_tensor_map(if side == Side::A { "map_a" } else { "map_b" });
+            let rows = rows_per_box(problem, side, outer, problem.element);
+            let bytes = boxes.map.box_bytes() as u32;
+            let major = problem.operand(side).vector().0;
+            Ok(Brought { side, major, boxes, map, per_box: (rows, bytes), outer })
+        };
+        Ok(Operands { sides: [bring(Side::A, schedule.tile.m)?, bring(Side::B, schedule.tile.n)?] })
+    }
+
+    /// The maps, in the order of the parameters.
+    pub fn parameters(&self) -> Vec<MapParameter> {
+        self.sides.iter().map(|one| MapParameter::Operand(one.side, one.boxes.map.clone())).collect()
+    }
+
+    /// Has the maps read before they are needed.
+    pub fn prefetch(&self, k: &mut KernelBuilder) {
+        for one in &self.sides {
+            k.prefetch_tensormap(one.map.at(0));
+        }
+    }
+
+    /// Begins to bring an operand's tile at `k0` to the stage at `stage`.
+    pub fn bring(
+        &self,
+        k: &mut KernelBuilder,
+        side: Side,
+        place: &TilePlace,
+        k0: R<B32>,
+        stage: R<B32>,
+        full: R<B32>,
+    ) -> Result<(), ContractionError> {
+        let one = &self.sides[side as usize];
+        let start = match side {
+            Side::A => 0,
+            Side::B => self.sides[0].outer * SPAN,
+        };
+        let origin = if side == Side::A { place.row } else { place.column };
+        let (rows, bytes) = one.per_box;
+        for number in 0..one.outer.div_ceil(rows) {
+            let to = k.add_u32(stage, start + number * bytes);
+            let outer = k.add_u32(origin, number * rows);
+            let at = match one.major {
+                Major::K => (k0, outer),
+                Major::Outer => (outer, k0),
+            };
+            one.boxes.load(k, one.map, at, &place.batch, to, full)?;
+        }
+        Ok(())
+    }
+
+    /// Descriptors of stage 0, for a consumer whose rows begin at `own_rows` of the tile.
+    pub fn descriptors(&self, k: &mut KernelBuilder, data: R<B32>, own_rows: R<B32>) -> Descriptors {
+        let left = k.mad_lo_u32(own_rows, SPAN, data);
+        let right = k.add_u32(data, self.sides[0].outer * SPAN);
+        let majors = [self.sides[0].major, self.sides[1].major];
+        let a = descriptor(k, left, majors[0]);
+        let b = descriptor(k, right, majors[1]);
+        Descriptors { a, b, majors }
+    }
+}
+
+/// Matrix descriptors of both operands in stage 0. The low bits count 16 bytes.
+pub(super) struct Descriptors {
+    a: R<B64>,
+    b: R<B64>,
+    majors: [Major; 2],
+}
+
+/// In units of 16 bytes, as descriptors count.
+const fn units(bytes: u32) -> u32 {
+    bytes / 16
+}
+
+/// The descriptor of an operand at a shared address: swizzle of 128 bytes, patterns of eight rows (k-major) or eight k
+/// (outer-major) one after the other, and spans of outer indices behind each other.
+fn descriptor(k: &mut KernelBuilder, address: R<B32>, major: Major) -> R<B64> {
+    /// Swizzle of 128 bytes, in bits 62 and 63.
+    const SWIZZLE: u64 = 1 << 62;
+    let leading = match major {
+        // Not looked at.
+        Major::K => 1,
+        Major::Outer => u64::from(units(ROWS * SPAN)),
+    };
+    let fixed = SWIZZLE | u64::from(units(PATTERN)) << 32 | leading << 16;
+    let shifted = k.shr_u32(address, 4);
+    let start = k.and_b32(shifted, 0x3fff);
+    let start = k.cvt_u64_u32(start);
+    k.or_b64(start, fixed)
+}
+
+impl Descriptors {
+    /// Those of the stage of that number.
+    pub fn of_stage(&self, k: &mut KernelBuilder, stage: R<B32>, stage_bytes: u32) -> (R<B64>, R<B64>) {
+        let offset = k.mul_wide_u32(stage, units(stage_bytes));
+        (k.add_u64(self.a, offset), k.add_u64(self.b, offset))
+    }
+
+    /// The left factor's, of one step of k and one block of 64 rows.
+    pub fn left(&self, k: &mut KernelBuilder, a: R<B64>, step: u32, block: u32) -> R<B64> {
+        k.add_u64(a, step_units(self.majors[0], step) + block * units(ROWS * SPAN))
+    }
+
+    /// The right factor's, of one step of k.
+    pub fn right(&self, k: &mut KernelBuilder, b: R<B64>, step: u32) -> R<B64> {
+        k.add_u64(b, step_units(self.majors[1], step))
+    }
+
+    /// Which operands are read across rows.
+    pub fn transposed(&self) -> (bool, bool) {
+        (self.majors[0] == Major::Outer, self.majors[1] == Major::Outer)
+    }
+}
+
+/// How far a step of k is: along a row, or two patterns of eight k.
+fn step_units(major: Major, step: u32) -> u32 {
+    match major {
+        Major::K => units(step * STEP),
+        Major::Outer => units(step * 2 * PATTERN),
+    }
+}

@@ -1,0 +1,115 @@
+//! Chooses a schedule for `wgmma` from the problem and the machine's row: the predicted time of every candidate.
+//!
+//! The time of a candidate, in cycles of one multiprocessor:
+//!
+//! - A round multiplies `tile.m x tile.n x 128 bytes`; the tensor cores do so at the machine's rate, less a share that no
+//!   kernel was seen to use. Rows and columns beyond the edges count.
+//! - A tile costs its rounds and, where consumers cooperate, its epilogue; with ping-pong the epilogue hides behind the
+//!   other consumer's rounds as far as it is shorter than them.
+//! - Tiles run in waves: the busiest multiprocessor decides. Before its first round the ring is filled once.
+//! - All tiles' operands come through L2, at about three times the rate of memory, and once from memory itself.
+//!
+//! The largest of multiplying, L2 and memory decides; the fastest candidate wins, the earlier of the table on a tie.
+
+use super::super::problem::{Problem, Side};
+use super::super::schedule::{Schedule, Tile};
+use super::schedule::{Sharing, WgmmaSchedule};
+use gable_ptx::Target;
+use gable_roofline::Machine;
+use gable_tensor::DType;
+
+/// Tiles and sharings that are considered, widest first.
+const CANDIDATES: &[(u32, u32, u32, Sharing)] = &[
+    (128, 256, 2, Sharing::Cooperative),
+    (256, 128, 2, Sharing::Cooperative),
+    (128, 128, 2, Sharing::PingPong),
+    (64, 256, 2, Sharing::PingPong),
+    (128, 192, 2, Sharing::Cooperative),
+    (128, 128, 2, Sharing::Cooperative),
+    (64, 128, 2, Sharing::PingPong),
+    (128, 64, 2, Sharing::Cooperative),
+    (64, 64, 1, Sharing::Cooperative),
+    (64, 32, 1, Sharing::Cooperative),
+    (64, 16, 1, Sharing::Cooperative),
+    (64, 8, 1, Sharing::Cooperative),
+];
+
+/// Share of the tensor cores' rate that `wgmma` reaches when nothing else happens; 2.135 million cycles for 8192^3, of which
+/// the rate explains 2.033 (H200, 2026-11-21).
+const TENSOR_SHARE: f64 = 0.95;
+
+/// Share that two consumers reach which take turns with a group of products pending across rounds.
+const PING_PONG_SHARE: f64 = 0.94;
+
+/// Cycles from a kernel's start until its first stage is full.
+const FILL_CYCLES: f64 = 1500.0;
+
+/// Cycles that finishing sixteen columns of 64 rows takes a consumer: conversion, staging, starting the copy.
+const FINISH_CYCLES: f64 = 90.0;
+
+/// Predicted seconds of a schedule.
+pub(crate) fn seconds(problem: &Problem, schedule: &WgmmaSchedule, machine: &Machine) -> f64 {
+    let rate = match problem.element {
+        DType::Tf32 => machine.rates.tf32,
+        DType::I8 | DType::U8 => machine.rates.int8,
+        _ => machine.rates.half_acc32,
+    };
+    let share = match schedule.sharing {
+        Sharing::Cooperative => TENSOR_SHARE,
+        Sharing::PingPong => PING_PONG_SHARE,
+    };
+    let per_clock = rate * share;
+    let Tile { m, n, k } = schedule.tile;
+    let rounds = problem.k.div_ceil(k as usize) as f64;
+    let multiply = 2.0 * f64::from(m) * f64::from(n) * rounds * f64::from(k) / per_clock;
+    let blocks = f64::from(schedule.consumer_rows() / 64) * f64::from(n.div_ceil(16));
+    let finish = blocks * FINISH_CYCLES;
+    let tiles = schedule.tiles(problem) as f64;
+    let waves = (tiles / f64::from(schedule.ctas)).ceil();
+    let cycles = match schedule.sharing {
+        Sharing::Cooperative => waves * (multiply + finish),
+        Sharing::PingPong => waves * multiply + finish + (waves - 1.0) * (finish - multiply).max(0.0),
+    };
+    let compute = (cycles + FILL_CYCLES) / (machine.clock_ghz * 1e9);
+    let bytes = f64::from(schedule.stage_bytes()) * rounds * tiles;
+    let element = problem.element.bytes() as f64;
+    let once = problem.batches() as f64
+        * ((problem.m * problem.k + problem.n * problem.k) as f64 * element
+            + (problem.m * problem.n) as f64 * problem.out.bytes() as f64);
+    let l2 = bytes / (3.0 * machine.memory_bytes_per_s());
+    compute.max(l2).max(once / machine.memory_bytes_per_s())
+}
+
+/// All schedules that fit the problem and the target, the fastest by prediction first.
+pub fn ranked(problem: &Problem, target: Target, machine: &Machine) -> Vec<(f64, WgmmaSchedule)> {
+    let limit = target.row().max_shared_bytes;
+    let mut found: Vec<(f64, WgmmaSchedule)> = CANDIDATES
+        .iter()
+        .map(|&(m, n, consumers, sharing)| {
+            let schedule = WgmmaSchedule {
+                tile: Tile { m, n, k: WgmmaSchedule::k_of(problem.element) },
+                consumers,
+                sharing,
+                stages: 2,
+                group: if m >= 256 { 8 } else { 16 },
+                ctas: machine.multiprocessors,
+            };
+            // More stages than this have not been seen to help.
+            let schedule = schedule.with_most_stages(limit);
+            WgmmaSchedule { stages: schedule.stages.min(8), ..schedule }
+        })
+        .filter(|schedule| Schedule::Wgmma(*schedule).validate(problem, target).is_ok())
+        .filter(|schedule| {
+            let boxes = |side, outer| super::operands::boxes(problem, side, outer, problem.element).is_some();
+            boxes(Side::A, schedule.tile.m) && boxes(Side::B, schedule.tile.n)
+        })
+        .map(|schedule| (seconds(problem, &schedule, machine), schedule))
+        .collect();
+    found.sort_by(|a, b| a.0.total_cmp(&b.0));
+    found
+}
+
+/// The schedule of the least predicted time.
+pub(crate) fn choose(problem: &Problem, target: Target, machine: &Machine) -> Option<Schedule> {
+    ranked(problem, target, machine).first().map(|(_, schedule)| Schedule::Wgmma(*schedule))
+}

@@ -1,0 +1,211 @@
+//! Schedules of warp-specialised kernels on `wgmma`, as data: tiles, consumers, stages, and what they take of the machine.
+
+use super::super::problem::{ContractionError, Major, Problem, Side};
+use super::super::schedule::{Tile, WARP};
+use gable_ptx::Target;
+use gable_tensor::DType;
+use std::fmt;
+
+/// Threads of a warpgroup.
+pub(super) const WARPGROUP: u32 = 128;
+
+/// Rows of one `wgmma` instruction.
+pub(super) const ROWS: u32 = 64;
+
+/// Bytes of k in a stage: one span of the widest swizzle.
+pub(super) const SPAN: u32 = 128;
+
+/// Bytes of an mbarrier.
+pub(in super::super) const BARRIER: u32 = 8;
+
+/// Bytes of a warp's staging buffer of results: sixteen rows of one span.
+pub(super) const STAGING: u32 = 16 * SPAN;
+
+/// Staging buffers of a warp: one is filled while the other is on its way to memory.
+pub(super) const STAGING_BUFFERS: u32 = 2;
+
+/// Registers that a thread of a consumer may not spend on sums: addresses, descriptors, the epilogue's values.
+const OTHER_REGISTERS: u32 = 40;
+
+/// How the consumer warpgroups share the work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Sharing {
+    /// Each computes a part of the rows of one tile.
+    Cooperative,
+    /// Each computes tiles of its own; while one multiplies, the other finishes its tile.
+    PingPong,
+}
+
+/// Schedule of a kernel on `wgmma`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct WgmmaSchedule {
+    /// The tile that is brought to shared memory for one round: of all consumers together, or of one when they take turns.
+    pub tile: Tile,
+    /// Warpgroups that multiply; one more brings the operands.
+    pub consumers: u32,
+    /// How they share the work.
+    pub sharing: Sharing,
+    /// Stages of the ring in shared memory.
+    pub stages: u32,
+    /// Tiles along m that neighbouring CTAs share columns with, for L2.
+    pub group: u32,
+    /// CTAs of the launch at most: each walks over tiles that far apart.
+    pub ctas: u32,
+}
+
+impl WgmmaSchedule {
+    /// Threads of a CTA.
+    pub fn threads(&self) -> u32 {
+        (self.consumers + 1) * WARPGROUP
+    }
+
+    /// Rows and columns of a tile.
+    pub fn extent(&self) -> (u32, u32) {
+        (self.tile.m, self.tile.n)
+    }
+
+    /// Rows of the tile that one consumer computes.
+    pub fn consumer_rows(&self) -> u32 {
+        match self.sharing {
+            Sharing::Cooperative => self.tile.m / self.consumers,
+            Sharing::PingPong => self.tile.m,
+        }
+    }
+
+    /// Sums that a thread of a consumer holds.
+    pub fn sums(&self) -> u32 {
+        self.consumer_rows() * self.tile.n / WARPGROUP
+    }
+
+    /// Bytes of an operand's tile in one stage.
+    pub fn operand_bytes(&self, side: Side) -> u32 {
+        let outer = match side {
+            Side::A => self.tile.m,
+            Side::B => self.tile.n,
+        };
+        outer * SPAN
+    }
+
+    /// Bytes of one stage: a tile of A, then a tile of B.
+    pub fn stage_bytes(&self) -> u32 {
+        self.operand_bytes(Side::A) + self.operand_bytes(Side::B)
+    }
+
+    /// Bytes of the ring.
+    pub fn ring_bytes(&self) -> u32 {
+        self.stages * self.stage_bytes()
+    }
+
+    /// Bytes of the staging buffers of all consumers' warps.
+    pub fn staging_bytes(&self) -> u32 {
+        self.consumers * WARPGROUP / WARP * STAGING_BUFFERS * STAGING
+    }
+
+    /// Dynamic shared memory: the ring, the staging buffers, a full and an empty barrier for each stage.
+    pub fn shared_bytes(&self) -> u32 {
+        self.ring_bytes() + self.staging_bytes() + 2 * self.stages * BARRIER
+    }
+
+    /// Registers of a thread in the producer and in the consumers, while they work. Their sum over the CTA is at most what the
+    /// CTA starts with.
+    pub fn registers(&self) -> (u32, u32) {
+        match self.consumers {
+            1 => (40, 248),
+            2 => (40, 232),
+            _ => (32, 160),
+        }
+    }
+
+    /// Bytes of an element of the factors, of which [`SPAN`] bytes make a round.
+    pub fn k_of(element: DType) -> u32 {
+        SPAN / element.bytes() as u32
+    }
+
+    /// The largest stage count that fits shared memory of `limit` bytes.
+    pub fn with_most_stages(self, limit: u32) -> WgmmaSchedule {
+        let one = WgmmaSchedule { stages: 1, ..self };
+        let per_stage = self.stage_bytes() + 2 * BARRIER;
+        let rest = limit.saturating_sub(one.shared_bytes());
+        WgmmaSchedule { stages: 1 + rest / per_stage, ..self }
+    }
+
+    /// Tiles of the problem.
+    pub fn tiles(&self, problem: &Problem) -> u64 {
+        let rows = problem.m.div_ceil(self.tile.m as usize);
+        let columns = problem.n.div_ceil(self.tile.n as usize);
+        rows as u64 * columns as u64 * problem.batches() as u64
+    }
+
+    /// Checks what only this class asks for; resources common to all are checked by the caller.
+    pub fn validate(&self, problem: &Problem, target: Target) -> Result<(), ContractionError> {
+        let refuse = |what, found: u32, expected: String| {
+            Err(ContractionError::Schedule { schedule: self.to_string(), what, found: found.into(), expected })
+        };
+        let Tile { m, n, k } = self.tile;
+        if !(1..=3).contains(&self.consumers) {
+            return refuse("consumers", self.consumers, "1 to 3".into());
+        }
+        if self.sharing == Sharing::PingPong && self.consumers != 2 {
+            return refuse("consumers that take turns", self.consumers, "2".into());
+        }
+        let unit = match self.sharing {
+            Sharing::Cooperative => ROWS * self.consumers,
+            Sharing::PingPong => ROWS,
+        };
+        if m == 0 || !m.is_multiple_of(unit) {
+            return refuse("rows of the tile", m, format!("a multiple of {unit}"));
+        }
+        let step = match problem.element {
+            DType::I8 | DType::U8 if n > 32 => 16,
+            _ => 8,
+        };
+        if n == 0 || n > 256 || !n.is_multiple_of(step) {
+            return refuse("columns of the tile", n, format!("a multiple of {step} up to 256"));
+        }
+        if k != Self::k_of(problem.element) {
+            return refuse("k of the tile", k, format!("{SPAN} bytes of {}", problem.element));
+        }
+        for (side, outer) in [(Side::A, m), (Side::B, n)] {
+            // Columns come in spans of their own, of which only whole ones are laid out.
+            let (major, _) = problem.operand(side).vector();
+            if major == Major::Outer && !outer.is_multiple_of(SPAN / problem.element.bytes() as u32) {
+                let expected = format!("a multiple of {SPAN} bytes where they lie together in memory");
+                return refuse(
+                    if side == Side::A { "rows of the tile" } else { "columns of the tile" },
+                    outer,
+                    expected,
+                );
+            }
+        }
+        if self.stages < 2 {
+            return refuse("stages", self.stages, "at least 2".into());
+        }
+        if self.ctas == 0 {
+            return refuse("CTAs", 0, "at least 1".into());
+        }
+        let (producer, consumer) = self.registers();
+        if self.sums() + OTHER_REGISTERS > consumer {
+            return refuse("sums of a thread", self.sums(), format!("at most {}", consumer - OTHER_REGISTERS));
+        }
+        let all = WARPGROUP * (producer + self.consumers * consumer);
+        if all > target.row().registers_per_sm {
+            return refuse("registers of a CTA", all, format!("at most {}", target.row().registers_per_sm));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for WgmmaSchedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tile { m, n, k } = self.tile;
+        let sharing = match self.sharing {
+            Sharing::Cooperative => "cooperative",
+            Sharing::PingPong => "ping-pong",
+        };
+        write!(
+            f,
+            "wgmma tile {m}x{n}x{k} {sharing} consumers {} stages {} group {} ctas {}",
+            self.consumers, self.stages, self.group, self.ctas
+        )
+    }
+}
