@@ -210,9 +210,11 @@ impl Consumer {
                 k.bar_arrive_reg(other_turn, 2 * WARPGROUP);
             }
             k.wgmma_wait_group(0);
-            if takes_turns {
+            if schedule.keeps_pending() {
                 let last = previous(k, ring, at);
                 ring.release(k, last, self.speaks);
+            }
+            if takes_turns {
                 ring.skip(k, at, rounds(problem, schedule));
             }
             let row = k.add_u32(place.row, own_rows);
@@ -222,7 +224,7 @@ impl Consumer {
         Ok(())
     }
 
-    /// The rounds of one tile. Of a consumer that takes turns the last round's products are still under way afterwards.
+    /// The rounds of one tile. Where products are kept pending, those of the last round are still under way afterwards.
     #[expect(clippy::too_many_arguments, reason = "the parts of one kernel")]
     fn multiply(
         &self,
@@ -234,7 +236,6 @@ impl Consumer {
         descriptors: &operands::Descriptors,
         sums: &Sums,
     ) -> Result<(), ContractionError> {
-        let takes_turns = schedule.sharing == Sharing::PingPong;
         let shape = shape_of(problem.element, schedule.tile.n)?;
         k.for_u32(0, rounds(problem, schedule), 1, |k, round| -> Result<(), ContractionError> {
             ring.wait_full(k, at);
@@ -256,7 +257,7 @@ impl Consumer {
                 }
             }
             k.wgmma_commit_group();
-            if takes_turns {
+            if schedule.keeps_pending() {
                 k.wgmma_wait_group(1);
                 let speaks = k.and_pred(self.speaks, adds);
                 let before = previous(k, ring, at);

@@ -72,6 +72,12 @@ impl WgmmaSchedule {
         }
     }
 
+    /// Whether a consumer lets a round's products run on while it starts the next: where no other consumer keeps the tensor
+    /// cores busy meanwhile.
+    pub fn keeps_pending(&self) -> bool {
+        self.sharing == Sharing::PingPong || self.consumers == 1
+    }
+
     /// Sums that a thread of a consumer holds.
     pub fn sums(&self) -> u32 {
         self.consumer_rows() * self.tile.n / WARPGROUP
