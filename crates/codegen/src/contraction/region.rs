@@ -8,7 +8,6 @@ use super::problem::{ContractionError, Major, Operand, Problem, Side};
 use super::rule;
 use super::schedule::{Schedule, sum_type};
 use super::surround::{self, Fragment, ResultRows, Surround};
-use crate::class::Class;
 use crate::element;
 use crate::engine::{Engine, GuardId, Lanes};
 use crate::error::Fault;
