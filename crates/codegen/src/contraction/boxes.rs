@@ -14,6 +14,9 @@ use gable_tensor::DType;
 
 use super::problem::ContractionError;
 
+/// Bytes along the dense dimension of a box: one span of the widest swizzle.
+pub(super) const SPAN: u32 = 128;
+
 /// Bytes that strides and starts are multiples of.
 const GRAIN: i64 = 16;
 

@@ -5,7 +5,8 @@
 //! - [`surround`]: what the kernels ask of the region around the sums; [`region`] answers with the expression engine.
 //! - One module per instruction class writes the main loop: `wgmma`, `mma_sync` and `fma`; for shapes that tiles do not
 //!   fit there are [`few_rows`] and `direct` (convolutions of narrow groups).
-//! - `boxes` describes operands and results to the copy engine, `ring` is the stages that it fills.
+//! - `boxes` describes operands and results to the copy engine, `ring` is the stages that it fills, `operands` what lies in
+//!   them, `staged` the results that leave by it.
 //! - `normal` finds the problem in a region, `radix` reads strided views out of symbolic indices.
 //! - `gather` brings operands from memory or from the region, `tile` lays them out in shared memory, `values` packs and
 //!   converts, `cta` says which tile a CTA computes.
@@ -19,12 +20,14 @@ mod fma;
 mod gather;
 mod mma_sync;
 mod normal;
+mod operands;
 pub mod problem;
 mod radix;
 pub mod region;
 mod ring;
 pub mod rule;
 pub mod schedule;
+mod staged;
 pub mod surround;
 mod tile;
 mod values;

@@ -8,8 +8,10 @@
 //! Both sides walk round the ring with a `Position` of their own: a stage and the parity of its current trip. A fresh
 //! barrier counts as completed for parity 1, so producers begin there and find every stage empty.
 
-use super::wgmma::schedule::BARRIER;
 use gable_ptx::{B32, KernelBuilder, Pred, R};
+
+/// Bytes of an mbarrier.
+pub(super) const BARRIER: u32 = 8;
 
 /// Where the stages and their barriers lie.
 #[derive(Clone, Copy)]

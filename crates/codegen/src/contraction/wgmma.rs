@@ -21,25 +21,26 @@
 //! percent; so cooperating ones wait for every round's products, and overlap each other.
 
 mod epilogue;
-pub(super) mod operands;
 pub mod rule;
 pub mod schedule;
 
 use super::MapParameter;
+use super::boxes::SPAN;
 use super::cta::{place_of, tiles_of};
+use super::operands::{self, Operands, STEP};
 use super::problem::{ContractionError, Problem, Side};
 use super::ring::Ring;
 use super::schedule::{Schedule, WARP, sum_type};
+use super::staged::BUFFERS;
 use super::surround::Surround;
 use epilogue::Epilogue;
 use gable_ptx::meaning::{Element, WarpgroupMultiply};
 use gable_ptx::{B32, Class, KernelBuilder, Pred, R, Reg, WgmmaOperand};
 use gable_tensor::DType;
-use operands::Operands;
-use schedule::{BARRIER, ROWS, STAGING, STAGING_BUFFERS, Sharing, WARPGROUP, WgmmaSchedule};
+use schedule::{ROWS, STAGING, Sharing, WARPGROUP, WgmmaSchedule};
 
-/// Bytes of k that one instruction sums over, whatever the type.
-const STEP: u32 = 32;
+/// How descriptors say that rows are swizzled by 128 bytes.
+const SWIZZLED: u64 = 1 << 62;
 
 /// Registers of a block of 64 rows of sums, and what they hold: register `4 j + i` of a thread is row `8 (i / 2)` further
 /// down, column `8 j + i % 2`, counted from the thread's first row and column.
@@ -60,7 +61,7 @@ pub(super) fn emit(
     // The registers that `setmaxnreg` moves between warpgroups are counted from here.
     k.min_ctas_per_sm(1);
 
-    let operands = Operands::new(k, problem, schedule)?;
+    let operands = Operands::new(k, problem, schedule.tile, schedule)?;
     let mut epilogue = Epilogue::new(k, problem, schedule, surround);
     let mut maps = operands.parameters();
     maps.extend(epilogue.parameters());
@@ -155,7 +156,7 @@ impl Consumer {
         let lane = k.and_b32(thread, WARP - 1);
         let speaks = k.setp_eq_u32(in_group, 0);
         let all_warps = k.mad_lo_u32(number, WARPGROUP / WARP, warp);
-        let staging = k.mad_lo_u32(all_warps, STAGING_BUFFERS * STAGING, data);
+        let staging = k.mad_lo_u32(all_warps, BUFFERS * STAGING, data);
         let staging = k.add_u32(staging, schedule.ring_bytes());
         Consumer { number, warp, lane, speaks, staging }
     }
@@ -181,7 +182,8 @@ impl Consumer {
             Sharing::Cooperative => k.mul_lo_u32(self.number, schedule.consumer_rows()),
             Sharing::PingPong => k.mov_b32(0),
         };
-        let descriptors = operands.descriptors(k, ring.data, own_rows);
+        let left = k.mad_lo_u32(own_rows, SPAN, ring.data);
+        let descriptors = operands.descriptors(k, SWIZZLED, left, ring.data);
         let at = ring.first_to_read(k);
         let (cta, step) = (k.ctaid_x(), schedule.ctas);
         let (first, step) = if takes_turns {
@@ -243,7 +245,7 @@ impl Consumer {
             // The first products of a tile do not add to what the registers held.
             let adds = k.setp_ne_u32(round, 0);
             k.wgmma_fence();
-            for step in 0..schedule::SPAN / STEP {
+            for step in 0..SPAN / STEP {
                 let right = descriptors.right(k, b, step);
                 for (block, sums) in sums.iter().enumerate() {
                     let left = descriptors.left(k, a, step, block as u32);
@@ -299,5 +301,3 @@ pub(super) fn suits(problem: &Problem, target: gable_ptx::Target) -> bool {
         && shape_of(problem.element, 8).is_ok()
         && [Side::A, Side::B].into_iter().all(|side| operands::boxes(problem, side, ROWS, problem.element).is_some())
 }
-
-const _: () = assert!(BARRIER == 8, "barriers are laid out by 64 bits");

@@ -7,13 +7,14 @@
 //! a time.
 
 use super::super::MapParameter;
-use super::super::boxes::{Boxes, Strided};
+use super::super::boxes::SPAN;
 use super::super::cta::{TilePlace, store_at};
 use super::super::problem::{ContractionError, Problem};
-use super::super::surround::{Fragment, ResultRows, Surround};
-use super::schedule::{ROWS, SPAN, STAGING, STAGING_BUFFERS, WgmmaSchedule};
+use super::super::staged::{self, Buffers, Staged};
+use super::super::surround::{Fragment, Surround};
+use super::schedule::{ROWS, WgmmaSchedule};
 use super::{Consumer, Sums};
-use gable_ptx::{B32, B64, F32, KernelBuilder, R, Reg, Value};
+use gable_ptx::{B32, F32, KernelBuilder, R, Value};
 use gable_tensor::DType;
 
 /// Columns that one call of the region computes: two blocks of eight.
@@ -25,25 +26,12 @@ const WARP_ROWS: u32 = 16;
 /// Neighbouring sums of one register pair.
 const PAIR: usize = 2;
 
-/// One result that leaves through staging buffers.
-pub(super) struct Staged {
-    position: usize,
-    dtype: DType,
-    boxes: Boxes,
-    map: R<B64>,
-}
-
 /// How results leave.
 pub(super) enum Epilogue {
     /// All through staging buffers.
     Staged(Vec<Staged>),
     /// From registers.
     Direct,
-}
-
-/// Columns of a staging buffer.
-fn columns(dtype: DType) -> u32 {
-    SPAN / dtype.bytes() as u32
 }
 
 impl Epilogue {
@@ -54,46 +42,16 @@ impl Epilogue {
         schedule: &WgmmaSchedule,
         surround: &mut dyn Surround,
     ) -> Epilogue {
-        let in_pairs = !problem.store.along_m && problem.store.lanes >= PAIR;
-        let rows = surround.result_rows().filter(|_| in_pairs).unwrap_or_default();
-        let boxes_of = |rows: &ResultRows| {
-            let wide = columns(rows.dtype);
-            let stageable =
-                matches!(rows.dtype, DType::BF16 | DType::F16 | DType::F32) && schedule.tile.n.is_multiple_of(64);
-            let matrix = Strided {
-                stored: rows.dtype,
-                start: rows.start,
-                dense: problem.n,
-                other: (problem.m, rows.stride),
-                batch: &problem.batch,
-                batch_strides: &rows.batch_strides,
-            };
-            Boxes::of(&matrix, rows.dtype, wide, WARP_ROWS).filter(|_| stageable)
-        };
-        let boxes: Option<Vec<Boxes>> = rows.iter().map(boxes_of).collect();
-        match boxes {
-            Some(boxes) if !boxes.is_empty() => Epilogue::Staged(
-                rows.iter()
-                    .zip(boxes)
-                    .enumerate()
-                    .map(|(position, (rows, boxes))| Staged {
-                        position,
-                        dtype: rows.dtype,
-                        boxes,
-                        map: k.param_tensor_map(&format!("map_out{position}")),
-                    })
-                    .collect(),
-            ),
-            _ => Epilogue::Direct,
+        match staged::results(k, problem, schedule.tile.n, (WARP_ROWS, PAIR), surround) {
+            Some(results) => Epilogue::Staged(results),
+            None => Epilogue::Direct,
         }
     }
 
     /// The maps, in the order of the parameters.
     pub fn parameters(&self) -> Vec<MapParameter> {
         match self {
-            Epilogue::Staged(results) => {
-                results.iter().map(|result| MapParameter::Result(result.position, result.boxes.map.clone())).collect()
-            }
+            Epilogue::Staged(results) => results.iter().map(Staged::parameter).collect(),
             Epilogue::Direct => Vec::new(),
         }
     }
@@ -113,7 +71,7 @@ impl Epilogue {
     ) -> Result<(), ContractionError> {
         let warp_row = k.mad_lo_u32(consumer.warp, WARP_ROWS, row);
         match self {
-            Epilogue::Staged(results) => staged(k, schedule, consumer, place, warp_row, sums, results, surround),
+            Epilogue::Staged(results) => staged_tile(k, schedule, consumer, place, warp_row, sums, results, surround),
             Epilogue::Direct => direct(k, problem, schedule, consumer, place, warp_row, sums, surround),
         }
     }
@@ -200,7 +158,7 @@ impl Slots {
 }
 
 #[expect(clippy::too_many_arguments, reason = "the parts of one kernel")]
-fn staged(
+fn staged_tile(
     k: &mut KernelBuilder,
     schedule: &WgmmaSchedule,
     consumer: &Consumer,
@@ -213,11 +171,10 @@ fn staged(
     let (first_row, first_column) = lane_origin(k, consumer.lane, warp_row, place.column);
     let slots = Slots::new(k, consumer.lane, consumer.staging, results);
     let (_, elected) = k.elect_sync(-1);
-    let widest = results.iter().map(|result| columns(result.dtype)).max().unwrap_or(STEP_COLUMNS);
-    // Buffers take turns. Where a tile fills an odd number of them, its first is the one that the last tile filled last.
-    let fillings = |result: &Staged| sums.len() as u32 * schedule.tile.n / columns(result.dtype);
-    let is_odd = results.iter().map(fillings).sum::<u32>() % STAGING_BUFFERS == 1;
-    let mut filled = 0;
+    let widest = results.iter().map(Staged::columns).max().unwrap_or(STEP_COLUMNS);
+    let fillings = |result: &Staged| sums.len() as u32 * schedule.tile.n / result.columns();
+    let fillings = results.iter().map(fillings).sum();
+    let mut buffers = Buffers::new(consumer.staging, WARP_ROWS, elected, fillings);
     for (block, sums) in sums.iter().enumerate() {
         for chunk in (0..schedule.tile.n).step_by(widest as usize) {
             // What the region makes of the chunk, packed: for each result the words of each step of sixteen columns.
@@ -242,25 +199,15 @@ fn staged(
                 }
             }
             for (result, steps) in results.iter().zip(&packed) {
-                let wide = columns(result.dtype);
+                let wide = result.columns();
                 for (part, steps) in steps.chunks((wide / STEP_COLUMNS) as usize).enumerate() {
-                    let offset = (filled % STAGING_BUFFERS * STAGING) as i32;
-                    // The copy that last used the buffer has read it.
-                    k.bulk_wait_group_read(if filled == 0 && is_odd { 0 } else { STAGING_BUFFERS - 1 });
-                    filled += 1;
-                    k.bar_warp_sync(-1);
-                    for (step, words) in steps.iter().enumerate() {
-                        put(k, result.dtype, &slots, step, offset, words)?;
-                    }
-                    k.fence_proxy_async_shared_cta();
-                    k.bar_warp_sync(-1);
                     let column = k.add_u32(place.column, chunk + part as u32 * wide);
                     let row = k.add_u32(warp_row, block as u32 * ROWS);
-                    let from = k.add_u32(consumer.staging, offset as u32);
-                    k.when(elected, |k| -> Result<(), ContractionError> {
-                        result.boxes.store(k, result.map, (column, row), &place.batch, from)?;
-                        k.bulk_commit_group();
-                        Ok(())
+                    buffers.send(k, result, (column, row), &place.batch, |k, offset| {
+                        steps
+                            .iter()
+                            .enumerate()
+                            .try_for_each(|(step, words)| put(k, result.dtype, &slots, step, offset, words))
                     })?;
                 }
             }
@@ -279,22 +226,7 @@ fn put(
     words: &[Value],
 ) -> Result<(), ContractionError> {
     let broken = || ContractionError::Surround("results of a fragment are packed in registers".into());
-    let mut registers: Vec<Reg> = Vec::with_capacity(words.len());
-    for &word in words {
-        registers.push(match word {
-            Value::Reg(register) => register,
-            constant if dtype.bytes() == 4 => {
-                let register = k.fresh_reg(gable_ptx::Class::F32);
-                k.copy_into(register, constant)?;
-                register
-            }
-            constant => {
-                let register = k.fresh_reg(gable_ptx::Class::B32);
-                k.copy_into(register, constant)?;
-                register
-            }
-        });
-    }
+    let registers = staged::registers(k, dtype, words)?;
     if dtype.bytes() == 2 {
         let words: Vec<R<B32>> =
             registers.iter().map(|word| word.typed()).collect::<Result<_, _>>().map_err(|_| broken())?;

@@ -100,7 +100,7 @@ pub fn ranked(problem: &Problem, target: Target, machine: &Machine) -> Vec<(f64,
         })
         .filter(|schedule| Schedule::Wgmma(*schedule).validate(problem, target).is_ok())
         .filter(|schedule| {
-            let boxes = |side, outer| super::operands::boxes(problem, side, outer, problem.element).is_some();
+            let boxes = |side, outer| super::super::operands::boxes(problem, side, outer, problem.element).is_some();
             boxes(Side::A, schedule.tile.m) && boxes(Side::B, schedule.tile.n)
         })
         .map(|schedule| (seconds(problem, &schedule, machine), schedule))

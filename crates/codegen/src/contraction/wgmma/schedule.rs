@@ -1,7 +1,10 @@
 //! Schedules of warp-specialised kernels on `wgmma`, as data: tiles, consumers, stages, and what they take of the machine.
 
+use super::super::boxes::SPAN;
 use super::super::problem::{ContractionError, Major, Problem, Side};
+use super::super::ring::BARRIER;
 use super::super::schedule::{Tile, WARP};
+use super::super::staged::BUFFERS;
 use gable_ptx::Target;
 use gable_tensor::DType;
 use std::fmt;
@@ -12,17 +15,8 @@ pub(super) const WARPGROUP: u32 = 128;
 /// Rows of one `wgmma` instruction.
 pub(super) const ROWS: u32 = 64;
 
-/// Bytes of k in a stage: one span of the widest swizzle.
-pub(super) const SPAN: u32 = 128;
-
-/// Bytes of an mbarrier.
-pub(in super::super) const BARRIER: u32 = 8;
-
 /// Bytes of a warp's staging buffer of results: sixteen rows of one span.
 pub(super) const STAGING: u32 = 16 * SPAN;
-
-/// Staging buffers of a warp: one is filled while the other is on its way to memory.
-pub(super) const STAGING_BUFFERS: u32 = 2;
 
 /// Registers that a thread of a consumer may not spend on sums: addresses, descriptors, the epilogue's values.
 const OTHER_REGISTERS: u32 = 40;
@@ -104,7 +98,7 @@ impl WgmmaSchedule {
 
     /// Bytes of the staging buffers of all consumers' warps.
     pub fn staging_bytes(&self) -> u32 {
-        self.consumers * WARPGROUP / WARP * STAGING_BUFFERS * STAGING
+        self.consumers * WARPGROUP / WARP * BUFFERS * STAGING
     }
 
     /// Dynamic shared memory: the ring, the staging buffers, a full and an empty barrier for each stage.

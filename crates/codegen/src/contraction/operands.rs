@@ -1,4 +1,5 @@
-//! Operands of `wgmma` in shared memory: how boxes of tensor maps fill a stage, and the descriptors that read it.
+//! Operands of `wgmma` and `tcgen05` in shared memory: how boxes of tensor maps fill a stage, and the descriptors that
+//! read it.
 //!
 //! ```text
 //! k-major: one box of 128 bytes of k by all rows     outer-major (16-bit elements): boxes of 64 rows by 64 k
@@ -9,14 +10,20 @@
 //!
 //! Either way 64 rows of the result take 8192 bytes, one after the other.
 
-use super::super::MapParameter;
-use super::super::boxes::Boxes;
-use super::super::cta::TilePlace;
-use super::super::problem::{ContractionError, Major, Operand, Problem, Side};
-use super::STEP;
-use super::schedule::{ROWS, SPAN, WgmmaSchedule};
+use super::MapParameter;
+use super::boxes::{Boxes, SPAN};
+use super::cta::TilePlace;
+use super::problem::{ContractionError, Major, Operand, Problem, Side};
+use super::schedule::Tile;
 use gable_ptx::{B32, B64, KernelBuilder, R};
 use gable_tensor::DType;
+use std::fmt;
+
+/// Bytes of k that one instruction sums over, whatever the type.
+pub(super) const STEP: u32 = 32;
+
+/// Rows that take a block of their own in a stage.
+const ROWS: u32 = 64;
 
 /// Most elements of a box along one dimension.
 const MOST_BOX_ROWS: u32 = 256;
@@ -53,15 +60,16 @@ fn rows_per_box(problem: &Problem, side: Side, outer: u32, element: DType) -> u3
 pub(super) fn boxes(problem: &Problem, side: Side, outer: u32, element: DType) -> Option<Boxes> {
     let Operand::Memory(memory) = problem.operand(side) else { return None };
     let rows = rows_per_box(problem, side, outer, element);
-    Boxes::of_operand(problem, memory, rows, WgmmaSchedule::k_of(element))
+    Boxes::of_operand(problem, memory, rows, SPAN / element.bytes() as u32)
 }
 
 impl Operands {
-    /// Declares the maps as parameters.
+    /// Declares the maps as parameters. `schedule` names the schedule in errors.
     pub fn new(
         k: &mut KernelBuilder,
         problem: &Problem,
-        schedule: &WgmmaSchedule,
+        tile: Tile,
+        schedule: &dyn fmt::Display,
     ) -> Result<Operands, ContractionError> {
         let mut bring = |side: Side, outer: u32| -> Result<Brought, ContractionError> {
             let missing = || ContractionError::Schedule {
@@ -77,7 +85,7 @@ impl Operands {
             let major = problem.operand(side).vector().0;
             Ok(Brought { side, major, boxes, map, per_box: (rows, bytes), outer })
         };
-        Ok(Operands { sides: [bring(Side::A, schedule.tile.m)?, bring(Side::B, schedule.tile.n)?] })
+        Ok(Operands { sides: [bring(Side::A, tile.m)?, bring(Side::B, tile.n)?] })
     }
 
     /// The maps, in the order of the parameters.
@@ -121,13 +129,13 @@ impl Operands {
         Ok(())
     }
 
-    /// Descriptors of stage 0, for a consumer whose rows begin at `own_rows` of the tile.
-    pub fn descriptors(&self, k: &mut KernelBuilder, data: R<B32>, own_rows: R<B32>) -> Descriptors {
-        let left = k.mad_lo_u32(own_rows, SPAN, data);
+    /// Descriptors of stage 0 at `data`, whose left factor's rows are read from `left` on. `format` is how the instruction's
+    /// descriptors say that rows are swizzled by 128 bytes.
+    pub fn descriptors(&self, k: &mut KernelBuilder, format: u64, left: R<B32>, data: R<B32>) -> Descriptors {
         let right = k.add_u32(data, self.sides[0].outer * SPAN);
         let majors = [self.sides[0].major, self.sides[1].major];
-        let a = descriptor(k, left, majors[0]);
-        let b = descriptor(k, right, majors[1]);
+        let a = descriptor(k, format, left, majors[0]);
+        let b = descriptor(k, format, right, majors[1]);
         Descriptors { a, b, majors }
     }
 }
@@ -146,15 +154,13 @@ const fn units(bytes: u32) -> u32 {
 
 /// The descriptor of an operand at a shared address: swizzle of 128 bytes, patterns of eight rows (k-major) or eight k
 /// (outer-major) one after the other, and spans of outer indices behind each other.
-fn descriptor(k: &mut KernelBuilder, address: R<B32>, major: Major) -> R<B64> {
-    /// Swizzle of 128 bytes, in bits 62 and 63.
-    const SWIZZLE: u64 = 1 << 62;
+fn descriptor(k: &mut KernelBuilder, format: u64, address: R<B32>, major: Major) -> R<B64> {
     let leading = match major {
         // Not looked at.
         Major::K => 1,
         Major::Outer => u64::from(units(ROWS * SPAN)),
     };
-    let fixed = SWIZZLE | u64::from(units(PATTERN)) << 32 | leading << 16;
+    let fixed = format | u64::from(units(PATTERN)) << 32 | leading << 16;
     let shifted = k.shr_u32(address, 4);
     let start = k.and_b32(shifted, 0x3fff);
     let start = k.cvt_u64_u32(start);

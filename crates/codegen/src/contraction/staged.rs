@@ -1,0 +1,144 @@
+//! Results that leave a kernel through staging buffers: packed into shared memory row by row, and copied from there to
+//! memory by the copy engine, which leaves out what lies beyond the edges.
+//!
+//! A buffer is some rows of 128 bytes, swizzled by 128 bytes. Each warp has two, which take turns: one is filled while the
+//! other is on its way to memory.
+
+use super::MapParameter;
+use super::boxes::{Boxes, SPAN, Strided};
+use super::problem::{ContractionError, Problem};
+use super::surround::{ResultRows, Surround};
+use gable_ptx::{B32, B64, Class, KernelBuilder, Pred, R, Reg, Value};
+use gable_tensor::DType;
+
+/// Staging buffers of a warp.
+pub(super) const BUFFERS: u32 = 2;
+
+/// One result that leaves through staging buffers.
+pub(super) struct Staged {
+    /// Which of the region's results.
+    pub position: usize,
+    /// Its element type.
+    pub dtype: DType,
+    /// A staging buffer as a box of the result.
+    pub boxes: Boxes,
+    /// Address of the map.
+    pub map: R<B64>,
+}
+
+/// Columns of a staging buffer.
+fn columns(dtype: DType) -> u32 {
+    SPAN / dtype.bytes() as u32
+}
+
+impl Staged {
+    /// Columns of a staging buffer.
+    pub fn columns(&self) -> u32 {
+        columns(self.dtype)
+    }
+
+    /// The map, over the result.
+    pub fn parameter(&self) -> MapParameter {
+        MapParameter::Result(self.position, self.boxes.map.clone())
+    }
+}
+
+/// All results, if all can leave through staging buffers of `rows` rows: where the tile has whole spans of columns, `lanes`
+/// neighbours come together, and every result lies as rows that the copy engine can write. Declares their maps as
+/// parameters.
+pub(super) fn results(
+    k: &mut KernelBuilder,
+    problem: &Problem,
+    tile_columns: u32,
+    (rows, lanes): (u32, usize),
+    surround: &mut dyn Surround,
+) -> Option<Vec<Staged>> {
+    if problem.store.along_m || problem.store.lanes < lanes {
+        return None;
+    }
+    let boxes_of = |lies: &ResultRows| {
+        let stageable = matches!(lies.dtype, DType::BF16 | DType::F16 | DType::F32) && tile_columns.is_multiple_of(64);
+        let matrix = Strided {
+            stored: lies.dtype,
+            start: lies.start,
+            dense: problem.n,
+            other: (problem.m, lies.stride),
+            batch: &problem.batch,
+            batch_strides: &lies.batch_strides,
+        };
+        Boxes::of(&matrix, lies.dtype, columns(lies.dtype), rows).filter(|_| stageable)
+    };
+    let lie = surround.result_rows()?;
+    let boxes: Vec<Boxes> = lie.iter().map(boxes_of).collect::<Option<_>>()?;
+    if boxes.is_empty() {
+        return None;
+    }
+    let named = lie.iter().zip(boxes).enumerate().map(|(position, (rows, boxes))| Staged {
+        position,
+        dtype: rows.dtype,
+        boxes,
+        map: k.param_tensor_map(&format!("map_out{position}")),
+    });
+    Some(named.collect())
+}
+
+/// A warp's staging buffers during one tile.
+pub(super) struct Buffers {
+    first: R<B32>,
+    bytes: u32,
+    /// The one lane that has them copied.
+    elected: R<Pred>,
+    /// Where a tile fills an odd number of buffers, its first is the one that the last tile filled last.
+    is_odd: bool,
+    filled: u32,
+}
+
+impl Buffers {
+    /// Those that begin at `first`, of which every tile fills `fillings`.
+    pub fn new(first: R<B32>, rows: u32, elected: R<Pred>, fillings: u32) -> Buffers {
+        Buffers { first, bytes: rows * SPAN, elected, is_odd: fillings % BUFFERS == 1, filled: 0 }
+    }
+
+    /// Has `put` fill the next buffer, which is so many bytes after the first, and begins to copy it to `(column, row)` of the
+    /// result.
+    pub fn send(
+        &mut self,
+        k: &mut KernelBuilder,
+        result: &Staged,
+        place: (R<B32>, R<B32>),
+        batch: &[R<B32>],
+        put: impl FnOnce(&mut KernelBuilder, i32) -> Result<(), ContractionError>,
+    ) -> Result<(), ContractionError> {
+        let offset = self.filled % BUFFERS * self.bytes;
+        // The copy that last used the buffer has read it.
+        k.bulk_wait_group_read(if self.filled == 0 && self.is_odd { 0 } else { BUFFERS - 1 });
+        self.filled += 1;
+        k.bar_warp_sync(-1);
+        put(k, offset as i32)?;
+        k.fence_proxy_async_shared_cta();
+        k.bar_warp_sync(-1);
+        let from = k.add_u32(self.first, offset);
+        k.when(self.elected, |k| {
+            result.boxes.store(k, result.map, place, batch, from)?;
+            k.bulk_commit_group();
+            Ok(())
+        })
+    }
+}
+
+/// What the region gave, in registers.
+pub(super) fn registers(k: &mut KernelBuilder, dtype: DType, words: &[Value]) -> Result<Vec<Reg>, ContractionError> {
+    let class = if dtype.bytes() == 4 { Class::F32 } else { Class::B32 };
+    let mut found = Vec::with_capacity(words.len());
+    for &word in words {
+        found.push(match word {
+            Value::Reg(register) => register,
+            constant => {
+                let register = k.fresh_reg(class);
+                k.copy_into(register, constant)?;
+                register
+            }
+        });
+    }
+    Ok(found)
+}
