@@ -41,7 +41,14 @@ pub fn map(k: &mut KernelBuilder, op: &Op, dtypes: &[DType], out: DType, args: &
         Op::Atanh(_) => on.f32_function(x, math::atanh)?,
         Op::Tanh(_) => on.f32_function(x, math::tanh)?,
         Op::Erf(_) => on.f32_function(x, math::erf)?,
+        Op::Sigmoid(_) if is_narrow(out) => on.f32_function(x, math::narrow::sigmoid)?,
         Op::Sigmoid(_) => on.f32_function(x, math::sigmoid)?,
+        Op::Silu(_) if is_narrow(out) => on.f32_function(x, math::narrow::silu)?,
+        Op::Gelu(op) if is_narrow(out) && op.tanh => on.f32_function(x, math::narrow::gelu_tanh)?,
+        Op::Gelu(_) if is_narrow(out) => on.f32_function(x, math::narrow::gelu_erf)?,
+        Op::Silu(_) | Op::Gelu(_) => {
+            return Err(Fault::contract(format!("`{}` of {out} is decomposed before", op.name())));
+        }
         Op::Floor(_) => on.float_unary(Unary::Floor, x)?,
         Op::Ceil(_) => on.float_unary(Unary::Ceil, x)?,
         Op::Round(_) => on.float_unary(Unary::RoundEven, x)?,
@@ -82,8 +89,6 @@ pub fn map(k: &mut KernelBuilder, op: &Op, dtypes: &[DType], out: DType, args: &
         | Op::Weight(_)
         | Op::Const(_)
         | Op::Iota(_)
-        | Op::Silu(_)
-        | Op::Gelu(_)
         | Op::Reshape(_)
         | Op::Transpose(_)
         | Op::Broadcast(_)
@@ -111,6 +116,11 @@ pub fn map(k: &mut KernelBuilder, op: &Op, dtypes: &[DType], out: DType, args: &
         }
     };
     round(k, dtype, value)
+}
+
+/// Whether values of the type are floats of 16 bits or fewer, for which functions need not be exact in f32.
+pub fn is_narrow(dtype: DType) -> bool {
+    dtype.is_float() && dtype.bits() <= 16
 }
 
 /// The value rounded or wrapped to `dtype`.

@@ -5,6 +5,7 @@
 //! contractions and ordered ops only. Constants and coordinates are part of the program even where the region leaves
 //! them outside, because kernels write them into their code.
 
+use crate::arithmetic::is_narrow;
 use crate::error::Fault;
 use gable_ir::{Builder, ConcreteType, Graph, Group, NodeId, Op, Region, composite, region};
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,7 +64,10 @@ impl Program {
             if op.is(Group::Leaf) && !matches!(op, Op::Const(_) | Op::Iota(_)) {
                 return Err(Fault::contract(format!("`{}` is inside a region", op.name())));
             }
-            let new = match composite::decompose(&mut builder, op, &operands) {
+            // Where results are rounded at once there are shorter ways than the decomposition.
+            let is_short = matches!(op, Op::Silu(_) | Op::Gelu(_)) && is_narrow(graph.ty(id).dtype);
+            let decomposed = if is_short { None } else { composite::decompose(&mut builder, op, &operands) };
+            let new = match decomposed {
                 Some(decomposed) => decomposed?,
                 None => builder.add(op.clone(), &operands)?,
             };
