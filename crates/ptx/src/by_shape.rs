@@ -11,6 +11,7 @@ use crate::meaning::{
 };
 use crate::operand::{Address, Operand, Shared, Src, Tensor, TensorPlace, Value};
 use crate::register::{B16, B32, B64, F32, Pred, R, Reg};
+use crate::target::Family;
 
 /// Where `wgmma` reads its `a`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,7 +96,8 @@ impl KernelBuilder {
         cta_pair: bool,
     ) -> Result<(), EmitError> {
         let (rank, multicast, hint) = (rank(coordinates), ctas.is_some(), policy.is_some());
-        let row = row(Meaning::TensorLoad(TensorLoad { rank, multicast, hint, cta_pair }))?;
+        let own_cta = self.target().row().family == Family::Sm120 && !multicast && !cta_pair;
+        let row = row(Meaning::TensorLoad(TensorLoad { rank, multicast, hint, cta_pair, own_cta }))?;
         let mut src =
             vec![Operand::Address(to.into().into()), tensor(map, coordinates), Operand::Address(barrier.into().into())];
         src.extend(ctas.map(|ctas| Operand::Value(ctas.into())));

@@ -147,7 +147,8 @@ impl Boxes {
         barrier: R<B32>,
     ) -> Result<(), ContractionError> {
         let rank = self.map.dims.len() as u8;
-        let meaning = Meaning::TensorLoad(TensorLoad { rank, multicast: false, hint: false, cta_pair: false });
+        let meaning =
+            Meaning::TensorLoad(TensorLoad { rank, multicast: false, hint: false, cta_pair: false, own_cta: false });
         let row = Opcode::of(meaning).ok_or(gable_ptx::EmitError::NoRow { meaning })?;
         let place = self.place(map, dense, other, batch);
         let sources = vec![Operand::Address(to.at(0).into()), place, Operand::Address(barrier.at(0).into())];

@@ -54,6 +54,8 @@ pub struct TensorLoad {
     pub hint: bool,
     /// Whether the mbarrier may be that of the other CTA of the pair.
     pub cta_pair: bool,
+    /// Whether the destination is spelled as memory of the own CTA: chips of the RTX line want it so for 4- and 6-bit types.
+    pub own_cta: bool,
 }
 
 /// A copy of a box of a tensor to global memory, in the thread's bulk group. What leaves the tensor is dropped.

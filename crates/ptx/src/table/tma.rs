@@ -6,62 +6,71 @@
 //! what ordinary stores have written, each of their threads needs `fence_proxy_async_shared_cta`.
 
 use super::columns::*;
-use crate::meaning::{Bulk as Rows, TensorLoad as Load_, TensorStore as Store_};
+use crate::meaning::{Bulk as Rows, TensorLoad as Load, TensorStore as Store};
 use crate::operand::{Generic, Global, Shared, SharedCluster};
 use crate::slot::{BulkBytes, PendingGroups};
 use crate::target::Feature::CtaPairCopies;
 
-/// One line per rank: loads, loads of a pair of CTAs, stores and reductions.
+/// One line per rank: loads, loads of a pair of CTAs, loads whose destination is spelled as memory of the own CTA, stores
+/// and reductions.
 macro_rules! boxes {
     ($($rank:literal $dim:literal $Tensor:ident:
         $load:ident $load_multicast:ident $load_hint:ident $load_both:ident
         $pair:ident $pair_multicast:ident $pair_hint:ident $pair_both:ident
-        $store:ident $store_hint:ident $add:ident $add_hint:ident;)*) => {
+        $own:ident $own_hint:ident $store:ident $store_hint:ident $add:ident $add_hint:ident;)*) => {
         super::forms! {
             $(
             { "data-movement-and-conversion-instructions-cp-async-bulk-tensor", LoadStore, CopiesAsync, from(90, 8, 0) }
             $load(Nothing <- to: Shared, source: $Tensor, barrier: Shared)
                 = concat!("cp.async.bulk.tensor.", $dim, ".shared::cluster.global.tile.mbarrier::complete_tx::bytes")
-                => TensorLoad(Load_ { rank: $rank, multicast: false, hint: false, cta_pair: false });
+                => TensorLoad(Load { rank: $rank, multicast: false, hint: false, cta_pair: false, own_cta: false });
             $load_multicast(Nothing <- to: Shared, source: $Tensor, barrier: Shared, ctas: B16)
                 = concat!("cp.async.bulk.tensor.", $dim, ".shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster")
-                => TensorLoad(Load_ { rank: $rank, multicast: true, hint: false, cta_pair: false });
+                => TensorLoad(Load { rank: $rank, multicast: true, hint: false, cta_pair: false, own_cta: false });
             $load_hint(Nothing <- to: Shared, source: $Tensor, barrier: Shared, policy: B64)
                 = concat!("cp.async.bulk.tensor.", $dim, ".shared::cluster.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint")
-                => TensorLoad(Load_ { rank: $rank, multicast: false, hint: true, cta_pair: false });
+                => TensorLoad(Load { rank: $rank, multicast: false, hint: true, cta_pair: false, own_cta: false });
             $load_both(Nothing <- to: Shared, source: $Tensor, barrier: Shared, ctas: B16, policy: B64)
                 = concat!("cp.async.bulk.tensor.", $dim, ".shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster.L2::cache_hint")
-                => TensorLoad(Load_ { rank: $rank, multicast: true, hint: true, cta_pair: false });
+                => TensorLoad(Load { rank: $rank, multicast: true, hint: true, cta_pair: false, own_cta: false });
 
             { "data-movement-and-conversion-instructions-cp-async-bulk-tensor", LoadStore, CopiesAsync, with(CtaPairCopies, 8, 6) }
             $pair(Nothing <- to: Shared, source: $Tensor, barrier: Shared)
                 = concat!("cp.async.bulk.tensor.", $dim, ".shared::cluster.global.tile.mbarrier::complete_tx::bytes.cta_group::2")
-                => TensorLoad(Load_ { rank: $rank, multicast: false, hint: false, cta_pair: true });
+                => TensorLoad(Load { rank: $rank, multicast: false, hint: false, cta_pair: true, own_cta: false });
             $pair_multicast(Nothing <- to: Shared, source: $Tensor, barrier: Shared, ctas: B16)
                 = concat!("cp.async.bulk.tensor.", $dim, ".shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster.cta_group::2")
-                => TensorLoad(Load_ { rank: $rank, multicast: true, hint: false, cta_pair: true });
+                => TensorLoad(Load { rank: $rank, multicast: true, hint: false, cta_pair: true, own_cta: false });
             $pair_hint(Nothing <- to: Shared, source: $Tensor, barrier: Shared, policy: B64)
                 = concat!("cp.async.bulk.tensor.", $dim, ".shared::cluster.global.tile.mbarrier::complete_tx::bytes.cta_group::2.L2::cache_hint")
-                => TensorLoad(Load_ { rank: $rank, multicast: false, hint: true, cta_pair: true });
+                => TensorLoad(Load { rank: $rank, multicast: false, hint: true, cta_pair: true, own_cta: false });
             $pair_both(Nothing <- to: Shared, source: $Tensor, barrier: Shared, ctas: B16, policy: B64)
                 = concat!("cp.async.bulk.tensor.", $dim, ".shared::cluster.global.tile.mbarrier::complete_tx::bytes.multicast::cluster.cta_group::2.L2::cache_hint")
-                => TensorLoad(Load_ { rank: $rank, multicast: true, hint: true, cta_pair: true });
+                => TensorLoad(Load { rank: $rank, multicast: true, hint: true, cta_pair: true, own_cta: false });
+
+            { "data-movement-and-conversion-instructions-cp-async-bulk-tensor", LoadStore, CopiesAsync, from(90, 8, 6) }
+            $own(Nothing <- to: Shared, source: $Tensor, barrier: Shared)
+                = concat!("cp.async.bulk.tensor.", $dim, ".shared::cta.global.tile.mbarrier::complete_tx::bytes")
+                => TensorLoad(Load { rank: $rank, multicast: false, hint: false, cta_pair: false, own_cta: true });
+            $own_hint(Nothing <- to: Shared, source: $Tensor, barrier: Shared, policy: B64)
+                = concat!("cp.async.bulk.tensor.", $dim, ".shared::cta.global.tile.mbarrier::complete_tx::bytes.L2::cache_hint")
+                => TensorLoad(Load { rank: $rank, multicast: false, hint: true, cta_pair: false, own_cta: true });
 
             { "data-movement-and-conversion-instructions-cp-async-bulk-tensor", LoadStore, StoresAsync, from(90, 8, 0) }
             $store(Nothing <- to: $Tensor, source: Shared)
                 = concat!("cp.async.bulk.tensor.", $dim, ".global.shared::cta.tile.bulk_group")
-                => TensorStore(Store_ { rank: $rank, add: false, hint: false });
+                => TensorStore(Store { rank: $rank, add: false, hint: false });
             $store_hint(Nothing <- to: $Tensor, source: Shared, policy: B64)
                 = concat!("cp.async.bulk.tensor.", $dim, ".global.shared::cta.tile.bulk_group.L2::cache_hint")
-                => TensorStore(Store_ { rank: $rank, add: false, hint: true });
+                => TensorStore(Store { rank: $rank, add: false, hint: true });
 
             { "data-movement-and-conversion-instructions-cp-reduce-async-bulk-tensor", LoadStore, StoresAsync, from(90, 8, 0) }
             $add(Nothing <- to: $Tensor, source: Shared)
                 = concat!("cp.reduce.async.bulk.tensor.", $dim, ".global.shared::cta.add.tile.bulk_group")
-                => TensorStore(Store_ { rank: $rank, add: true, hint: false });
+                => TensorStore(Store { rank: $rank, add: true, hint: false });
             $add_hint(Nothing <- to: $Tensor, source: Shared, policy: B64)
                 = concat!("cp.reduce.async.bulk.tensor.", $dim, ".global.shared::cta.add.tile.bulk_group.L2::cache_hint")
-                => TensorStore(Store_ { rank: $rank, add: true, hint: true });
+                => TensorStore(Store { rank: $rank, add: true, hint: true });
             )*
 
             { "data-movement-and-conversion-instructions-cp-async-bulk", LoadStore, CopiesAsync, from(90, 8, 0) }
@@ -106,21 +115,21 @@ boxes! {
     1 "1d" Tensor1:
         tma_load_1d tma_load_1d_multicast tma_load_1d_hint tma_load_1d_multicast_hint
         tma_load_1d_cta_group_2 tma_load_1d_multicast_cta_group_2 tma_load_1d_hint_cta_group_2 tma_load_1d_multicast_hint_cta_group_2
-        tma_store_1d tma_store_1d_hint tma_reduce_add_1d tma_reduce_add_1d_hint;
+        tma_load_1d_own_cta tma_load_1d_own_cta_hint tma_store_1d tma_store_1d_hint tma_reduce_add_1d tma_reduce_add_1d_hint;
     2 "2d" Tensor2:
         tma_load_2d tma_load_2d_multicast tma_load_2d_hint tma_load_2d_multicast_hint
         tma_load_2d_cta_group_2 tma_load_2d_multicast_cta_group_2 tma_load_2d_hint_cta_group_2 tma_load_2d_multicast_hint_cta_group_2
-        tma_store_2d tma_store_2d_hint tma_reduce_add_2d tma_reduce_add_2d_hint;
+        tma_load_2d_own_cta tma_load_2d_own_cta_hint tma_store_2d tma_store_2d_hint tma_reduce_add_2d tma_reduce_add_2d_hint;
     3 "3d" Tensor3:
         tma_load_3d tma_load_3d_multicast tma_load_3d_hint tma_load_3d_multicast_hint
         tma_load_3d_cta_group_2 tma_load_3d_multicast_cta_group_2 tma_load_3d_hint_cta_group_2 tma_load_3d_multicast_hint_cta_group_2
-        tma_store_3d tma_store_3d_hint tma_reduce_add_3d tma_reduce_add_3d_hint;
+        tma_load_3d_own_cta tma_load_3d_own_cta_hint tma_store_3d tma_store_3d_hint tma_reduce_add_3d tma_reduce_add_3d_hint;
     4 "4d" Tensor4:
         tma_load_4d tma_load_4d_multicast tma_load_4d_hint tma_load_4d_multicast_hint
         tma_load_4d_cta_group_2 tma_load_4d_multicast_cta_group_2 tma_load_4d_hint_cta_group_2 tma_load_4d_multicast_hint_cta_group_2
-        tma_store_4d tma_store_4d_hint tma_reduce_add_4d tma_reduce_add_4d_hint;
+        tma_load_4d_own_cta tma_load_4d_own_cta_hint tma_store_4d tma_store_4d_hint tma_reduce_add_4d tma_reduce_add_4d_hint;
     5 "5d" Tensor5:
         tma_load_5d tma_load_5d_multicast tma_load_5d_hint tma_load_5d_multicast_hint
         tma_load_5d_cta_group_2 tma_load_5d_multicast_cta_group_2 tma_load_5d_hint_cta_group_2 tma_load_5d_multicast_hint_cta_group_2
-        tma_store_5d tma_store_5d_hint tma_reduce_add_5d tma_reduce_add_5d_hint;
+        tma_load_5d_own_cta tma_load_5d_own_cta_hint tma_store_5d tma_store_5d_hint tma_reduce_add_5d tma_reduce_add_5d_hint;
 }
