@@ -5,6 +5,8 @@
 //! on nothing but the input.
 
 use crate::class::Class;
+use crate::contraction::candidates::{Choices, candidates, region_key};
+use crate::contraction::problem::Problem;
 use crate::error::{CodegenError, Fault};
 use crate::program::Program;
 use crate::schedule::Hardware;
@@ -47,6 +49,16 @@ pub fn compile(graph: &Graph, places: &Places, target: Target) -> Result<TargetP
 
 /// The same for a machine that is described.
 pub fn compile_for(graph: &Graph, places: &Places, hardware: &Hardware) -> Result<TargetPlan, CodegenError> {
+    compile_with(graph, places, hardware, &Choices::default())
+}
+
+/// The same with schedules of contractions that were chosen elsewhere.
+pub fn compile_with(
+    graph: &Graph,
+    places: &Places,
+    hardware: &Hardware,
+    choices: &Choices,
+) -> Result<TargetPlan, CodegenError> {
     let target = hardware.target;
     let span = tracing::info_span!("codegen", target = target.name());
     let _entered = span.enter();
@@ -54,7 +66,7 @@ pub fn compile_for(graph: &Graph, places: &Places, hardware: &Hardware) -> Resul
     let compiled: Vec<Compiled<'_>> = regions
         .par_iter()
         .map(|region| {
-            compile_region(graph, region, places, hardware).map_err(|fault| CodegenError {
+            compile_region(graph, region, places, hardware, choices).map_err(|fault| CodegenError {
                 region: region.name.clone(),
                 target: target.name(),
                 fault: Box::new(fault),
@@ -77,6 +89,7 @@ fn compile_region<'g>(
     region: &'g Region,
     places: &Places,
     hardware: &Hardware,
+    choices: &Choices,
 ) -> Result<Compiled<'g>, Fault> {
     let program = Program::of_region(graph, region)?;
     let place = |&(_, id): &(usize, NodeId)| {
@@ -95,7 +108,7 @@ fn compile_region<'g>(
     } else {
         let overwritten: Vec<usize> =
             (0..inputs.len()).filter(|&input| outputs.iter().any(|output| output.overlaps(&inputs[input]))).collect();
-        region_work(&program, region.kind, hardware, &overwritten)?
+        region_work_with(&program, region.kind, hardware, &overwritten, choices)?
     };
     for launch in work.iter().filter_map(Work::launch) {
         check_class(launch)?;
@@ -110,19 +123,75 @@ pub fn region_work(
     hardware: &Hardware,
     overwritten: &[usize],
 ) -> Result<Vec<Work>, Fault> {
+    region_work_with(program, kind, hardware, overwritten, &Choices::default())
+}
+
+fn region_work_with(
+    program: &Program,
+    kind: RegionKind,
+    hardware: &Hardware,
+    overwritten: &[usize],
+    choices: &Choices,
+) -> Result<Vec<Work>, Fault> {
     match kind {
         RegionKind::Map => map::work(program, hardware, overwritten),
         RegionKind::Row => row::work(program, hardware, overwritten),
         RegionKind::Reduction => reduction::work(program, hardware, overwritten),
         RegionKind::Window => window::work(program, hardware, overwritten),
         RegionKind::Ordered => ordered::work(program, hardware, overwritten),
-        RegionKind::Contraction | RegionKind::Convolution => contraction_work(program, hardware, overwritten),
+        RegionKind::Contraction | RegionKind::Convolution => {
+            let target = hardware.target;
+            let choose = |problem: &Problem| choices.choose(program, problem, target);
+            let kernel = contraction::region::kernel_by(program, target, overwritten, choose)?;
+            Ok(kernel.map(|kernel| Work::Launch(kernel.launch(program))).into_iter().collect())
+        }
     }
 }
 
-fn contraction_work(program: &Program, hardware: &Hardware, overwritten: &[usize]) -> Result<Vec<Work>, Fault> {
-    let kernel = contraction::region::kernel(program, hardware.target, overwritten)?;
-    Ok(kernel.map(|kernel| Work::Launch(kernel.launch(program))).into_iter().collect())
+/// Regions of one kind of contraction, and the schedules worth timing for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tunable {
+    /// What the regions are, as [`Choices`] has it.
+    pub key: String,
+    /// The problem in one line.
+    pub problem: String,
+    /// Names of the regions.
+    pub regions: Vec<String>,
+    /// Texts of the schedules, the rule's choice first.
+    pub candidates: Vec<String>,
+}
+
+/// The contractions of a fused graph whose schedules are a choice, each once, in the order of the regions.
+pub fn tunables(graph: &Graph, target: Target) -> Result<Vec<Tunable>, CodegenError> {
+    let mut found: Vec<Tunable> = Vec::new();
+    for region in ordered_regions(graph) {
+        let tunable = tunable(graph, region, target).map_err(|fault| CodegenError {
+            region: region.name.clone(),
+            target: target.name(),
+            fault: Box::new(fault),
+        })?;
+        let Some(tunable) = tunable else { continue };
+        match found.iter_mut().find(|known| known.key == tunable.key) {
+            Some(known) => known.regions.extend(tunable.regions),
+            None => found.push(tunable),
+        }
+    }
+    Ok(found)
+}
+
+fn tunable(graph: &Graph, region: &Region, target: Target) -> Result<Option<Tunable>, Fault> {
+    if !matches!(region.kind, RegionKind::Contraction | RegionKind::Convolution) {
+        return Ok(None);
+    }
+    let program = Program::of_region(graph, region)?;
+    let Some(problem) = contraction::region::problem(&program, target)? else { return Ok(None) };
+    let candidates = candidates(&problem, target)?;
+    Ok(Some(Tunable {
+        key: region_key(&program, &problem),
+        problem: problem.to_string(),
+        regions: vec![region.name.clone()],
+        candidates: candidates.iter().map(ToString::to_string).collect(),
+    }))
 }
 
 /// Whether the region only names memory anew: reshapes whose result lies where their operand lies.

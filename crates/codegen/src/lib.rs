@@ -25,7 +25,8 @@ pub mod window;
 pub mod work;
 
 pub use class::Class;
-pub use compile::{Places, compile, compile_for};
+pub use compile::{Places, Tunable, compile, compile_for, compile_with, tunables};
+pub use contraction::candidates::Choices;
 pub use engine::{Engine, GuardId, Lanes, View};
 pub use error::{CodegenError, Fault};
 pub use program::{Program, ValueId};

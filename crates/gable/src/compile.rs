@@ -4,7 +4,8 @@ use crate::options::Options;
 use crate::plan::target_plan;
 use crate::{Error, Model, Target, assemble};
 use gable_artifact::{Artifact, Provenance, Signature, Weight};
-use gable_ir::{Graph, Module, NodeId};
+use gable_codegen::{Choices, Tunable};
+use gable_ir::{Graph, Module, NodeId, Weights};
 use gable_passes::{MemoryPlan, PassOptions, RunnerConfig};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -89,72 +90,116 @@ impl Compiled {
 
 /// Captures a model and compiles it.
 pub(crate) fn compile_model(model: &Model, options: &Options) -> Result<Compiled, Error> {
-    let start = Instant::now();
-    let module = model.module(&options.dims)?;
-    let name = model.path().file_name().map_or("model".into(), |name| name.to_string_lossy().into_owned());
-    let captured = start.elapsed();
-    let mut compiled = compile_module(&name, module, options)?;
-    compiled.timings.insert(0, ("capture".into(), captured));
-    Ok(compiled)
+    Lowered::of_model(model, options)?.emit_recorded(options)
 }
 
 /// Runs the stages and keeps their times.
 pub(crate) fn compile_module(name: &str, module: Module, options: &Options) -> Result<Compiled, Error> {
-    let mut timings = Vec::new();
-    let mut stage = |name: String, start: Instant| timings.push((name, start.elapsed()));
+    Lowered::of_module(name, module, options)?.emit_recorded(options)
+}
 
-    let start = Instant::now();
-    let model_hash = hash(&module);
-    stage("hash".into(), start);
+/// A model fused and placed, before code is written for a target.
+pub(crate) struct Lowered {
+    name: String,
+    hash: String,
+    graph: Graph,
+    weights: Weights,
+    memory: MemoryPlan,
+    timings: Vec<(String, Duration)>,
+}
 
-    let optimized = gable_passes::optimize(module.clone(), &options.pass_options(&module))?;
-    let passes: Vec<(String, Duration)> =
-        optimized.timings.iter().map(|timing| (format!("pass {}", timing.pass), timing.time)).collect();
-    let Module { graph, mut weights } = optimized.module;
-    weights.retain_used(&graph);
-    let weight_index: BTreeMap<&str, usize> = weights.iter().map(|(key, _)| key).zip(0..).collect();
-
-    let ptxas = assemble::assembler(&options.assemble)?;
-    let mut plans = Vec::new();
-    for target in options.targets() {
+impl Lowered {
+    /// Captures a model and runs the passes.
+    pub fn of_model(model: &Model, options: &Options) -> Result<Lowered, Error> {
         let start = Instant::now();
-        let mut plan = target_plan(&graph, &optimized.plan, &weight_index, target)?;
-        stage(format!("code for {target}"), start);
-        if let Some(ptxas) = &ptxas {
-            let start = Instant::now();
-            assemble::assemble(&mut plan, target, ptxas)?;
-            stage(format!("ptxas for {target}"), start);
-        }
-        plans.push(plan);
+        let module = model.module(&options.dims)?;
+        let name = model.path().file_name().map_or("model".into(), |name| name.to_string_lossy().into_owned());
+        let captured = start.elapsed();
+        let mut lowered = Lowered::of_module(&name, module, options)?;
+        lowered.timings.insert(0, ("capture".into(), captured));
+        Ok(lowered)
     }
 
-    let start = Instant::now();
-    let artifact = Artifact {
-        provenance: Provenance {
-            gable_version: env!("CARGO_PKG_VERSION").into(),
-            model_name: name.into(),
-            model_hash,
-            options: options.recorded(ptxas.as_ref()),
-        },
-        graph: graph.to_string(),
-        dims: options.dims.clone(),
-        inputs: graph.inputs().iter().map(|&id| signature(&graph, graph.input_name(id), id)).collect(),
-        outputs: graph.outputs().iter().map(|(name, id)| signature(&graph, name, *id)).collect(),
-        weights: weights
-            .iter()
-            .map(|(key, tensor)| Weight {
-                key: key.into(),
-                dtype: tensor.dtype(),
-                shape: tensor.shape().to_vec(),
-                data: tensor.bytes().clone(),
-            })
-            .collect(),
-        plans,
-    };
-    artifact.check().map_err(gable_runtime::RuntimeError::from)?;
-    stage("pack and check".into(), start);
-    timings.splice(1..1, passes);
-    Ok(Compiled { artifact, memory: Some(optimized.plan), timings })
+    fn of_module(name: &str, module: Module, options: &Options) -> Result<Lowered, Error> {
+        let start = Instant::now();
+        let hash = hash(&module);
+        let mut timings = vec![("hash".to_string(), start.elapsed())];
+        let optimized = gable_passes::optimize(module.clone(), &options.pass_options(&module))?;
+        timings.extend(optimized.timings.iter().map(|timing| (format!("pass {}", timing.pass), timing.time)));
+        let Module { graph, mut weights } = optimized.module;
+        weights.retain_used(&graph);
+        Ok(Lowered { name: name.into(), hash, graph, weights, memory: optimized.plan, timings })
+    }
+
+    /// The contractions whose schedules are a choice on a target.
+    pub fn tunables(&self, target: Target) -> Result<Vec<Tunable>, Error> {
+        Ok(gable_codegen::tunables(&self.graph, target)?)
+    }
+
+    /// Writes code by the rules, and by the records that the options name.
+    fn emit_recorded(&self, options: &Options) -> Result<Compiled, Error> {
+        let Some(records) = &options.records else { return self.emit(options, |_| Ok(Choices::default())) };
+        records.check(&options.targets(), options.device_name().as_deref())?;
+        self.emit(options, |target| records.choices(target, &self.tunables(target)?))
+    }
+
+    /// Writes code for every target of the options, with the schedules that `choices` gives for it.
+    pub fn emit(
+        &self,
+        options: &Options,
+        choices: impl Fn(Target) -> Result<Choices, Error>,
+    ) -> Result<Compiled, Error> {
+        let Lowered { graph, weights, .. } = self;
+        let mut timings = self.timings.clone();
+        let mut stage = |name: String, start: Instant| timings.push((name, start.elapsed()));
+        let weight_index: BTreeMap<&str, usize> = weights.iter().map(|(key, _)| key).zip(0..).collect();
+
+        let ptxas = assemble::assembler(&options.assemble)?;
+        let mut plans = Vec::new();
+        let mut recorded = options.recorded(ptxas.as_ref());
+        for target in options.targets() {
+            let start = Instant::now();
+            let choices = choices(target)?;
+            for (region, schedule) in &choices.by_region {
+                recorded.insert(format!("schedule {target} {region}"), schedule.clone());
+            }
+            let mut plan = target_plan(graph, &self.memory, &weight_index, target, &choices)?;
+            stage(format!("code for {target}"), start);
+            if let Some(ptxas) = &ptxas {
+                let start = Instant::now();
+                assemble::assemble(&mut plan, target, ptxas)?;
+                stage(format!("ptxas for {target}"), start);
+            }
+            plans.push(plan);
+        }
+
+        let start = Instant::now();
+        let artifact = Artifact {
+            provenance: Provenance {
+                gable_version: env!("CARGO_PKG_VERSION").into(),
+                model_name: self.name.clone(),
+                model_hash: self.hash.clone(),
+                options: recorded,
+            },
+            graph: graph.to_string(),
+            dims: options.dims.clone(),
+            inputs: graph.inputs().iter().map(|&id| signature(graph, graph.input_name(id), id)).collect(),
+            outputs: graph.outputs().iter().map(|(name, id)| signature(graph, name, *id)).collect(),
+            weights: weights
+                .iter()
+                .map(|(key, tensor)| Weight {
+                    key: key.into(),
+                    dtype: tensor.dtype(),
+                    shape: tensor.shape().to_vec(),
+                    data: tensor.bytes().clone(),
+                })
+                .collect(),
+            plans,
+        };
+        artifact.check().map_err(gable_runtime::RuntimeError::from)?;
+        stage("pack and check".into(), start);
+        Ok(Compiled { artifact, memory: Some(self.memory.clone()), timings })
+    }
 }
 
 /// The graph's text after the pass called `pass`, or as captured for `capture`.
@@ -186,7 +231,7 @@ fn signature(graph: &Graph, name: &str, id: NodeId) -> Signature {
 
 impl Options {
     /// The targets asked for, or the defaults.
-    fn targets(&self) -> Vec<Target> {
+    pub(crate) fn targets(&self) -> Vec<Target> {
         if !self.targets.is_empty() {
             return self.targets.clone();
         }
@@ -195,6 +240,16 @@ impl Options {
             targets.iter().find_map(|target| target.parse().ok())
         });
         here.map_or(DEFAULT_TARGETS.to_vec(), |target| vec![target])
+    }
+
+    /// The name of the device here that runs the first target, where there is one.
+    fn device_name(&self) -> Option<String> {
+        let target = self.targets().first()?.name();
+        let runs = |device: &gable_runtime::DeviceInfo| {
+            let cuda = device.cuda.as_ref();
+            cuda.is_some_and(|cuda| gable_runtime::target::targets_for(cuda.capability).contains(&target))
+        };
+        gable_runtime::cuda::devices().ok()?.into_iter().find(runs).map(|device| device.name)
     }
 
     /// What the passes need to know: sizes of the dimensions that capture left symbolic.

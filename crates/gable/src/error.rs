@@ -58,6 +58,14 @@ pub enum Error {
         /// What is wrong.
         source: gable_tensor::npy::NpyError,
     },
+    /// A file of records is broken, or its records are of another version or device.
+    #[error("{}: {message}", path.display())]
+    Records {
+        /// The file.
+        path: PathBuf,
+        /// The line and what is wrong with it.
+        message: String,
+    },
     /// The request cannot be met.
     #[error("{0}")]
     Request(String),

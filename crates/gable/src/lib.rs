@@ -20,8 +20,10 @@ pub mod gemm_suite;
 pub mod inputs;
 pub mod options;
 mod plan;
+pub mod records;
 pub mod report;
 mod session;
+pub mod tune;
 
 pub use compile::{Compiled, optimize, passes_until};
 pub use error::Error;

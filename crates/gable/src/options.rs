@@ -1,5 +1,6 @@
 //! What a compilation is asked for.
 
+use crate::records::Records;
 use crate::{Compiled, Device, Error, Model, Target};
 use gable_passes::Precision;
 use gable_tensor::Bindings;
@@ -27,6 +28,7 @@ pub struct Options {
     pub(crate) precision: Precision,
     pub(crate) dims: Bindings,
     pub(crate) assemble: Assemble,
+    pub(crate) records: Option<Records>,
 }
 
 impl Options {
@@ -64,6 +66,12 @@ impl Options {
     /// Says whether kernels are assembled.
     pub fn assemble(mut self, assemble: Assemble) -> Options {
         self.assemble = assemble;
+        self
+    }
+
+    /// Uses schedules that were chosen by measurement.
+    pub fn records(mut self, records: Records) -> Options {
+        self.records = Some(records);
         self
     }
 

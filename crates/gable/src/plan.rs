@@ -2,7 +2,7 @@
 
 use crate::{Error, Target};
 use gable_artifact::{Action, BufferRef, Prediction, Space, Step, StepCost, TargetPlan};
-use gable_codegen::Places;
+use gable_codegen::{Choices, Hardware, Places};
 use gable_ir::{Graph, NodeId, Op};
 use gable_passes::MemoryPlan;
 use gable_passes::plan::Place;
@@ -15,9 +15,10 @@ pub(crate) fn target_plan(
     memory: &MemoryPlan,
     weights: &BTreeMap<&str, usize>,
     target: Target,
+    choices: &Choices,
 ) -> Result<TargetPlan, Error> {
     let places = places(graph, memory, weights);
-    let mut plan = gable_codegen::compile(graph, &places, target)?;
+    let mut plan = gable_codegen::compile_with(graph, &places, &Hardware::of(target), choices)?;
     plan.steps.extend(memory.copies.iter().map(|copy| {
         let source = places.of[&copy.from];
         let target = BufferRef { space: Space::Output(copy.output), offset: 0, bytes: source.bytes };

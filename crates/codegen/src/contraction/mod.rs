@@ -1,7 +1,8 @@
 //! Contractions: matrix products, batched products and convolutions as tiled kernels.
 //!
 //! - [`problem`]: one description for all of them, whatever instruction computes it.
-//! - [`schedule`]: how it is cut into tiles, as data; [`rule`] chooses.
+//! - [`schedule`]: how it is cut into tiles, as data; [`rule`] chooses, and [`candidates`] lists what
+//!   is worth timing.
 //! - [`surround`]: what the kernels ask of the region around the sums; [`region`] answers with the expression engine.
 //! - One module per instruction class writes the main loop: `wgmma`, `mma_sync` and `fma`; for shapes that tiles do not
 //!   fit there are [`few_rows`] and `direct` (convolutions of narrow groups).
@@ -13,6 +14,7 @@
 
 mod axes;
 mod boxes;
+pub mod candidates;
 mod cta;
 mod direct;
 pub mod few_rows;

@@ -158,6 +158,14 @@ pub enum ContractionError {
         /// What there is.
         expected: String,
     },
+    /// A schedule was asked for that is none of this compiler's for the problem.
+    #[error("schedule `{schedule}` is none that this version writes for {problem}")]
+    NotACandidate {
+        /// The schedule in one line.
+        schedule: String,
+        /// The problem in one line.
+        problem: String,
+    },
     /// The main loops write tiles only.
     #[error("schedule {0} is written around a region's own elements, not as tiles")]
     NotTiled(String),

@@ -74,6 +74,13 @@ pub fn kernel(program: &Program, target: Target, overwritten: &[usize]) -> Resul
     kernel_by(program, target, overwritten, |problem| rule::choose(problem, target))
 }
 
+/// The problem of a region whose schedule is a choice; none where the result has no element, or where there is one way only.
+pub fn problem(program: &Program, target: Target) -> Result<Option<Problem>, Fault> {
+    let mut engine = Engine::new(program, "problem", target, &[]);
+    let plan = Plan::of(&mut engine)?;
+    Ok(plan.filter(|plan| !direct::suits(plan, &plan.problem)).map(|plan| plan.problem))
+}
+
 /// The same with a schedule that is given.
 pub fn kernel_by(
     program: &Program,

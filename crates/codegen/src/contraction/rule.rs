@@ -101,11 +101,22 @@ fn expected_seconds(problem: &Problem, schedule: &Schedule, machine: &Machine, r
 
 /// The machine that schedules for a target are made for. Family targets have none of their own: the first of the family
 /// stands for it.
-fn machine_of(target: Target) -> &'static Machine {
+pub(super) fn machine_of(target: Target) -> &'static Machine {
     let name = target.name().trim_end_matches('f');
     Machine::for_target(target.name())
         .or_else(|| Machine::for_target(&format!("{name}a")))
         .unwrap_or(&Machine::all()[0])
+}
+
+/// The fixed table's schedules for the problem's type, whether they fit or not.
+pub(super) fn table(problem: &Problem) -> Vec<Schedule> {
+    if has_mma(problem) {
+        let bytes = problem.element.bytes() as u32;
+        let in_elements = |s: &MmaSyncSchedule| MmaSyncSchedule { tile: Tile { k: s.tile.k / bytes, ..s.tile }, ..*s };
+        return MMA_SYNC.iter().map(|s| Schedule::MmaSync(in_elements(s))).collect();
+    }
+    let wide = sum_type(problem.element).bytes() == 8;
+    if wide { FMA_64 } else { FMA_32 }.iter().map(|s| Schedule::Fma(*s)).collect()
 }
 
 /// The schedule for a problem on a target, by the rule in the module's text.
@@ -126,19 +137,15 @@ pub fn choose(problem: &Problem, target: Target) -> Result<Schedule, Contraction
         schedule.validate(problem, target)?;
         return Ok(schedule);
     }
-    let (candidates, rate): (Vec<Schedule>, f64) = if has_mma(problem) {
-        let rate = if problem.element == DType::Tf32 { machine.rates.tf32 } else { machine.rates.half_acc32 };
-        let bytes = problem.element.bytes() as u32;
-        let in_elements = |s: &MmaSyncSchedule| MmaSyncSchedule { tile: Tile { k: s.tile.k / bytes, ..s.tile }, ..*s };
-        (MMA_SYNC.iter().map(|s| Schedule::MmaSync(in_elements(s))).collect(), rate)
-    } else {
-        let wide = sum_type(problem.element).bytes() == 8;
-        let rate = if wide { machine.rates.f64 } else { machine.rates.f32 };
-        (if wide { FMA_64 } else { FMA_32 }.iter().map(|s| Schedule::Fma(*s)).collect(), rate)
+    let rate = match (has_mma(problem), sum_type(problem.element).bytes()) {
+        (true, _) if problem.element == DType::Tf32 => machine.rates.tf32,
+        (true, _) => machine.rates.half_acc32,
+        (false, 8) => machine.rates.f64,
+        (false, _) => machine.rates.f32,
     };
     let mut best: Option<(f64, Schedule)> = None;
     let mut refused = ContractionError::Type(problem.element);
-    for schedule in candidates {
+    for schedule in table(problem) {
         match schedule.validate(problem, target) {
             Ok(()) => {
                 let seconds = expected_seconds(problem, &schedule, machine, rate.max(1.0));

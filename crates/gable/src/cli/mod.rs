@@ -7,8 +7,10 @@ mod info;
 mod inspect;
 mod progress;
 mod run;
+mod tune;
 
 use clap::{Args, Parser, Subcommand};
+use gable::records::Records;
 use gable::{
     Bindings, Compiled, Device, Emulation, Error, Model, Options, Precision, Schedule, Session, SessionOptions, Target,
     Tensor,
@@ -33,6 +35,8 @@ enum Command {
     Run(run::RunArgs),
     /// Measure every kernel against its roof, or predict where there is no GPU.
     Bench(bench::BenchArgs),
+    /// Time schedules of a model's contractions on a GPU and record the fastest.
+    Tune(tune::TuneArgs),
     /// Show the graph after a pass, the regions, the memory plan, or a kernel.
     Inspect(inspect::InspectArgs),
     /// Run a kernel of a PTX file on the CPU, checked for races, missing waits and bad accesses.
@@ -56,6 +60,9 @@ struct CompileOptions {
     /// Leave kernels as PTX for the driver to assemble, even where ptxas is found
     #[arg(long)]
     no_assemble: bool,
+    /// Use the schedules of records that `gable tune` wrote
+    #[arg(long, value_name = "FILE")]
+    records: Option<PathBuf>,
 }
 
 impl CompileOptions {
@@ -69,6 +76,9 @@ impl CompileOptions {
         }
         if self.no_assemble {
             options = options.assemble(gable::Assemble::Never);
+        }
+        if let Some(path) = &self.records {
+            options = options.records(Records::open(path)?);
         }
         Ok(options)
     }
@@ -214,6 +224,7 @@ pub fn run() -> ExitCode {
         Command::Compile(args) => compile::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Tune(args) => tune::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Emulate(args) => return emulate::run(&args),
         Command::Info(args) => info::run(&args),

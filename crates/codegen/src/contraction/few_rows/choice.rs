@@ -23,6 +23,27 @@ pub(in super::super) fn choose(problem: &Problem, machine: &Machine) -> Option<F
     lanes(problem, machine).map(FewRowsSchedule::Lanes)
 }
 
+/// Schedules around the rule's choice, some of which may not fit.
+pub(in super::super) fn variants(problem: &Problem, machine: &Machine) -> Vec<FewRowsSchedule> {
+    if !is_fragments(problem) {
+        return lanes(problem, machine).map(FewRowsSchedule::Lanes).into_iter().collect();
+    }
+    let mut found = Vec::new();
+    for warps in [4, 8, 16] {
+        for tiles in [1, 2] {
+            for depth in [1, 2, 4] {
+                let shape = FragmentsSchedule { warps, tiles, depth, ctas: 1 };
+                let groups = shape.groups(problem);
+                // One group to a CTA, or as many CTAs as are resident together.
+                let resident = (1..=4).map(|ctas| ctas * machine.multiprocessors).filter(|&ctas| ctas < groups);
+                let counts = resident.chain([groups]);
+                found.extend(counts.map(|ctas| FewRowsSchedule::Fragments(FragmentsSchedule { ctas, ..shape })));
+            }
+        }
+    }
+    found
+}
+
 /// A factor in k order as it is, no element converted.
 fn along_k(operand: &Operand, element: DType) -> Option<&Memory> {
     match operand {

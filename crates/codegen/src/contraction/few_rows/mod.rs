@@ -21,7 +21,7 @@ mod source;
 
 use super::problem::{ContractionError, Problem};
 use super::surround::Surround;
-pub(super) use choice::choose;
+pub(super) use choice::{choose, variants};
 use gable_ptx::KernelBuilder;
 use schedule::FewRowsSchedule;
 
