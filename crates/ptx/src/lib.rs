@@ -19,6 +19,7 @@ mod module;
 mod operand;
 mod parse;
 pub mod ptxas;
+mod reach;
 mod reaching;
 mod register;
 mod scalar;

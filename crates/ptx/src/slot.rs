@@ -175,6 +175,10 @@ pub mod vectors {
     pub type RegF32 = RegisterOnly<register::F32>;
     /// An f64 register where a constant may not stand.
     pub type RegF64 = RegisterOnly<register::F64>;
+    /// `{a}`
+    pub type B16x1 = Vector<register::B16, 1>;
+    /// `{a, b, c}`
+    pub type B16x3 = Vector<register::B16, 3>;
     /// `{a, b}`
     pub type B16x2 = Vector<register::B16, 2>;
     /// `{a, b, c, d}`

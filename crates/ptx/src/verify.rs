@@ -9,10 +9,10 @@ use std::fmt;
 use crate::dynamic::misfit;
 use crate::form::Slot;
 use crate::inst::{Inst, Statement};
-use crate::meaning::Meaning;
 use crate::module::{Array, DYNAMIC_SHARED, Kernel, Module, Param, ParamType};
 use crate::operand::{Base, Label, Operand, Place, Symbol};
 use crate::parse::is_name;
+use crate::reach::{Reach, reach};
 use crate::reaching::reads_of_nothing;
 use crate::register::Class;
 use crate::scalar::{ScalarType, Space};
@@ -266,11 +266,11 @@ impl<'m> Checker<'m> {
         if inst.src.len() != form.src.len() {
             self.fault(format!("reads {} operands, found {}", form.src.len(), inst.src.len()));
         }
-        for (slot, operand) in form.src.iter().zip(&inst.src) {
+        for (index, (slot, operand)) in form.src.iter().zip(&inst.src).enumerate() {
             if let Some(expected) = misfit(*slot, operand) {
                 self.fault(format!("operand `{operand}`: expected {expected}"));
             } else {
-                self.names_in(kernel, *slot, operand, form.meaning);
+                self.names_in(kernel, *slot, operand, reach(form.meaning, index));
             }
             if let Operand::Label(label) = operand
                 && !labels.contains(label)
@@ -281,7 +281,7 @@ impl<'m> Checker<'m> {
     }
 
     /// Whether the names in an operand are declared for what the slot wants.
-    fn names_in(&mut self, kernel: &'m Kernel, slot: Slot, operand: &Operand, meaning: Meaning) {
+    fn names_in(&mut self, kernel: &'m Kernel, slot: Slot, operand: &Operand, reach: Option<Reach>) {
         match (slot, operand) {
             (Slot::Param(ty), Operand::Address(Place { base: Base::Symbol(name), offset })) => {
                 match self.param_named(kernel, name) {
@@ -305,8 +305,8 @@ impl<'m> Checker<'m> {
                 self.array_named(kernel, space, name);
             }
             (Slot::Address(space), Operand::Address(Place { base: Base::Symbol(name), offset })) => {
-                if let Some(Some(array)) = self.array_named(kernel, space, name) {
-                    self.access(array, *offset, meaning);
+                if let (Some(Some(array)), Some(reach)) = (self.array_named(kernel, space, name), reach) {
+                    self.access(array, *offset, reach);
                 }
             }
             _ => {}
@@ -341,10 +341,8 @@ impl<'m> Checker<'m> {
         array.map(Some)
     }
 
-    /// Whether a load or store at a fixed place of an array lies inside it and is aligned.
-    fn access(&mut self, array: &Array, offset: i32, meaning: Meaning) {
-        let (Meaning::Load(access) | Meaning::Store(access)) = meaning else { return };
-        let bytes = access.ty.bytes() * u32::from(access.count);
+    /// Whether an access at a fixed place of an array lies inside it and is aligned.
+    fn access(&mut self, array: &Array, offset: i32, Reach { bytes, align }: Reach) {
         let inside = u32::try_from(offset)
             .ok()
             .and_then(|offset| offset.checked_add(bytes))
@@ -352,7 +350,7 @@ impl<'m> Checker<'m> {
         if !inside {
             let Array { name, bytes: size, .. } = array;
             self.fault(format!("{bytes} bytes at {offset} lie outside of `{name}`, which has {size}"));
-        } else if !offset.unsigned_abs().is_multiple_of(bytes) || !array.align.is_multiple_of(bytes) {
+        } else if !offset.unsigned_abs().is_multiple_of(align) || !array.align.is_multiple_of(align) {
             self.fault(format!("{bytes} bytes at {offset} of `{}` are not aligned", array.name));
         }
     }

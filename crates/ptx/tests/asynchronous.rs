@@ -283,7 +283,8 @@ fn sums_and_transposes_that_a_warpgroup_multiply_does_not_take_are_errors() {
 
 /// The faults of a kernel for sm_90a with this head and body.
 fn faults(head: &str, body: &str) -> Vec<String> {
-    let registers = ".reg .pred %p<2>; .reg .b32 %r<4>; .reg .b64 %rd<2>; .reg .f32 %f<8>; .shared .align 8 .b8 s[8];
+    let registers =
+        ".reg .pred %p<2>; .reg .b32 %r<4>; .reg .b64 %rd<2>; .reg .f32 %f<8>; .shared .align 128 .b8 s[128];
         mov.b32 %r0, 1; mov.b64 %rd0, 1; setp.eq.u32 %p0, %r0, 1;";
     let text = format!(
         ".version 8.0 .target sm_90a .address_size 64 .entry k(.param .align 64 .b8 map[128], .param .u32 n) {head}

@@ -42,7 +42,7 @@ impl Inputs {
         let param_types = [ScalarType::B16, ScalarType::U32, ScalarType::U64, ScalarType::F32, ScalarType::F64];
         let params = param_types.map(|ty| (ty, k.declare_param(&format!("param_{ty}"), ty)));
         let pointer = k.param_pointer("pointer");
-        let scratch = k.shared_array("scratch", 1024, 16);
+        let scratch = k.shared_array("scratch", 1024, 128);
         let frame = k.local_array("frame", 64, 16);
         let word = k.ld_global_b32(pointer);
         let pred = k.setp_eq_u32(word, 7);

@@ -201,6 +201,23 @@ fn arrays_exist_in_the_space_and_are_kept_to() {
 }
 
 #[test]
+fn barriers_and_boxes_at_fixed_places_are_aligned_and_inside() {
+    let load = "cp.async.bulk.tensor.1d.shared::cluster.global.tile.mbarrier::complete_tx::bytes";
+    assert_eq!(
+        faults_in(&format!(
+            "mbarrier.inval.shared::cta.b64 [tile+60]; mbarrier.inval.shared::cta.b64 [tile+4]; {load} [tile], [%rd0, {{0}}], [tile+8];
+             cp.async.bulk.global.shared::cta.bulk_group [%rd0], [tile+8], 16; ldmatrix.sync.aligned.m8n8.x1.shared.b16 {{%r1}}, [tile+16];"
+        )),
+        [
+            "statement 6 `mbarrier.inval.shared::cta.b64 [tile+60];`: 8 bytes at 60 lie outside of `tile`, which has 64".to_owned(),
+            "statement 7 `mbarrier.inval.shared::cta.b64 [tile+4];`: 8 bytes at 4 of `tile` are not aligned".to_owned(),
+            format!("statement 8 `{load} [tile], [%rd0, {{0}}], [tile+8];`: 16 bytes at 0 of `tile` are not aligned"),
+            "statement 9 `cp.async.bulk.global.shared::cta.bulk_group [%rd0], [tile+8], 16;`: 16 bytes at 8 of `tile` are not aligned".to_owned(),
+        ]
+    );
+}
+
+#[test]
 fn static_shared_memory_has_a_limit() {
     assert_eq!(
         faults_of(".entry k() { .shared .align 16 .b8 a[49136]; .shared .align 16 .b8 b[17]; exit; }"),

@@ -172,6 +172,15 @@ pub enum Meaning {
     AddressInCluster,
     /// A box of a tensor from global to shared memory, in the background.
     TensorLoad(TensorLoad),
+    /// A column of pixels of a tensor from global to shared memory, in the background.
+    TensorLoadPixels(TensorLoad),
+    /// A box of a tensor from global memory to the L2 cache.
+    TensorPrefetch {
+        /// Dimensions of the tensor, 1 to 5.
+        rank: u8,
+        /// Whether an operand is a policy of the L2 cache.
+        hint: bool,
+    },
     /// A box of a tensor from shared to global memory, in the background.
     TensorStore(TensorStore),
     /// Copies of bytes in a row, and groups of bulk copies.
@@ -534,6 +543,8 @@ pub enum Cache {
     Stream,
     /// As `ReadOnlyStream`, and the 256 bytes around come to L2.
     ReadOnlyStream256,
+    /// As `ReadOnlyStream`, with a policy of the L2 cache as an operand.
+    ReadOnlyStreamHint,
 }
 
 /// How an atomic combines values.

@@ -48,6 +48,11 @@ super::forms! {
     ld_global_nc_stream_256_v4_b32(B32x4 <- address: Global) = "ld.global.nc.L1::no_allocate.L2::256B.v4.b32" => Load(access(Space::Global, B32, 4, Cache::ReadOnlyStream256));
     ld_global_nc_stream_256_v4_f32(F32x4 <- address: Global) = "ld.global.nc.L1::no_allocate.L2::256B.v4.f32" => Load(access(Space::Global, F32, 4, Cache::ReadOnlyStream256));
     ld_global_nc_stream_256_v2_b64(B64x2 <- address: Global) = "ld.global.nc.L1::no_allocate.L2::256B.v2.b64" => Load(access(Space::Global, B64, 2, Cache::ReadOnlyStream256));
+    ld_global_nc_stream_hint_b32(B32 <- address: Global, policy: B64) = "ld.global.nc.L1::no_allocate.L2::cache_hint.b32" => Load(access(Space::Global, B32, 1, Cache::ReadOnlyStreamHint));
+    ld_global_nc_stream_hint_v2_b32(B32x2 <- address: Global, policy: B64) = "ld.global.nc.L1::no_allocate.L2::cache_hint.v2.b32" => Load(access(Space::Global, B32, 2, Cache::ReadOnlyStreamHint));
+    ld_global_nc_stream_hint_v4_b32(B32x4 <- address: Global, policy: B64) = "ld.global.nc.L1::no_allocate.L2::cache_hint.v4.b32" => Load(access(Space::Global, B32, 4, Cache::ReadOnlyStreamHint));
+    ld_global_nc_stream_hint_v4_f32(F32x4 <- address: Global, policy: B64) = "ld.global.nc.L1::no_allocate.L2::cache_hint.v4.f32" => Load(access(Space::Global, F32, 4, Cache::ReadOnlyStreamHint));
+    ld_global_nc_stream_hint_v2_b64(B64x2 <- address: Global, policy: B64) = "ld.global.nc.L1::no_allocate.L2::cache_hint.v2.b64" => Load(access(Space::Global, B64, 2, Cache::ReadOnlyStreamHint));
 
     { "data-movement-and-conversion-instructions-ld", LoadStore, Reads(Space::SharedCluster), from(90, 7, 8) }
     ld_shared_cluster_b16(B16 <- address: SharedCluster) = "ld.shared::cluster.b16" => Load(access(Space::SharedCluster, B16, 1, Cache::Default));

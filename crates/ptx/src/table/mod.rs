@@ -13,7 +13,7 @@
 //! The last column, `meaning`, is unique and is how other code finds a row.
 //!
 //! Files: `moves`, `integer`, `logic`, `float`, `double`, `half`, `compare`, `convert`, `memory`, `memory_wide`, `atomic`, `warp`,
-//! `sync`, `cluster`, `mbarrier`, `async_copy`, `tma` (`cp.async.bulk`), `matrix`, `narrow_matrix`, `wgmma`, `tcgen05`, `tcgen05_mma`, `launch_control`, `control`.
+//! `sync`, `cluster`, `mbarrier`, `async_copy`, `tma` (`cp.async.bulk`), `tma_im2col`, `matrix`, `narrow_matrix`, `wgmma`, `tcgen05`, `tcgen05_mma`, `launch_control`, `control`.
 
 mod async_copy;
 mod atomic;
@@ -37,6 +37,7 @@ mod sync;
 mod tcgen05;
 mod tcgen05_mma;
 mod tma;
+mod tma_im2col;
 mod warp;
 mod wgmma;
 
@@ -61,6 +62,7 @@ static FILES: &[&[&Form]] = &[
     mbarrier::FORMS,
     async_copy::FORMS,
     tma::FORMS,
+    tma_im2col::FORMS,
     matrix::FORMS,
     narrow_matrix::FORMS,
     wgmma::FORMS,
