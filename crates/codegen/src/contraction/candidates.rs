@@ -8,6 +8,7 @@ use super::few_rows::schedule::FewRowsSchedule;
 use super::problem::{ContractionError, Problem};
 use super::rule;
 use super::schedule::Schedule;
+use super::tcgen05::{self, schedule::Tcgen05Schedule};
 use super::wgmma;
 use crate::program::Program;
 use gable_ir::Op;
@@ -38,8 +39,14 @@ pub fn candidates(problem: &Problem, target: Target) -> Result<Vec<Schedule>, Co
                 .for_each(|group| add(Schedule::Wgmma(wgmma::schedule::WgmmaSchedule { group, ..schedule })));
         }
     }
+    if tcgen05::suits(problem, target) {
+        for (_, schedule) in tcgen05::rule::ranked(problem, target, machine) {
+            GROUPS.into_iter().for_each(|group| add(Schedule::Tcgen05(Tcgen05Schedule { group, ..schedule })));
+        }
+    }
     // Where the newer classes apply, or few rows, the plain ones have not been seen to win.
-    let plain = !matches!(chosen, Schedule::Wgmma(_) | Schedule::FewRows(FewRowsSchedule::Fragments(_)));
+    let plain =
+        !matches!(chosen, Schedule::Wgmma(_) | Schedule::Tcgen05(_) | Schedule::FewRows(FewRowsSchedule::Fragments(_)));
     if plain {
         rule::table(problem).into_iter().for_each(add);
     }

@@ -4,7 +4,7 @@
 //! - [`schedule`]: how it is cut into tiles, as data; [`rule`] chooses, and [`candidates`] lists what
 //!   is worth timing.
 //! - [`surround`]: what the kernels ask of the region around the sums; [`region`] answers with the expression engine.
-//! - One module per instruction class writes the main loop: `wgmma`, `mma_sync` and `fma`; for shapes that tiles do not
+//! - One module per instruction class writes the main loop: `tcgen05`, `wgmma`, `mma_sync` and `fma`; for shapes that tiles do not
 //!   fit there are [`few_rows`] and `direct` (convolutions of narrow groups).
 //! - `boxes` describes operands and results to the copy engine, `ring` is the stages that it fills, `operands` what lies in
 //!   them, `staged` the results that leave by it.
@@ -31,6 +31,7 @@ pub mod rule;
 pub mod schedule;
 mod staged;
 pub mod surround;
+pub mod tcgen05;
 mod tile;
 mod values;
 pub mod wgmma;
@@ -63,6 +64,7 @@ pub fn emit(
     schedule.validate(problem, k.target())?;
     match schedule {
         Schedule::Wgmma(schedule) => return wgmma::emit(k, problem, schedule, surround),
+        Schedule::Tcgen05(schedule) => return tcgen05::emit(k, problem, schedule, surround),
         Schedule::MmaSync(schedule) => mma_sync::emit(k, problem, schedule, surround)?,
         Schedule::Fma(schedule) => fma::emit(k, problem, schedule, surround)?,
         Schedule::FewRows(schedule) => few_rows::emit(k, problem, schedule, surround)?,

@@ -5,6 +5,8 @@
 //!           empty[s]  completes when every reader has arrived                 consumers arrive, producer waits
 //! ```
 //!
+//! Accumulators in tensor memory are such stages too: filled by products and read by the warps that finish tiles.
+//!
 //! Both sides walk round the ring with a `Position` of their own: a stage and the parity of its current trip. A fresh
 //! barrier counts as completed for parity 1, so producers begin there and find every stage empty.
 
@@ -18,9 +20,9 @@ pub(super) const BARRIER: u32 = 8;
 pub(super) struct Ring {
     /// Stages.
     pub stages: u32,
-    /// Bytes of each.
+    /// Bytes of each; columns in tensor memory.
     pub stage_bytes: u32,
-    /// Shared address of stage 0.
+    /// Address of stage 0.
     pub data: R<B32>,
     /// Shared address of the barriers that say a stage is full, `stages` of them; those that say it is empty follow.
     pub barriers: R<B32>,
@@ -65,6 +67,11 @@ impl Ring {
         k.mad_lo_u32(at.stage, BARRIER, self.barriers)
     }
 
+    /// Bytes from a stage's barrier that says it is full to the one that says it is empty.
+    pub fn empty_offset(&self) -> i32 {
+        (self.stages * BARRIER) as i32
+    }
+
     /// Waits until the stage is full.
     pub fn wait_full(&self, k: &mut KernelBuilder, at: Position) {
         let barrier = self.full(k, at);
@@ -74,14 +81,14 @@ impl Ring {
     /// Waits until the stage is empty, and gives the address of its other barrier.
     pub fn wait_empty(&self, k: &mut KernelBuilder, at: Position) -> R<B32> {
         let barrier = self.full(k, at);
-        wait(k, barrier, (self.stages * BARRIER) as i32, at.parity);
+        wait(k, barrier, self.empty_offset(), at.parity);
         barrier
     }
 
     /// Says that this reader is done with the stage, in threads where `arrives` holds: one of each reader.
     pub fn release(&self, k: &mut KernelBuilder, stage: R<B32>, arrives: R<Pred>) {
         let barrier = k.mad_lo_u32(stage, BARRIER, self.barriers);
-        k.when(arrives, |k| k.mbarrier_arrive(barrier.at((self.stages * BARRIER) as i32)));
+        k.when(arrives, |k| k.mbarrier_arrive(barrier.at(self.empty_offset())));
     }
 
     /// To the next stage.

@@ -69,6 +69,7 @@ fn expected_seconds(problem: &Problem, schedule: &Schedule, machine: &Machine, r
         Schedule::MmaSync(s) => (problem.k, s.tile.k, s.threads() / WARP, s.registers()),
         Schedule::Fma(s) => (problem.k, s.tile.k, s.threads() / WARP, s.registers(sum_type(problem.element))),
         Schedule::Wgmma(s) => (problem.k, s.tile.k, s.threads() / WARP, s.registers().1),
+        Schedule::Tcgen05(s) => (problem.k, s.tile.k, s.threads() / WARP, 255),
         Schedule::FewRows(s) => (problem.k, 1, s.threads() / WARP, 64),
         Schedule::Direct(_) => (problem.k, 1, super::direct::THREADS / WARP, 64),
     };
@@ -86,7 +87,7 @@ fn expected_seconds(problem: &Problem, schedule: &Schedule, machine: &Machine, r
     let (warp_m, warp_n) = match schedule {
         Schedule::MmaSync(s) => s.warp_tile(),
         Schedule::Fma(s) => (4 * s.thread.0, 8 * s.thread.1),
-        Schedule::FewRows(_) | Schedule::Direct(_) | Schedule::Wgmma(_) => (64, 64),
+        Schedule::FewRows(_) | Schedule::Direct(_) | Schedule::Wgmma(_) | Schedule::Tcgen05(_) => (64, 64),
     };
     let reuse = 1.0 + 3.0 * (1.0 / f64::from(warp_m) + 1.0 / f64::from(warp_n));
     let waves = (ctas / multiprocessors).ceil();
@@ -133,6 +134,12 @@ pub fn choose(problem: &Problem, target: Target) -> Result<Schedule, Contraction
     }
     if super::wgmma::suits(problem, target)
         && let Some(schedule) = super::wgmma::rule::choose(problem, target, machine)
+    {
+        schedule.validate(problem, target)?;
+        return Ok(schedule);
+    }
+    if super::tcgen05::suits(problem, target)
+        && let Some(schedule) = super::tcgen05::rule::choose(problem, target, machine)
     {
         schedule.validate(problem, target)?;
         return Ok(schedule);

@@ -4,6 +4,7 @@
 
 use super::few_rows::schedule::FewRowsSchedule;
 use super::problem::{ContractionError, Major, Problem, Side};
+use super::tcgen05::schedule::Tcgen05Schedule;
 use super::tile::{CHUNK, PERIOD};
 use super::wgmma::schedule::WgmmaSchedule;
 use crate::class::Class;
@@ -63,6 +64,8 @@ pub struct DirectSchedule {
 pub enum Schedule {
     /// On the tensor cores, warpgroup by warpgroup, operands brought by the copy engine.
     Wgmma(WgmmaSchedule),
+    /// On the tensor cores, sums in tensor memory, operands brought by the copy engine.
+    Tcgen05(Tcgen05Schedule),
     /// On the tensor cores, warp by warp.
     MmaSync(MmaSyncSchedule),
     /// On the ordinary pipes.
@@ -169,6 +172,7 @@ impl Schedule {
     pub fn class(&self) -> Class {
         match self {
             Schedule::Wgmma(_) => Class::Wgmma,
+            Schedule::Tcgen05(_) => Class::Tcgen05,
             Schedule::MmaSync(_) => Class::MmaSync,
             Schedule::Fma(_) | Schedule::Direct(_) => Class::Fma,
             Schedule::FewRows(schedule) => schedule.class(),
@@ -179,6 +183,7 @@ impl Schedule {
     pub fn threads(&self) -> u32 {
         match self {
             Schedule::Wgmma(schedule) => schedule.threads(),
+            Schedule::Tcgen05(schedule) => schedule.threads(),
             Schedule::MmaSync(schedule) => schedule.threads(),
             Schedule::Fma(schedule) => schedule.threads(),
             Schedule::FewRows(schedule) => schedule.threads(),
@@ -190,6 +195,7 @@ impl Schedule {
     pub fn extent(&self, problem: &Problem) -> (u32, u32) {
         match self {
             Schedule::Wgmma(schedule) => schedule.extent(),
+            Schedule::Tcgen05(schedule) => schedule.extent(),
             Schedule::MmaSync(MmaSyncSchedule { tile, .. }) | Schedule::Fma(FmaSchedule { tile, .. }) => {
                 (tile.m, tile.n)
             }
@@ -211,6 +217,7 @@ impl Schedule {
             problem.m.div_ceil(m as usize) as u64 * problem.n.div_ceil(n as usize) as u64 * problem.batches() as u64;
         match self {
             Schedule::Wgmma(schedule) => tiles.min(schedule.ctas.into()),
+            Schedule::Tcgen05(schedule) => tiles.min(schedule.ctas.into()),
             _ => tiles,
         }
     }
@@ -219,6 +226,7 @@ impl Schedule {
     pub fn shared_bytes(&self, problem: &Problem) -> u32 {
         match self {
             Schedule::Wgmma(schedule) => schedule.shared_bytes(),
+            Schedule::Tcgen05(schedule) => schedule.shared_bytes(),
             Schedule::MmaSync(schedule) => schedule.shared_bytes(problem.element),
             Schedule::Fma(schedule) => schedule.shared_bytes(sum_type(problem.element)),
             Schedule::FewRows(schedule) => schedule.shared_bytes(problem),
@@ -254,6 +262,10 @@ impl Schedule {
             Schedule::Wgmma(schedule) => {
                 // Tiles are numbered with 31 bits, whatever the launch has.
                 fits("tiles", schedule.tiles(problem), i32::MAX as u64 - u64::from(2 * schedule.ctas))?;
+                schedule.validate(problem, target)
+            }
+            Schedule::Tcgen05(schedule) => {
+                fits("tiles", schedule.tiles(problem), i32::MAX as u64 - u64::from(schedule.ctas))?;
                 schedule.validate(problem, target)
             }
             Schedule::MmaSync(schedule) => {
@@ -307,6 +319,7 @@ impl fmt::Display for Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Schedule::Wgmma(schedule) => schedule.fmt(f),
+            Schedule::Tcgen05(schedule) => schedule.fmt(f),
             Schedule::MmaSync(s) => {
                 let Tile { m, n, k } = s.tile;
                 write!(

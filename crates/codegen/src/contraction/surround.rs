@@ -27,7 +27,7 @@ pub struct Fragment<'a> {
     pub row: u32,
     /// Columns from the thread's first.
     pub column: u32,
-    /// The sums: two of them.
+    /// The sums: a power of two of them, at most `store.lanes` of the problem.
     pub sums: &'a [Reg],
 }
 
@@ -63,7 +63,7 @@ pub trait Surround {
     fn result_rows(&mut self) -> Option<Vec<ResultRows>>;
 
     /// What the region makes of sums, left to the caller to store: for each result and fragment the words that memory holds
-    /// (a pair of 16-bit elements in one). `origin` is the place of the thread's first sum; what lies outside the problem,
+    /// (several narrow elements in one). `origin` is the place of the thread's first sum; what lies outside the problem,
     /// where tiles of `extent` do not divide it, comes out as anything and touches no memory there.
     fn results(
         &mut self,

@@ -5,9 +5,11 @@ mod cases;
 mod emulation;
 mod few_rows;
 mod plain;
+mod product;
 #[path = "../emulation/region.rs"]
 mod region;
 mod regions;
+mod tcgen05;
 mod wgmma;
 
 use gable_codegen::Class;

@@ -1,16 +1,10 @@
 //! The pipeline on `wgmma` with given schedules: every majorness, edges, batches and ways out, against the graph's evaluation.
 
-use crate::cases;
-use crate::emulation;
-use crate::region::Region;
-use gable_codegen::contraction::region::kernel_by;
+use crate::product::{self, WAYS, product};
 use gable_codegen::contraction::schedule::{Schedule, Tile};
 use gable_codegen::contraction::wgmma::schedule::{Sharing, WgmmaSchedule};
-use gable_codegen::{Program, Work};
-use gable_ir::{Module, eval, text, verify};
 use gable_ptx::Target;
-use gable_tensor::compare::compare;
-use gable_tensor::{DType, Tensor};
+use gable_tensor::DType;
 
 /// A schedule with few CTAs, so that each walks over several tiles.
 fn schedule(m: u32, n: u32, dtype: DType, consumers: u32, sharing: Sharing) -> WgmmaSchedule {
@@ -18,66 +12,9 @@ fn schedule(m: u32, n: u32, dtype: DType, consumers: u32, sharing: Sharing) -> W
     WgmmaSchedule { tile, consumers, sharing, stages: 3, group: 2, ctas: 2 }
 }
 
-fn module(source: &str) -> Module {
-    let graph = text::parse(source).unwrap_or_else(|e| panic!("{source}\n{e}"));
-    let module = Module { graph, ..Module::default() };
-    assert_eq!(verify::verify_module(&module), [], "{source}");
-    module
-}
-
-/// Runs the graph's only region by the schedule, in every order of the emulator.
 fn check(source: &str, schedule: WgmmaSchedule) {
-    let module = module(source);
-    let inputs = cases::whole_numbers(&module);
-    let tolerance = cases::whole_tolerance(&module);
-    let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    let expected = eval::evaluate(&module, &given).unwrap_or_else(|e| panic!("{source}\n{e}"));
-    let graph = &module.graph;
-    let program = Program::of_region(graph, &graph.regions[0]).unwrap_or_else(|e| panic!("{source}\n{e}"));
-    let kernel = kernel_by(&program, Target::Sm90a, &[], |_| Ok(Schedule::Wgmma(schedule)))
-        .unwrap_or_else(|e| panic!("{source}\n{schedule}: {e}"))
-        .expect("the result has elements");
-    let works = [Work::Launch(kernel.launch(&program))];
-    let region = Region::new(&works, Target::Sm90a);
-    let inputs_of =
-        |id| &inputs.iter().find(|(name, _)| name == graph.input_name(id)).expect("an input of the graph").1;
-    let bytes: Vec<&[u8]> = program.inputs.iter().map(|&(_, id)| &inputs_of(id).bytes()[..]).collect();
-    let sizes: Vec<usize> = program.outputs.iter().map(|&(id, _)| program.ty(id).bytes()).collect();
-    for order in emulation::SCHEDULES {
-        let found = region.run(&bytes, &sizes, order).unwrap_or_else(|e| panic!("{source}\n{schedule}, {order}: {e}"));
-        for (&(value, id), data) in program.outputs.iter().zip(found) {
-            let (name, _) = graph.outputs().iter().find(|(_, output)| *output == id).expect("an output of the graph");
-            let expected = &expected.iter().find(|(other, _)| other == name).expect("a result for each output").1;
-            let ty = program.ty(value);
-            let found = Tensor::new(ty.dtype, expected.shape().to_vec(), data).expect("the kernel fills its output");
-            let comparison = compare(&found, expected, tolerance);
-            assert!(comparison.within, "{source}\n{schedule}, {order}, {name}: {comparison}");
-        }
-    }
+    product::check(source, Target::Sm90a, Schedule::Wgmma(schedule));
 }
-
-/// A graph of one region: `a` by `b`, of which each may lie transposed, then `after` with `%sum`, which gives `%result`.
-fn product(dtype: &str, (m, n, k): (usize, usize, usize), transposed: [bool; 2], out: &str, after: &str) -> String {
-    let side = |name: &str, rows: usize, columns: usize, is_transposed: bool| {
-        let (stored, turned) = (if is_transposed { [columns, rows] } else { [rows, columns] }, [rows, columns]);
-        let stored = format!("%{name}: {dtype}[{}, {}]", stored[0], stored[1]);
-        let turn =
-            format!("    %t{name} = transpose %{name} {{perm=[1, 0]}} : {dtype}[{}, {}]\n", turned[0], turned[1]);
-        if is_transposed { (stored, turn, format!("%t{name}")) } else { (stored, String::new(), format!("%{name}")) }
-    };
-    let (a, turn_a, left) = side("a", m, k, transposed[0]);
-    let (b, turn_b, right) = side("b", k, n, transposed[1]);
-    let more =
-        if after.contains("%bias") { format!(", %bias: {out}[{n}], %rest: {out}[{m}, {n}]") } else { String::new() };
-    let acc = if dtype == "s8" { "i32" } else { "f32" };
-    let result = if after.is_empty() { "%sum" } else { "%result" };
-    format!(
-        "graph @product({a}, {b}{more}) {{\n  region @r contraction {{\n{turn_a}{turn_b}    %sum = matmul {left}, {right} \
-         {{acc={acc}, out={out}}} : {out}[{m}, {n}]\n{after}  }}\n  return c = {result}\n}}\n"
-    )
-}
-
-const WAYS: [[bool; 2]; 4] = [[false, false], [false, true], [true, false], [true, true]];
 
 #[test]
 fn every_majorness_with_cooperating_consumers_and_with_turns() {
@@ -112,11 +49,7 @@ fn results_that_are_no_rows_of_whole_chunks_leave_one_by_one() {
 #[test]
 fn the_region_computes_with_sums_where_they_are() {
     for (m, n) in [(128, 128), (100, 104)] {
-        let after = format!(
-            "    %wide = broadcast %bias {{shape=[{m}, {n}]}} : bf16[{m}, {n}]\n    %moved = add %sum, %wide : bf16[{m}, {n}]\n    \
-             %act = relu %moved : bf16[{m}, {n}]\n    %result = add %act, %rest : bf16[{m}, {n}]\n"
-        );
-        let source = product("bf16", (m, n, 128), [false, true], "bf16", &after);
+        let source = product("bf16", (m, n, 128), [false, true], "bf16", &product::layer(m, n));
         check(&source, schedule(64, 64, DType::BF16, 1, Sharing::Cooperative));
         check(&source, schedule(64, 128, DType::BF16, 2, Sharing::PingPong));
     }

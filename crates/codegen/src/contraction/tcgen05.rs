@@ -1,0 +1,247 @@
+//! The pipeline on `tcgen05`: warp-specialised persistent kernels for sm_100 and sm_103.
+//!
+//! ```text
+//!  warp 4, one thread: for each tile of this CTA, for each round of 128 bytes of k
+//!     wait empty[s] | expect bytes on full[s] | copy boxes of A and B to stage s
+//!
+//!  stage s of the ring, in shared memory             staging buffers of a warp
+//!  +-------------------+------------------------+   +------------------------+
+//!  | A  128 rows x 128  | B  tile.n rows x 128    |   | 32 rows x 128 bytes, 2 x |    all swizzled by 128 bytes
+//!  +-------------------+------------------------+   +------------------------+
+//!
+//!  warp 5, one thread: for each tile
+//!     wait free[a] | for each round: wait full[s], multiply 4 x 32 bytes of k, commit to empty[s] | commit to ready[a]
+//!
+//!  tensor memory: 128 lanes of 32-bit columns, two accumulators
+//!                  0 .. tile.n - 1              tile.n .. 2 tile.n - 1
+//!  lanes  0..31   +--------------------------+--------------------------+   warp 0
+//!  lanes 32..63   | accumulator 0            | accumulator 1            |   warp 1
+//!  lanes 64..95   |  lane = row of the tile  |                          |   warp 2
+//!  lanes 96..127  |  column = its column     |                          |   warp 3
+//!                 +--------------------------+--------------------------+
+//!
+//!  warps 0 to 3: for each tile
+//!     wait ready[a] | sums of 32 rows to registers, a row per thread, arrive on free[a] | region | staging buffer | memory
+//! ```
+//!
+//! Sums never occupy registers while they grow, so two threads keep the tensor cores busy, and a tile is finished while the
+//! next one is multiplied: `free` and `ready` are a ring of two stages like the one of operands.
+
+mod epilogue;
+pub mod rule;
+pub mod schedule;
+
+use super::MapParameter;
+use super::boxes::SPAN;
+use super::cta::{place_of, tiles_of};
+use super::operands::{self, Operands, STEP};
+use super::problem::{ContractionError, Major, Problem, Side};
+use super::ring::Ring;
+use super::schedule::{Schedule, Tile, WARP};
+use super::surround::Surround;
+use epilogue::Epilogue;
+use gable_ptx::meaning::{Collector, TensorKind, TensorMultiply};
+use gable_ptx::{B32, Feature, KernelBuilder, R, Target, Tcgen05Operand};
+use gable_tensor::DType;
+use schedule::{ACCUMULATORS, FINISHERS, MULTIPLIER, PRODUCER, ROWS, Tcgen05Schedule};
+
+/// How descriptors of shared memory say that rows are swizzled by 128 bytes, and their version in bits 46 to 48.
+const SWIZZLED: u64 = 2 << 61 | 1 << 46;
+
+/// Writes the kernel's body. Gives the tensor maps that it takes as further parameters, in order.
+pub(super) fn emit(
+    k: &mut KernelBuilder,
+    problem: &Problem,
+    schedule: &Tcgen05Schedule,
+    surround: &mut dyn Surround,
+) -> Result<Vec<MapParameter>, ContractionError> {
+    Schedule::Tcgen05(*schedule).validate(problem, k.target())?;
+    k.required_threads(schedule.threads(), 1, 1);
+    k.min_ctas_per_sm(1);
+
+    let operands = Operands::new(k, problem, schedule.tile, schedule)?;
+    let epilogue = Epilogue::new(k, problem, schedule, surround);
+    let mut maps = operands.parameters();
+    maps.extend(epilogue.parameters());
+
+    let thread = k.tid_x();
+    let warp = k.shr_u32(thread, WARP.trailing_zeros());
+    let memory = k.dynamic_shared(1024);
+    let data = k.address_of_shared(&memory);
+    let [barriers, accumulator_barriers, address] = schedule.tail().map(|bytes| k.add_u32(data, bytes));
+    let ring = Ring { stages: schedule.stages, stage_bytes: schedule.stage_bytes(), data, barriers };
+
+    let multiplies = k.setp_eq_u32(warp, MULTIPLIER);
+    k.if_(multiplies, |k| {
+        k.tcgen05_alloc(address.at(0), schedule.tensor_columns());
+        k.tcgen05_relinquish_alloc_permit();
+    });
+    let tensor = k.fresh();
+    let accumulators =
+        Ring { stages: ACCUMULATORS, stage_bytes: schedule.tile.n, data: tensor, barriers: accumulator_barriers };
+    let first_thread = k.setp_eq_u32(thread, 0);
+    k.if_(first_thread, |k| {
+        ring.init(k, 1);
+        accumulators.init(k, FINISHERS);
+    });
+    k.bar_warp_sync(-1);
+    k.tcgen05_fence_before_thread_sync();
+    k.bar_sync(0u32);
+    k.tcgen05_fence_after_thread_sync();
+    k.set(tensor).ld_shared_b32(address.at(0));
+
+    let (_, elected) = k.elect_sync(-1);
+    let produces = k.setp_eq_u32(warp, PRODUCER);
+    let brings = k.and_pred(produces, elected);
+    k.if_(brings, |k| producer(k, problem, schedule, &ring, &operands))?;
+    let begins = k.and_pred(multiplies, elected);
+    k.if_(begins, |k| multiplier(k, problem, schedule, &ring, &accumulators, &operands))?;
+    let finishes = k.setp_lt_u32(warp, FINISHERS);
+    k.if_(finishes, |k| {
+        let lane = k.and_b32(thread, WARP - 1);
+        let bytes = schedule.warp_staging_bytes();
+        let staging = k.mad_lo_u32(warp, bytes, data);
+        let staging = k.add_u32(staging, schedule.ring_bytes());
+        let finisher = epilogue::Finisher { warp, lane, elected, staging };
+        epilogue.run(k, problem, schedule, &finisher, &accumulators, surround)
+    })?;
+
+    // All sums have been read when the tensor memory is freed.
+    k.bar_warp_sync(-1);
+    k.tcgen05_fence_before_thread_sync();
+    k.bar_sync(0u32);
+    k.tcgen05_fence_after_thread_sync();
+    k.if_(multiplies, |k| k.tcgen05_dealloc(tensor, schedule.tensor_columns()));
+    k.exit();
+    Ok(maps)
+}
+
+/// Rounds of k.
+fn rounds(problem: &Problem, tile: Tile) -> u32 {
+    problem.k.div_ceil(tile.k as usize) as u32
+}
+
+/// Brings operands, and ends when all that were brought have been read.
+fn producer(
+    k: &mut KernelBuilder,
+    problem: &Problem,
+    schedule: &Tcgen05Schedule,
+    ring: &Ring,
+    operands: &Operands,
+) -> Result<(), ContractionError> {
+    operands.prefetch(k);
+    let at = ring.first_to_fill(k);
+    let first = k.ctaid_x();
+    let depth = rounds(problem, schedule.tile) * schedule.tile.k;
+    k.for_u32(first, tiles_of(problem, schedule.extent()), schedule.ctas, |k, tile| -> Result<(), ContractionError> {
+        let place = place_of(k, problem, schedule.extent(), schedule.group, tile);
+        k.for_u32(0, depth, schedule.tile.k, |k, k0| {
+            let full = ring.wait_empty(k, at);
+            k.mbarrier_arrive_expect_tx(full.at(0), schedule.stage_bytes());
+            let stage = ring.stage(k, at);
+            for side in [Side::A, Side::B] {
+                operands.bring(k, side, &place, k0, stage, full)?;
+            }
+            ring.advance(k, at);
+            Ok(())
+        })
+    })?;
+    // The tensor cores arrive on the barriers, which must be there until then.
+    for _ in 0..ring.stages {
+        ring.wait_empty(k, at);
+        ring.advance(k, at);
+    }
+    Ok(())
+}
+
+/// Begins all products, of one tile after the other.
+fn multiplier(
+    k: &mut KernelBuilder,
+    problem: &Problem,
+    schedule: &Tcgen05Schedule,
+    ring: &Ring,
+    accumulators: &Ring,
+    operands: &Operands,
+) -> Result<(), ContractionError> {
+    let (multiply, instruction) = instruction(problem, schedule, k.target())?;
+    let descriptors = operands.descriptors(k, SWIZZLED, ring.data, ring.data);
+    let (at, sums_at) = (ring.first_to_read(k), accumulators.first_to_fill(k));
+    let first = k.ctaid_x();
+    k.for_u32(first, tiles_of(problem, schedule.extent()), schedule.ctas, |k, _| -> Result<(), ContractionError> {
+        let ready = accumulators.wait_empty(k, sums_at);
+        k.tcgen05_fence_after_thread_sync();
+        let sums = accumulators.stage(k, sums_at);
+        k.for_u32(0, rounds(problem, schedule.tile), 1, |k, round| -> Result<(), ContractionError> {
+            ring.wait_full(k, at);
+            k.tcgen05_fence_after_thread_sync();
+            let (a, b) = descriptors.of_stage(k, at.stage, ring.stage_bytes);
+            // The first product of a tile does not add to what the accumulator held.
+            let adds = k.setp_ne_u32(round, 0);
+            for step in 0..SPAN / STEP {
+                let left = Tcgen05Operand::Descriptor(descriptors.left(k, a, step, 0));
+                let right = descriptors.right(k, b, step);
+                if step == 0 {
+                    k.tcgen05_mma(multiply, sums, left, right, instruction, None, adds)?;
+                } else {
+                    k.tcgen05_mma(multiply, sums, left, right, instruction, None, true)?;
+                }
+            }
+            let full = ring.full(k, at);
+            k.tcgen05_commit(full.at(ring.empty_offset()));
+            ring.advance(k, at);
+            Ok(())
+        })?;
+        k.tcgen05_commit(ready.at(0));
+        accumulators.advance(k, sums_at);
+        Ok(())
+    })
+}
+
+/// The kind of the multiply of an element type, the type's code in instruction descriptors, and that of the sums.
+fn factors(element: DType, target: Target) -> Result<(TensorKind, u32, u32), ContractionError> {
+    const F32: u32 = 1;
+    const S32: u32 = 2;
+    Ok(match element {
+        DType::F16 => (TensorKind::F16, 0, F32),
+        DType::BF16 => (TensorKind::F16, 1, F32),
+        DType::Tf32 => (TensorKind::Tf32, 2, F32),
+        DType::E4M3 => (TensorKind::F8f6f4, 0, F32),
+        DType::E5M2 => (TensorKind::F8f6f4, 1, F32),
+        DType::U8 if target.has(Feature::Tcgen05Int8) => (TensorKind::I8, 0, S32),
+        DType::I8 if target.has(Feature::Tcgen05Int8) => (TensorKind::I8, 1, S32),
+        other => return Err(ContractionError::Type(other)),
+    })
+}
+
+/// The instruction, and its descriptor: bits 4-5 the type of sums, 7-9 and 10-12 those of the factors, 15 and 16 whether they
+/// are read across rows, 17-22 eighths of the columns, 24-28 sixteenths of the rows.
+fn instruction(
+    problem: &Problem,
+    schedule: &Tcgen05Schedule,
+    target: Target,
+) -> Result<(TensorMultiply, u32), ContractionError> {
+    let (kind, code, sums) = factors(problem.element, target)?;
+    let across = |side| u32::from(problem.operand(side).vector().0 == Major::Outer);
+    let descriptor = sums << 4
+        | code << 7
+        | code << 10
+        | across(Side::A) << 15
+        | across(Side::B) << 16
+        | (schedule.tile.n / 8) << 17
+        | (schedule.tile.m / 16) << 24;
+    let multiply = TensorMultiply { kind, cta_pair: false, a_in_tensor_memory: false, collector: Collector::Default };
+    Ok((multiply, descriptor))
+}
+
+/// Whether `tcgen05` multiplies the problem here: both operands are boxes of a tensor map.
+pub(super) fn suits(problem: &Problem, target: Target) -> bool {
+    let boxes = |side| operands::boxes(problem, side, ROWS, problem.element).is_some();
+    problem.k > 0
+        && target.has(Feature::Tcgen05)
+        && factors(problem.element, target).is_ok()
+        && boxes(Side::A)
+        && boxes(Side::B)
+}
+
+/// A register that holds an address of tensor memory.
+type TensorAddress = R<B32>;

@@ -1,0 +1,252 @@
+//! From the sums in tensor memory to the region's results.
+//!
+//! A thread holds one row of its warp's 32: consecutive registers are consecutive columns, so the region computes with
+//! pieces of a row as long as it likes. Results that lie in memory as rows are packed and written, 16 bytes at a time, to a
+//! staging buffer of 32 rows of 128 bytes; the swizzle puts eight neighbouring rows into different banks. The copy engine
+//! takes them to memory. Results that lie otherwise are stored piece by piece, or one by one.
+
+use super::super::MapParameter;
+use super::super::boxes::SPAN;
+use super::super::cta::{TilePlace, place_of, store_at, tiles_of};
+use super::super::problem::{ContractionError, Problem};
+use super::super::ring::{Position, Ring};
+use super::super::schedule::{WARP, sum_type};
+use super::super::staged::{self, Buffers, Staged};
+use super::super::surround::{Fragment, Surround};
+use super::TensorAddress;
+use super::schedule::Tcgen05Schedule;
+use gable_ptx::meaning::{TensorAccess, TensorShape};
+use gable_ptx::{B32, F32, KernelBuilder, Pred, R, Reg, Value};
+use gable_tensor::DType;
+
+/// Columns that one load brings.
+const LOAD: u32 = 32;
+
+/// Bytes that a thread writes to a staging buffer at once.
+const PIECE: u32 = 16;
+
+/// How results leave.
+pub(super) enum Epilogue {
+    /// All through staging buffers.
+    Staged(Vec<Staged>),
+    /// From registers.
+    Direct,
+}
+
+/// One thread of a warp that finishes tiles: who it is and what it has.
+pub(super) struct Finisher {
+    /// Which warp, of those that finish.
+    pub warp: R<B32>,
+    /// Lane in the warp.
+    pub lane: R<B32>,
+    /// Whether the thread speaks for its warp.
+    pub elected: R<Pred>,
+    /// Its warp's first staging buffer.
+    pub staging: R<B32>,
+}
+
+impl Epilogue {
+    /// Chooses the way, and declares the maps of results as parameters.
+    pub fn new(
+        k: &mut KernelBuilder,
+        problem: &Problem,
+        schedule: &Tcgen05Schedule,
+        surround: &mut dyn Surround,
+    ) -> Epilogue {
+        // A word of packed results holds a pair of 16-bit ones.
+        match staged::results(k, problem, schedule.tile.n, (WARP, 2), surround) {
+            Some(results) => Epilogue::Staged(results),
+            None => Epilogue::Direct,
+        }
+    }
+
+    /// The maps, in the order of the parameters.
+    pub fn parameters(&self) -> Vec<MapParameter> {
+        match self {
+            Epilogue::Staged(results) => results.iter().map(Staged::parameter).collect(),
+            Epilogue::Direct => Vec::new(),
+        }
+    }
+
+    /// Finishes all tiles of the CTA, one after the other.
+    pub fn run(
+        &self,
+        k: &mut KernelBuilder,
+        problem: &Problem,
+        schedule: &Tcgen05Schedule,
+        finisher: &Finisher,
+        accumulators: &Ring,
+        surround: &mut dyn Surround,
+    ) -> Result<(), ContractionError> {
+        let at = accumulators.first_to_read(k);
+        // Lanes are counted in the upper half of an address.
+        let lanes = k.shl_b32(finisher.warp, 16 + WARP.trailing_zeros());
+        let first = k.ctaid_x();
+        let tiles = tiles_of(problem, schedule.extent());
+        k.for_u32(first, tiles, schedule.ctas, |k, tile| -> Result<(), ContractionError> {
+            let place = place_of(k, problem, schedule.extent(), schedule.group, tile);
+            let row = k.mad_lo_u32(finisher.warp, WARP, place.row);
+            accumulators.wait_full(k, at);
+            k.bar_warp_sync(-1);
+            k.tcgen05_fence_after_thread_sync();
+            let sums = accumulators.stage(k, at);
+            let sums = k.add_u32(sums, lanes);
+            let accumulator = Accumulator { sums, ring: accumulators, at, elected: finisher.elected };
+            match self {
+                Epilogue::Staged(results) => {
+                    staged_tile(k, problem, schedule, finisher, &accumulator, (&place, row), results, surround)
+                }
+                Epilogue::Direct => direct(k, problem, schedule, finisher, &accumulator, (&place, row), surround),
+            }?;
+            accumulators.advance(k, at);
+            Ok(())
+        })?;
+        if matches!(self, Epilogue::Staged(_)) {
+            k.bulk_wait_group(0);
+        }
+        Ok(())
+    }
+}
+
+/// The sums of one tile, for one warp.
+struct Accumulator<'a> {
+    /// The warp's first lane, column 0.
+    sums: TensorAddress,
+    ring: &'a Ring,
+    at: Position,
+    elected: R<Pred>,
+}
+
+impl Accumulator<'_> {
+    /// The thread's sums of `count` columns from `from` on.
+    fn load(
+        &self,
+        k: &mut KernelBuilder,
+        from: TensorAddress,
+        count: u32,
+        sum: DType,
+    ) -> Result<Vec<Reg>, ContractionError> {
+        let mut words = Vec::with_capacity(count as usize);
+        for column in (0..count).step_by(LOAD as usize) {
+            let load = (count - column).min(LOAD);
+            let access = TensorAccess { shape: TensorShape::Lanes32Bits32, count: load as u8, packed: false };
+            words.extend(k.tcgen05_ld(access, from.at(column as i32), None)?);
+        }
+        k.tcgen05_wait_ld();
+        let is_float = sum == DType::F32;
+        Ok(words.into_iter().map(|word| if is_float { k.f32_of_b32(word).reg() } else { word.reg() }).collect())
+    }
+
+    /// Says that the warp has read all its sums.
+    fn release(&self, k: &mut KernelBuilder) {
+        k.tcgen05_fence_before_thread_sync();
+        k.bar_warp_sync(-1);
+        self.ring.release(k, self.at.stage, self.elected);
+    }
+}
+
+fn direct(
+    k: &mut KernelBuilder,
+    problem: &Problem,
+    schedule: &Tcgen05Schedule,
+    finisher: &Finisher,
+    accumulator: &Accumulator<'_>,
+    (place, warp_row): (&TilePlace, R<B32>),
+    surround: &mut dyn Surround,
+) -> Result<(), ContractionError> {
+    let lanes = if problem.store.along_m { 1 } else { problem.store.lanes };
+    let row = k.add_u32(warp_row, finisher.lane);
+    let step = if schedule.tile.n.is_multiple_of(LOAD) { LOAD } else { LOAD / 2 };
+    k.for_u32(0, schedule.tile.n, step, |k, chunk| -> Result<(), ContractionError> {
+        k.bar_warp_sync(-1);
+        let from = k.add_u32(accumulator.sums, chunk);
+        let sums = accumulator.load(k, from, step, sum_type(problem.element))?;
+        let first = k.add_u32(place.column, chunk);
+        for (part, sums) in sums.chunks(lanes).enumerate() {
+            let column = k.add_u32(first, (part * lanes) as u32);
+            store_at(k, problem, schedule.extent(), &place.batch, (row, column), sums, surround)?;
+        }
+        Ok(())
+    })?;
+    accumulator.release(k);
+    Ok(())
+}
+
+#[expect(clippy::too_many_arguments, reason = "the parts of one kernel")]
+fn staged_tile(
+    k: &mut KernelBuilder,
+    problem: &Problem,
+    schedule: &Tcgen05Schedule,
+    finisher: &Finisher,
+    accumulator: &Accumulator<'_>,
+    (place, warp_row): (&TilePlace, R<B32>),
+    results: &[Staged],
+    surround: &mut dyn Surround,
+) -> Result<(), ContractionError> {
+    let lanes = problem.store.lanes;
+    let row = k.add_u32(warp_row, finisher.lane);
+    let start = k.mad_lo_u32(finisher.lane, SPAN, finisher.staging);
+    let turn = k.and_b32(finisher.lane, SPAN / PIECE - 1);
+    let slots: Vec<R<B32>> = (0..SPAN / PIECE)
+        .map(|piece| {
+            let slot = k.xor_b32(turn, piece);
+            k.mad_lo_u32(slot, PIECE, start)
+        })
+        .collect();
+    let widest = results.iter().map(Staged::columns).max().unwrap_or(LOAD);
+    let fillings = results.iter().map(|result| schedule.tile.n / result.columns()).sum();
+    let mut buffers = Buffers::new(finisher.staging, WARP, finisher.elected, fillings);
+    for chunk in (0..schedule.tile.n).step_by(widest as usize) {
+        let from = k.add_u32(accumulator.sums, chunk);
+        let sums = accumulator.load(k, from, widest, sum_type(problem.element))?;
+        if chunk + widest == schedule.tile.n {
+            accumulator.release(k);
+        }
+        let fragments: Vec<Fragment<'_>> = sums
+            .chunks(lanes)
+            .enumerate()
+            .map(|(part, sums)| Fragment { row: 0, column: chunk + (part * lanes) as u32, sums })
+            .collect();
+        // What the region makes of the chunk, packed: for each result the words of each piece of the row.
+        let packed = surround.results(k, &place.batch, (row, place.column), schedule.extent(), &fragments)?;
+        for (result, words) in results.iter().zip(packed) {
+            let words = words.concat();
+            for (part, words) in words.chunks((SPAN / 4) as usize).enumerate() {
+                let column = k.add_u32(place.column, chunk + part as u32 * result.columns());
+                buffers.send(k, result, (column, warp_row), &place.batch, |k, offset| {
+                    put(k, result.dtype, &slots, offset, words)
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Writes the words of the thread's row of a staging buffer.
+fn put(
+    k: &mut KernelBuilder,
+    dtype: DType,
+    slots: &[R<B32>],
+    offset: i32,
+    words: &[Value],
+) -> Result<(), ContractionError> {
+    let broken = || ContractionError::Surround("results of a row are packed in registers".into());
+    let registers = staged::registers(k, dtype, words)?;
+    if registers.len() * 4 != SPAN as usize {
+        return Err(broken());
+    }
+    for (slot, piece) in slots.iter().zip(registers.chunks((PIECE / 4) as usize)) {
+        if dtype.bytes() == 4 {
+            let values: Vec<R<F32>> =
+                piece.iter().map(|word| word.typed()).collect::<Result<_, _>>().map_err(|_| broken())?;
+            let &[a, b, c, d] = values.as_slice() else { return Err(broken()) };
+            k.st_shared_v4_f32(slot.at(offset), [a, b, c, d]);
+        } else {
+            let values: Vec<R<B32>> =
+                piece.iter().map(|word| word.typed()).collect::<Result<_, _>>().map_err(|_| broken())?;
+            let &[a, b, c, d] = values.as_slice() else { return Err(broken()) };
+            k.st_shared_v4_b32(slot.at(offset), [a, b, c, d]);
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! Chooses a schedule for `tcgen05` from the problem and the machine's row: the predicted time of every candidate.
+//!
+//! The time of a candidate, in cycles of one multiprocessor:
+//!
+//! - An instruction multiplies `128 x tile.n x 32 bytes` of k at the machine's rate, less a share that no kernel is expected
+//!   to use, and reads both factors from shared memory: the longer of the two counts. Rows and columns beyond the edges count.
+//! - A tile is finished while the next one is multiplied: the longer of the two counts, and the last tile's end.
+//! - Tiles run in waves: the busiest multiprocessor decides. Before its first round the ring is filled once.
+//! - All tiles' operands come through L2, at about three times the rate of memory, and once from memory itself.
+//!
+//! The largest of multiplying, L2 and memory decides; the fastest candidate wins, the earlier of the table on a tie. The
+//! form is that of the rule for `wgmma`, whose error against measurements is known. The constants are taken over from it or
+//! from the machine's documents: no kernel of this class was timed yet.
+
+use super::super::boxes::SPAN;
+use super::super::operands::{self, STEP};
+use super::super::problem::{Problem, Side};
+use super::super::schedule::{Schedule, Tile};
+use super::schedule::{ROWS, Tcgen05Schedule};
+use gable_ptx::Target;
+use gable_roofline::Machine;
+use gable_tensor::DType;
+
+/// Columns of tiles that are considered, widest first.
+const CANDIDATES: &[u32] = &[256, 192, 128, 96, 64, 32, 16];
+
+/// Share of the tensor cores' rate that a main loop reaches when nothing else happens: as `wgmma` does.
+const TENSOR_SHARE: f64 = 0.95;
+
+/// Bytes that the tensor cores read from shared memory in a cycle.
+const SHARED_BYTES: f64 = 128.0;
+
+/// Cycles from a kernel's start until its first stage is full: as on Hopper.
+const FILL_CYCLES: f64 = 1500.0;
+
+/// Cycles that finishing sixteen columns takes a warp: twice the rows that a warp finishes on Hopper in 90, without turning
+/// them.
+const FINISH_CYCLES: f64 = 150.0;
+
+/// Predicted seconds of a schedule.
+pub(crate) fn seconds(problem: &Problem, schedule: &Tcgen05Schedule, machine: &Machine) -> f64 {
+    let rate = match problem.element {
+        DType::Tf32 => machine.rates.tf32,
+        DType::I8 | DType::U8 => machine.rates.int8,
+        DType::E4M3 | DType::E5M2 => machine.rates.fp8_acc32,
+        _ => machine.rates.half_acc32,
+    };
+    let Tile { m, n, k } = schedule.tile;
+    let element = problem.element.bytes() as f64;
+    let rounds = problem.k.div_ceil(k as usize) as f64;
+    let instructions = rounds * f64::from(SPAN / STEP);
+    let products = 2.0 * f64::from(m) * f64::from(n) * f64::from(STEP) / element / (rate * TENSOR_SHARE);
+    let reads = f64::from((m + n) * STEP) / SHARED_BYTES;
+    let multiply = instructions * products.max(reads);
+    let finish = f64::from(n.div_ceil(16)) * FINISH_CYCLES;
+    let tiles = schedule.tiles(problem) as f64;
+    let waves = (tiles / f64::from(schedule.ctas)).ceil();
+    let cycles = multiply + (waves - 1.0) * multiply.max(finish) + finish + FILL_CYCLES;
+    let compute = cycles / (machine.clock_ghz * 1e9);
+    let bytes = f64::from(schedule.stage_bytes()) * rounds * tiles;
+    let once = problem.batches() as f64
+        * ((problem.m * problem.k + problem.n * problem.k) as f64 * element
+            + (problem.m * problem.n) as f64 * problem.out.bytes() as f64);
+    let l2 = bytes / (3.0 * machine.memory_bytes_per_s());
+    compute.max(l2).max(once / machine.memory_bytes_per_s())
+}
+
+/// All schedules that fit the problem and the target, the fastest by prediction first.
+pub fn ranked(problem: &Problem, target: Target, machine: &Machine) -> Vec<(f64, Tcgen05Schedule)> {
+    let limit = target.row().max_shared_bytes;
+    let mut found: Vec<(f64, Tcgen05Schedule)> = CANDIDATES
+        .iter()
+        .map(|&n| {
+            let tile = Tile { m: ROWS, n, k: SPAN / problem.element.bytes() as u32 };
+            let schedule = Tcgen05Schedule { tile, stages: 2, group: 16, ctas: machine.multiprocessors };
+            // More stages than this have not been seen to help.
+            let schedule = schedule.with_most_stages(limit);
+            Tcgen05Schedule { stages: schedule.stages.min(8), ..schedule }
+        })
+        .filter(|schedule| Schedule::Tcgen05(*schedule).validate(problem, target).is_ok())
+        .filter(|schedule| {
+            let boxes = |side, outer| operands::boxes(problem, side, outer, problem.element).is_some();
+            boxes(Side::A, schedule.tile.m) && boxes(Side::B, schedule.tile.n)
+        })
+        .map(|schedule| (seconds(problem, &schedule, machine), schedule))
+        .collect();
+    found.sort_by(|a, b| a.0.total_cmp(&b.0));
+    found
+}
+
+/// The schedule of the least predicted time.
+pub(crate) fn choose(problem: &Problem, target: Target, machine: &Machine) -> Option<Schedule> {
+    ranked(problem, target, machine).first().map(|(_, schedule)| Schedule::Tcgen05(*schedule))
+}

@@ -1,0 +1,150 @@
+//! Schedules of warp-specialised kernels on `tcgen05`, as data: tiles, stages, and what they take of the machine.
+
+use super::super::boxes::SPAN;
+use super::super::problem::{ContractionError, Major, Problem, Side};
+use super::super::ring::BARRIER;
+use super::super::schedule::{Tile, WARP};
+use super::super::staged::BUFFERS;
+use gable_ptx::{Feature, Target};
+use std::fmt;
+
+/// Rows of a tile: one for each lane of tensor memory.
+pub(super) const ROWS: u32 = 128;
+
+/// Warps that finish tiles: one for each quarter of the lanes, which no other warp can read.
+pub(super) const FINISHERS: u32 = ROWS / WARP;
+
+/// The warp that brings operands, and the one that multiplies.
+pub(super) const PRODUCER: u32 = FINISHERS;
+pub(super) const MULTIPLIER: u32 = FINISHERS + 1;
+
+/// Sums of so many tiles are in tensor memory at once: of one that is multiplied and one that is finished.
+pub(super) const ACCUMULATORS: u32 = 2;
+
+/// Columns of tensor memory.
+const TENSOR_COLUMNS: u32 = 512;
+
+/// Fewest columns that are allocated.
+const LEAST_COLUMNS: u32 = 32;
+
+/// Bytes of a warp's staging buffer of results: a span of each of its rows.
+const STAGING: u32 = WARP * SPAN;
+
+/// Bytes of the word that the address of tensor memory is written to, and of its padding.
+const ADDRESS: u32 = 8;
+
+/// Schedule of a kernel on `tcgen05`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tcgen05Schedule {
+    /// The tile of a CTA, and what is brought of it for one round.
+    pub tile: Tile,
+    /// Stages of the ring in shared memory.
+    pub stages: u32,
+    /// Tiles along m that neighbouring CTAs share columns with, for L2.
+    pub group: u32,
+    /// CTAs of the launch at most: each walks over tiles that far apart.
+    pub ctas: u32,
+}
+
+impl Tcgen05Schedule {
+    /// Threads of a CTA.
+    pub fn threads(&self) -> u32 {
+        (FINISHERS + 2) * WARP
+    }
+
+    /// Rows and columns of a tile.
+    pub fn extent(&self) -> (u32, u32) {
+        (self.tile.m, self.tile.n)
+    }
+
+    /// Columns of tensor memory that the sums of all accumulators take, as many as can be allocated.
+    pub fn tensor_columns(&self) -> u32 {
+        (ACCUMULATORS * self.tile.n).next_power_of_two().max(LEAST_COLUMNS)
+    }
+
+    /// Bytes of one stage: a tile of A, then a tile of B.
+    pub fn stage_bytes(&self) -> u32 {
+        (self.tile.m + self.tile.n) * SPAN
+    }
+
+    /// Bytes of the ring.
+    pub fn ring_bytes(&self) -> u32 {
+        self.stages * self.stage_bytes()
+    }
+
+    /// Bytes of a warp's staging buffers.
+    pub(super) fn warp_staging_bytes(&self) -> u32 {
+        BUFFERS * STAGING
+    }
+
+    /// Where the barriers of the ring, those of the accumulators, and the address of tensor memory begin.
+    pub(super) fn tail(&self) -> [u32; 3] {
+        let ring = self.ring_bytes() + FINISHERS * self.warp_staging_bytes();
+        let accumulators = ring + 2 * self.stages * BARRIER;
+        [ring, accumulators, accumulators + 2 * ACCUMULATORS * BARRIER]
+    }
+
+    /// Dynamic shared memory: the ring, the staging buffers, a full and an empty barrier for each stage and each
+    /// accumulator, the address of tensor memory.
+    pub fn shared_bytes(&self) -> u32 {
+        self.tail()[2] + ADDRESS
+    }
+
+    /// The largest stage count that fits shared memory of `limit` bytes.
+    pub fn with_most_stages(self, limit: u32) -> Tcgen05Schedule {
+        let one = Tcgen05Schedule { stages: 1, ..self };
+        let per_stage = self.stage_bytes() + 2 * BARRIER;
+        Tcgen05Schedule { stages: 1 + limit.saturating_sub(one.shared_bytes()) / per_stage, ..self }
+    }
+
+    /// Tiles of the problem.
+    pub fn tiles(&self, problem: &Problem) -> u64 {
+        let rows = problem.m.div_ceil(self.tile.m as usize);
+        let columns = problem.n.div_ceil(self.tile.n as usize);
+        rows as u64 * columns as u64 * problem.batches() as u64
+    }
+
+    /// Checks what only this class asks for; resources common to all are checked by the caller.
+    pub fn validate(&self, problem: &Problem, target: Target) -> Result<(), ContractionError> {
+        let refuse = |what, found: u32, expected: String| {
+            Err(ContractionError::Schedule { schedule: self.to_string(), what, found: found.into(), expected })
+        };
+        let Tile { m, n, k } = self.tile;
+        if !target.has(Feature::Tcgen05) {
+            return refuse("tensor memory", 0, "a target that has it".into());
+        }
+        super::factors(problem.element, target)?;
+        if m != ROWS {
+            return refuse("rows of the tile", m, ROWS.to_string());
+        }
+        if n == 0 || n > 256 || !n.is_multiple_of(16) {
+            return refuse("columns of the tile", n, "a multiple of 16 up to 256".into());
+        }
+        if self.tensor_columns() > TENSOR_COLUMNS {
+            return refuse("columns of tensor memory", self.tensor_columns(), format!("at most {TENSOR_COLUMNS}"));
+        }
+        let span = SPAN / problem.element.bytes() as u32;
+        if k != span {
+            return refuse("k of the tile", k, format!("{SPAN} bytes of {}", problem.element));
+        }
+        // Columns come in spans of their own, of which only whole ones are laid out.
+        if problem.operand(Side::B).vector().0 == Major::Outer && !n.is_multiple_of(span) {
+            let expected = format!("a multiple of {SPAN} bytes where they lie together in memory");
+            return refuse("columns of the tile", n, expected);
+        }
+        if self.stages < 2 {
+            return refuse("stages", self.stages, "at least 2".into());
+        }
+        if self.ctas == 0 {
+            return refuse("CTAs", 0, "at least 1".into());
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Tcgen05Schedule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tile { m, n, k } = self.tile;
+        write!(f, "tcgen05 tile {m}x{n}x{k} stages {} group {} ctas {}", self.stages, self.group, self.ctas)
+    }
+}

@@ -1,0 +1,113 @@
+//! Graphs of one product, run by a schedule that is given, against the graph's evaluation.
+
+use crate::cases;
+use crate::emulation;
+use crate::region::Region;
+use gable_codegen::contraction::problem::{ContractionError, Problem};
+use gable_codegen::contraction::region::{ContractionKernel, kernel_by};
+use gable_codegen::contraction::rule;
+use gable_codegen::contraction::schedule::Schedule;
+use gable_codegen::{Fault, Program, Work};
+use gable_ir::{Module, eval, text, verify};
+use gable_ptx::Target;
+use gable_tensor::Tensor;
+use gable_tensor::compare::compare;
+
+fn module(source: &str) -> Module {
+    let graph = text::parse(source).unwrap_or_else(|e| panic!("{source}\n{e}"));
+    let module = Module { graph, ..Module::default() };
+    assert_eq!(verify::verify_module(&module), [], "{source}");
+    module
+}
+
+/// The kernel of the graph's only region.
+fn lowered(
+    source: &str,
+    target: Target,
+    choose: impl FnOnce(&Problem) -> Result<Schedule, ContractionError>,
+) -> Result<ContractionKernel, Fault> {
+    let module = module(source);
+    let program = Program::of_region(&module.graph, &module.graph.regions[0])?;
+    Ok(kernel_by(&program, target, &[], choose)?.expect("the result has elements"))
+}
+
+/// The kernel by the schedule.
+pub fn kernel(source: &str, target: Target, schedule: Schedule) -> gable_ptx::Kernel {
+    let kernel = lowered(source, target, |_| Ok(schedule));
+    kernel.unwrap_or_else(|e| panic!("{source}\n{target} {schedule}: {e}")).kernel
+}
+
+/// The schedule that the rule takes.
+pub fn chosen(source: &str, target: Target) -> Schedule {
+    let kernel = lowered(source, target, |problem| rule::choose(problem, target));
+    kernel.unwrap_or_else(|e| panic!("{source}\n{target}: {e}")).schedule
+}
+
+/// Why a schedule is none for the graph's only region.
+pub fn refused(source: &str, target: Target, schedule: Schedule) -> String {
+    lowered(source, target, |_| Ok(schedule)).expect_err("it does not fit").to_string()
+}
+
+/// Runs the graph's only region by the schedule, in every order of the emulator.
+pub fn check(source: &str, target: Target, schedule: Schedule) {
+    let module = module(source);
+    let inputs = cases::whole_numbers(&module);
+    let tolerance = cases::whole_tolerance(&module);
+    let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
+    let expected = eval::evaluate(&module, &given).unwrap_or_else(|e| panic!("{source}\n{e}"));
+    let graph = &module.graph;
+    let program = Program::of_region(graph, &graph.regions[0]).unwrap_or_else(|e| panic!("{source}\n{e}"));
+    let kernel = kernel_by(&program, target, &[], |_| Ok(schedule))
+        .unwrap_or_else(|e| panic!("{source}\n{target} {schedule}: {e}"))
+        .expect("the result has elements");
+    let works = [Work::Launch(kernel.launch(&program))];
+    let region = Region::new(&works, target);
+    let inputs_of =
+        |id| &inputs.iter().find(|(name, _)| name == graph.input_name(id)).expect("an input of the graph").1;
+    let bytes: Vec<&[u8]> = program.inputs.iter().map(|&(_, id)| &inputs_of(id).bytes()[..]).collect();
+    let sizes: Vec<usize> = program.outputs.iter().map(|&(id, _)| program.ty(id).bytes()).collect();
+    for order in emulation::SCHEDULES {
+        let found =
+            region.run(&bytes, &sizes, order).unwrap_or_else(|e| panic!("{source}\n{target} {schedule}, {order}: {e}"));
+        for (&(value, id), data) in program.outputs.iter().zip(found) {
+            let (name, _) = graph.outputs().iter().find(|(_, output)| *output == id).expect("an output of the graph");
+            let expected = &expected.iter().find(|(other, _)| other == name).expect("a result for each output").1;
+            let ty = program.ty(value);
+            let found = Tensor::new(ty.dtype, expected.shape().to_vec(), data).expect("the kernel fills its output");
+            let comparison = compare(&found, expected, tolerance);
+            assert!(comparison.within, "{source}\n{target} {schedule}, {order}, {name}: {comparison}");
+        }
+    }
+}
+
+/// A graph of one region: `a` by `b`, of which each may lie transposed, then `after` with `%sum`, which gives `%result`.
+pub fn product(dtype: &str, (m, n, k): (usize, usize, usize), transposed: [bool; 2], out: &str, after: &str) -> String {
+    let side = |name: &str, rows: usize, columns: usize, is_transposed: bool| {
+        let (stored, turned) = (if is_transposed { [columns, rows] } else { [rows, columns] }, [rows, columns]);
+        let stored = format!("%{name}: {dtype}[{}, {}]", stored[0], stored[1]);
+        let turn =
+            format!("    %t{name} = transpose %{name} {{perm=[1, 0]}} : {dtype}[{}, {}]\n", turned[0], turned[1]);
+        if is_transposed { (stored, turn, format!("%t{name}")) } else { (stored, String::new(), format!("%{name}")) }
+    };
+    let (a, turn_a, left) = side("a", m, k, transposed[0]);
+    let (b, turn_b, right) = side("b", k, n, transposed[1]);
+    let more =
+        if after.contains("%bias") { format!(", %bias: {out}[{n}], %rest: {out}[{m}, {n}]") } else { String::new() };
+    let acc = if dtype == "s8" { "i32" } else { "f32" };
+    let result = if after.is_empty() { "%sum" } else { "%result" };
+    format!(
+        "graph @product({a}, {b}{more}) {{\n  region @r contraction {{\n{turn_a}{turn_b}    %sum = matmul {left}, {right} \
+         {{acc={acc}, out={out}}} : {out}[{m}, {n}]\n{after}  }}\n  return c = {result}\n}}\n"
+    )
+}
+
+/// What comes after a product of `m` by `n` in a linear layer: bias, ReLU, residual.
+pub fn layer(m: usize, n: usize) -> String {
+    format!(
+        "    %wide = broadcast %bias {{shape=[{m}, {n}]}} : bf16[{m}, {n}]\n    %moved = add %sum, %wide : bf16[{m}, {n}]\n    \
+         %act = relu %moved : bf16[{m}, {n}]\n    %result = add %act, %rest : bf16[{m}, {n}]\n"
+    )
+}
+
+/// How both factors may lie.
+pub const WAYS: [[bool; 2]; 4] = [[false, false], [false, true], [true, false], [true, true]];
