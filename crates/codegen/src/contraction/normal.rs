@@ -49,6 +49,19 @@ pub(super) struct Plan {
 impl Plan {
     /// Takes the engine's program apart. Writes no instructions. `None` where the result has no element.
     pub fn of(engine: &mut Engine<'_>) -> Result<Option<Plan>, Fault> {
+        let target = engine.k.target();
+        let plan = Plan::of_factors(engine, false)?;
+        // Floats of 8 bits are multiplied where a pipeline takes them as they are. Elsewhere the region gives them as the
+        // f32 that they are exactly.
+        match plan {
+            Some(plan) if is_float8(plan.problem.element) && !super::wgmma::suits(&plan.problem, target) => {
+                Plan::of_factors(engine, true)
+            }
+            plan => Ok(plan),
+        }
+    }
+
+    fn of_factors(engine: &mut Engine<'_>, widens: bool) -> Result<Option<Plan>, Fault> {
         let anchors = engine.program.find(|op| matches!(op, Op::Matmul(_) | Op::Conv(_)));
         let &[anchor] = anchors.as_slice() else {
             return Err(Fault::contract(format!("a contraction region has {} anchors, expected 1", anchors.len())));
@@ -56,8 +69,7 @@ impl Plan {
         let node = &engine.program.values[anchor];
         let operands = [node.operands[0], node.operands[1]];
         let element = match engine.program.ty(operands[0]).dtype {
-            // No instruction of every target multiplies these: the region gives them as the f32 that they are exactly.
-            DType::E4M3 | DType::E5M2 => DType::F32,
+            element if widens && is_float8(element) => DType::F32,
             element => element,
         };
         let out = node.ty.dtype;
@@ -261,7 +273,8 @@ impl Plan {
         let half = |dtype| matches!(dtype, DType::F16 | DType::BF16);
         let converts = (stored == DType::F32 && (half(element) || element == DType::Tf32))
             || (half(stored) && element == DType::F32);
-        if stored != element && !converts || super::values::scalar_type(stored).is_err() {
+        let known = super::values::scalar_type(stored).is_ok() || is_float8(stored);
+        if stored != element && !converts || !known {
             return None;
         }
         let own = if side == Side::A { &axes.m } else { &axes.n };
@@ -475,6 +488,10 @@ impl Plan {
         }
         engine.converted_view(self.operand(side), &place.coordinates).map(|(view, _)| view)
     }
+}
+
+fn is_float8(dtype: DType) -> bool {
+    matches!(dtype, DType::E4M3 | DType::E5M2)
 }
 
 /// The largest power of two up to `most` that divides `size`.

@@ -120,12 +120,17 @@ pub(super) fn table(problem: &Problem) -> Vec<Schedule> {
     if wide { FMA_64 } else { FMA_32 }.iter().map(|s| Schedule::Fma(*s)).collect()
 }
 
+/// The most rows that are few where `wgmma` multiplies.
+const FEW_ROWS_OF_WGMMA: usize = 16;
+
 /// The schedule for a problem on a target, by the rule in the module's text.
 pub fn choose(problem: &Problem, target: Target) -> Result<Schedule, ContractionError> {
     problem.check()?;
-    scalar_type(problem.element)?;
     let machine = machine_of(target);
+    // From here on tiles of 64 rows take no longer, bound by the same bytes (H200, 16 and 32 rows by 28672 x 4096).
+    let is_tiled = problem.m > FEW_ROWS_OF_WGMMA && super::wgmma::suits(problem, target);
     if problem.k > 0
+        && !is_tiled
         && let Some(schedule) = few_rows::choose(problem, machine)
     {
         let schedule = Schedule::FewRows(schedule);
@@ -144,6 +149,7 @@ pub fn choose(problem: &Problem, target: Target) -> Result<Schedule, Contraction
         schedule.validate(problem, target)?;
         return Ok(schedule);
     }
+    scalar_type(problem.element)?;
     let rate = match (has_mma(problem), sum_type(problem.element).bytes()) {
         (true, _) if problem.element == DType::Tf32 => machine.rates.tf32,
         (true, _) => machine.rates.half_acc32,

@@ -59,6 +59,10 @@ fn the_region_computes_with_sums_where_they_are() {
 fn other_types_of_factors_and_results() {
     let source = product("bf16", (128, 64, 128), [false, true], "f32", "");
     check(&source, schedule(128, 64, DType::BF16, 2, Sharing::Cooperative));
+    let source = product("e4m3", (128, 64, 256), [false, true], "bf16", "");
+    check(&source, schedule(128, 64, DType::E4M3, 2, Sharing::Cooperative));
+    let source = product("e5m2", (72, 80, 144), [false, true], "f32", "");
+    check(&source, schedule(128, 64, DType::E5M2, 2, Sharing::Cooperative));
     let source = product("tf32", (128, 64, 96), [false, true], "f32", "");
     check(&source, schedule(128, 64, DType::Tf32, 2, Sharing::Cooperative));
 }

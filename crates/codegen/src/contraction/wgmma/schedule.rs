@@ -47,6 +47,11 @@ pub struct WgmmaSchedule {
     pub ctas: u32,
 }
 
+/// Whether sums of the tensor cores are too short to stay there for long: those of 8-bit floats.
+pub(super) fn promotes(element: DType) -> bool {
+    matches!(element, DType::E4M3 | DType::E5M2)
+}
+
 impl WgmmaSchedule {
     /// Threads of a CTA.
     pub fn threads(&self) -> u32 {
@@ -184,8 +189,12 @@ impl WgmmaSchedule {
             return refuse("CTAs", 0, "at least 1".into());
         }
         let (producer, consumer) = self.registers();
-        if self.sums() + OTHER_REGISTERS > consumer {
-            return refuse("sums of a thread", self.sums(), format!("at most {}", consumer - OTHER_REGISTERS));
+        let held = if promotes(problem.element) { 2 * self.sums() } else { self.sums() };
+        if held + OTHER_REGISTERS > consumer {
+            return refuse("sums of a thread", held, format!("at most {}", consumer - OTHER_REGISTERS));
+        }
+        if promotes(problem.element) && self.keeps_pending() {
+            return refuse("consumers of promoted sums", self.consumers, "2 or more that cooperate".into());
         }
         let all = WARPGROUP * (producer + self.consumers * consumer);
         if all > target.row().registers_per_sm {
