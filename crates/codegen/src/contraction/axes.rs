@@ -43,23 +43,23 @@ pub(super) fn shape(engine: &Engine<'_>, value: ValueId) -> Vec<usize> {
     engine.program.ty(value).shape.clone()
 }
 
-/// Elements of inputs and constants that a value at coordinates is computed from. False where some are found otherwise
-/// than by formula.
+/// Elements of inputs and constants that a value at coordinates is computed from, with what they are elements of. False where
+/// some are found otherwise than by formula.
 pub(super) fn touched(
     engine: &mut Engine<'_>,
     value: ValueId,
     coordinates: &[IndexId],
-    found: &mut Vec<IndexId>,
+    found: &mut Vec<(ValueId, IndexId)>,
 ) -> bool {
     let program = engine.program;
     let node = &program.values[value];
     match &node.op {
         Op::Input(_) | Op::Weight(_) | Op::Const(_) => {
-            found.push(engine.indices.flat(coordinates, &node.ty.shape));
+            found.push((value, engine.indices.flat(coordinates, &node.ty.shape)));
             true
         }
         Op::Iota(op) => {
-            found.push(coordinates[op.axis]);
+            found.push((value, coordinates[op.axis]));
             true
         }
         op if op.is(Group::Map) => {
@@ -107,7 +107,7 @@ pub(super) fn matmul_axes(engine: &mut Engine<'_>, [a, b]: [ValueId; 2]) -> (Kin
         let coordinates: Vec<IndexId> = axes.iter().map(|axis| axis.index).collect();
         let mut read = Vec::new();
         let complete = touched(engine, value, &coordinates, &mut read);
-        let mentioned = |axis: &Axis| read.iter().any(|&index| mentions(&engine.indices, index, axis));
+        let mentioned = |axis: &Axis| read.iter().any(|&(_, index)| mentions(&engine.indices, index, axis));
         axes[..rank - 2].iter().map(|axis| !complete || mentioned(axis)).collect()
     };
     let (a_depends, b_depends) = (depends(engine, a), depends(engine, b));

@@ -343,6 +343,7 @@ impl Plan {
         let place = self.place(engine, side, &indices);
         let mut read = Vec::new();
         touched(engine, self.operand(side), &place.coordinates, &mut read);
+        let read: Vec<IndexId> = read.into_iter().map(|(_, element)| element).collect();
         let own = if side == Side::A { &axes.m } else { &axes.n };
         let together = |list: &[Axis]| count_together(engine, &read, list);
         // Neighbours of a padded axis differ in whether they lie inside, so they come one by one.
@@ -384,6 +385,35 @@ impl Plan {
 
     /// How every output lies in memory, where each lies as rows of the problem.
     pub fn result_rows(&self, engine: &mut Engine<'_>) -> Option<Vec<ResultRows>> {
+        let (all, outputs) = self.results_at(engine)?;
+        let mut rows = Vec::new();
+        for (coordinates, &(id, _)) in outputs.iter().zip(&engine.program.outputs) {
+            let ty = engine.program.ty(id);
+            let flat = engine.indices.flat(coordinates, &ty.shape);
+            rows.push(self.rows_of(engine, id, flat, &all)?);
+        }
+        Some(rows)
+    }
+
+    /// Inputs of which every result reads the element at its own row and column, such as a residual.
+    pub fn row_inputs(&self, engine: &mut Engine<'_>) -> Vec<(ValueId, ResultRows)> {
+        let Some((all, outputs)) = self.results_at(engine) else { return Vec::new() };
+        let mut read = Vec::new();
+        for (coordinates, &(id, _)) in outputs.iter().zip(&engine.program.outputs.clone()) {
+            touched(engine, id, coordinates, &mut read);
+        }
+        read.sort_unstable();
+        read.dedup();
+        let is_input = |value: &ValueId| engine.program.inputs.iter().any(|(id, _)| id == value);
+        read.iter()
+            .filter(|(value, _)| is_input(value))
+            .filter_map(|&(value, flat)| Some((value, self.rows_of(engine, value, flat, &all)?)))
+            .filter(|(_, rows)| rows.stride > 0)
+            .collect()
+    }
+
+    /// Axes made for reasoning (batch entries, row, column), and the coordinates of every output there.
+    fn results_at(&self, engine: &mut Engine<'_>) -> Option<(Vec<Axis>, Vec<Vec<IndexId>>)> {
         let batch: Vec<Axis> = self.sizes.batch.iter().map(|&size| Axis::new(&mut engine.indices, size)).collect();
         let (row, column) =
             (Axis::new(&mut engine.indices, self.problem.m), Axis::new(&mut engine.indices, self.problem.n));
@@ -391,27 +421,24 @@ impl Plan {
         let axes = self.axes_at(engine, &entries, row.index, column.index, None);
         let result = self.result(engine, &axes);
         let outputs = self.outputs(engine, &result).ok()?;
-        let all: Vec<Axis> = batch.into_iter().chain([row, column]).collect();
-        let mut rows = Vec::new();
-        for (coordinates, &(id, _)) in outputs.iter().zip(&engine.program.outputs) {
-            let ty = engine.program.ty(id);
-            let flat = engine.indices.flat(coordinates, &ty.shape);
-            let (start, digits) = digits_of(&engine.indices, flat, &all)?;
-            let mut strides = Vec::with_capacity(digits.len());
-            for (digits, axis) in digits.into_iter().zip(&all) {
-                strides.push(match joined(digits)[..] {
-                    [] => 0,
-                    [digit] if digit.size == axis.size => digit.stride,
-                    _ => return None,
-                });
-            }
-            let (across, down) = (strides.pop()?, strides.pop()?);
-            if across != 1 && self.problem.n > 1 {
-                return None;
-            }
-            rows.push(ResultRows { dtype: ty.dtype, start, stride: down, batch_strides: strides });
+        Some((batch.into_iter().chain([row, column]).collect(), outputs))
+    }
+
+    /// The element `flat` of a value as rows of the problem, where it is one for the axes `all`.
+    fn rows_of(&self, engine: &Engine<'_>, value: ValueId, flat: IndexId, all: &[Axis]) -> Option<ResultRows> {
+        let (start, digits) = digits_of(&engine.indices, flat, all)?;
+        let mut strides = Vec::with_capacity(digits.len());
+        for (digits, axis) in digits.into_iter().zip(all) {
+            strides.push(match joined(digits)[..] {
+                [] => 0,
+                [digit] if digit.size == axis.size => digit.stride,
+                _ => return None,
+            });
         }
-        Some(rows)
+        let (across, down) = (strides.pop()?, strides.pop()?);
+        let is_dense = across == 1 || self.problem.n == 1;
+        let dtype = engine.program.ty(value).dtype;
+        is_dense.then_some(ResultRows { dtype, start, stride: down, batch_strides: strides })
     }
 
     /// Whether every output, followed back, asks for the anchor exactly where it is bound, with so many lanes.

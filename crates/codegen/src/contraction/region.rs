@@ -127,6 +127,9 @@ fn refuse_overwritten(engine: &Engine<'_>, plan: &Plan, overwritten: &[usize]) -
     Ok(())
 }
 
+/// Bytes that a bulk prefetch begins at and is a multiple of.
+const PREFETCH_GRAIN: i64 = 16;
+
 /// The region around the sums, written by the engine.
 struct Region<'p> {
     engine: Engine<'p>,
@@ -280,6 +283,44 @@ impl Surround for Region<'_> {
             }
             finish(engine, plan, &axes, Lanes::new(rounded))
         })
+    }
+
+    fn prefetch(
+        &mut self,
+        k: &mut KernelBuilder,
+        place: surround::Place<'_>,
+        columns: u32,
+    ) -> Result<(), ContractionError> {
+        let (m, n) = (self.plan.problem.m, self.plan.problem.n);
+        for (value, rows) in self.plan.row_inputs(&mut self.engine) {
+            let Some(pointer) = self.engine.input_pointer(value) else { continue };
+            let bytes = rows.dtype.bytes() as i64;
+            let whole = [rows.start, rows.stride, n as i64, columns.into()]
+                .iter()
+                .chain(&rows.batch_strides)
+                .all(|elements| elements * bytes % PREFETCH_GRAIN == 0);
+            if !whole {
+                continue;
+            }
+            let inside = k.setp_lt_u32(place.row, m as u32);
+            let across = k.setp_lt_u32(place.column, n as u32);
+            let inside = k.and_pred(inside, across);
+            k.if_(inside, |k| {
+                let left = k.sub_u32(n as u32, place.column);
+                let count = k.min_u32(left, columns);
+                let count = k.mul_lo_u32(count, bytes as u32);
+                let mut at = k.mad_wide_u32(place.column, bytes as u32, pointer);
+                let row = k.cvt_u64_u32(place.row);
+                at = k.mad_lo_u64(row, rows.stride * bytes, at);
+                for (&coordinate, &stride) in place.batch.iter().zip(&rows.batch_strides) {
+                    let coordinate = k.cvt_u64_u32(coordinate);
+                    at = k.mad_lo_u64(coordinate, stride * bytes, at);
+                }
+                let at = if rows.start == 0 { at } else { k.add_u64(at, rows.start * bytes) };
+                k.bulk_prefetch_l2(at.at(0), count);
+            });
+        }
+        Ok(())
     }
 
     fn result_rows(&mut self) -> Option<Vec<ResultRows>> {

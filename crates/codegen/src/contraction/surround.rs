@@ -62,6 +62,9 @@ pub trait Surround {
     /// How every result lies in memory, in order, where each lies as rows.
     fn result_rows(&mut self) -> Option<Vec<ResultRows>>;
 
+    /// Begins to bring what the region will read for `columns` results of a row to L2, the first at `place`; a hint.
+    fn prefetch(&mut self, k: &mut KernelBuilder, place: Place<'_>, columns: u32) -> Result<(), ContractionError>;
+
     /// What the region makes of sums, left to the caller to store: for each result and fragment the words that memory holds
     /// (several narrow elements in one). `origin` is the place of the thread's first sum; what lies outside the problem,
     /// where tiles of `extent` do not divide it, comes out as anything and touches no memory there.

@@ -30,13 +30,13 @@ pub mod schedule;
 
 use super::MapParameter;
 use super::boxes::SPAN;
-use super::cta::{place_of, tiles_of};
+use super::cta::{TilePlace, place_of, tiles_of};
 use super::operands::{self, Operands, STEP};
 use super::problem::{ContractionError, Problem, Side};
 use super::ring::Ring;
 use super::schedule::{Schedule, WARP, sum_type};
 use super::staged::BUFFERS;
-use super::surround::Surround;
+use super::surround::{Place, Surround};
 use epilogue::Epilogue;
 use gable_ptx::meaning::{Element, WarpgroupMultiply};
 use gable_ptx::{B32, Class, F32, KernelBuilder, Pred, R, Reg, Src, WgmmaOperand};
@@ -208,6 +208,7 @@ impl Consumer {
         let tiles = tiles_of(problem, schedule.extent());
         k.for_u32(first, tiles, step, |k, tile| -> Result<(), ContractionError> {
             let place = place_of(k, problem, schedule.extent(), schedule.group, tile);
+            self.prefetch(k, schedule, &place, own_rows, surround)?;
             if takes_turns {
                 // The very first tile waits for nobody.
                 let not_first = k.setp_ne_u32(tile, first);
@@ -233,6 +234,29 @@ impl Consumer {
             epilogue.finish(k, problem, schedule, self, &place, row, &sums, surround)
         })?;
         epilogue.drain(k);
+        Ok(())
+    }
+
+    /// Has what the region reads for the consumer's rows brought to L2 while the tile is multiplied, a row by each thread.
+    fn prefetch(
+        &self,
+        k: &mut KernelBuilder,
+        schedule: &WgmmaSchedule,
+        place: &TilePlace,
+        own_rows: R<B32>,
+        surround: &mut dyn Surround,
+    ) -> Result<(), ContractionError> {
+        let in_group = k.mad_lo_u32(self.warp, WARP, self.lane);
+        for first in (0..schedule.consumer_rows()).step_by(WARPGROUP as usize) {
+            let row = k.add_u32(in_group, first);
+            let is_own = k.setp_lt_u32(row, schedule.consumer_rows());
+            let row = k.add_u32(row, own_rows);
+            let row = k.add_u32(row, place.row);
+            // Rows of other consumers are theirs; a row beyond the last is beyond the edge.
+            let row = k.selp_b32(row, u32::MAX, is_own);
+            let place = Place { batch: &place.batch, row, column: place.column };
+            surround.prefetch(k, place, schedule.tile.n)?;
+        }
         Ok(())
     }
 

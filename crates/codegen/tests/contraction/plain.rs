@@ -105,6 +105,10 @@ impl Surround for Plain {
         Ok(())
     }
 
+    fn prefetch(&mut self, _: &mut KernelBuilder, _: Place<'_>, _: u32) -> Result<(), ContractionError> {
+        Ok(())
+    }
+
     fn result_rows(&mut self) -> Option<Vec<ResultRows>> {
         None
     }
