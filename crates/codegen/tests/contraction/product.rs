@@ -93,7 +93,7 @@ pub fn product(dtype: &str, (m, n, k): (usize, usize, usize), transposed: [bool;
     let (b, turn_b, right) = side("b", k, n, transposed[1]);
     let more =
         if after.contains("%bias") { format!(", %bias: {out}[{n}], %rest: {out}[{m}, {n}]") } else { String::new() };
-    let acc = if dtype == "s8" { "i32" } else { "f32" };
+    let acc = if matches!(dtype, "i8" | "u8") { "i32" } else { "f32" };
     let result = if after.is_empty() { "%sum" } else { "%result" };
     format!(
         "graph @product({a}, {b}{more}) {{\n  region @r contraction {{\n{turn_a}{turn_b}    %sum = matmul {left}, {right} \

@@ -70,6 +70,13 @@ fn other_types_of_factors_and_results() {
     check(&source, schedule(64, DType::BF16, 2));
     let source = product("tf32", (128, 64, 96), [false, true], "f32", "");
     check(&source, schedule(64, DType::Tf32, 2));
+    // Only sm_100 multiplies integers.
+    for (name, dtype) in [("i8", DType::I8), ("u8", DType::U8)] {
+        let source = product(name, (130, 80, 272), [false, true], "i32", "");
+        product::check(&source, Target::Sm100a, Schedule::Tcgen05(schedule(48, dtype, 2)));
+        let refused = product::refused(&source, Target::Sm103a, Schedule::Tcgen05(schedule(48, dtype, 2)));
+        assert_eq!(refused, format!("contraction of `{name}`: no kernel multiplies this type"));
+    }
 }
 
 #[test]
