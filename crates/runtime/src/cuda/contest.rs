@@ -82,10 +82,20 @@ impl Contest {
     /// such product.
     pub fn library(&self, product: &Product, plan: &Entrant) -> Result<Vec<Entrant>, RuntimeError> {
         let (Some(library), Work::Plan(plan)) = (&self.library, &plan.work) else { return Ok(Vec::new()) };
-        let product = Rc::new(LibraryProduct::new(library, product, plan)?);
-        let entrant = |algorithm| self.enter(Work::Library { product: Rc::clone(&product), algorithm });
-        // A proposal that does not run after all is no entrant.
-        Ok(product.algorithms()?.into_iter().filter_map(|algorithm| entrant(algorithm).ok()).collect())
+        let described = Rc::new(LibraryProduct::new(library, product, plan)?);
+        let algorithms = described.algorithms()?;
+        if algorithms.is_empty() {
+            tracing::warn!("cuBLASLt proposes nothing for {product:?}");
+        }
+        let mut entrants = Vec::with_capacity(algorithms.len());
+        for (position, algorithm) in algorithms.into_iter().enumerate() {
+            match self.enter(Work::Library { product: Rc::clone(&described), algorithm }) {
+                Ok(entrant) => entrants.push(entrant),
+                // A proposal that does not run after all is no entrant.
+                Err(error) => tracing::warn!("proposal {position} of cuBLASLt does not run: {error}"),
+            }
+        }
+        Ok(entrants)
     }
 
     fn enter(&self, work: Work) -> Result<Entrant, RuntimeError> {
