@@ -1,5 +1,6 @@
 //! Times products of few rows on CUDA device 0: weights of every format, in the schedule that the rule chooses and in
-//! others, each with the L2 cache overwritten before it.
+//! others. As in a model, other weights are read between two uses of the same ones, so that none are in the L2 cache and
+//! nothing there waits to be written.
 //!
 //! ```text
 //! few_rows              the chosen schedules
@@ -16,11 +17,11 @@ use gable_codegen::contraction::problem::Problem;
 use gable_codegen::contraction::region::{ContractionKernel, kernel_by};
 use gable_codegen::contraction::rule;
 use gable_codegen::contraction::schedule::Schedule;
-use gable_ir::{Graph, cost, text};
+use gable_ir::{Builder, Graph, Op, Region, RegionKind, Type, cost, ops};
 use gable_ptx::{Module, Target};
 use gable_runtime::{DeviceKind, Execution, ProfileOptions, RuntimeError, Session, SessionOptions};
-use gable_tensor::random::{self, Random};
-use gable_tensor::{DType, Tensor};
+use gable_tensor::random::Random;
+use gable_tensor::{DType, Dim, Scalar, Tensor};
 use std::error::Error;
 use std::process::ExitCode;
 
@@ -31,34 +32,103 @@ const COPY_RATE: f64 = 4.284e12;
 
 const TARGET: Target = Target::Sm90a;
 
+/// Bytes of weights between two uses of the same ones, at least: four times the L2 cache.
+const ROTATED_BYTES: usize = 240 << 20;
+
 fn main() -> Result<ExitCode> {
     let argument = std::env::args().nth(1).unwrap_or_default();
     let (sweep, small) = (argument == "--sweep", argument == "--small");
     let shapes: &[(usize, usize)] =
         if small { &[(96, 512)] } else { &[(6144, 4096), (28672, 4096), (4096, 14336), (128_256, 4096)] };
-    println!("{:22} {:56} {:>4} {:>8} {:>7} {:>6}", "product", "schedule", "regs", "us", "GB/s", "share");
-    for &(n, k) in shapes {
-        for m in [1, 4, 16, 64] {
-            if !product((m, n, k), sweep || small, small)? {
-                return Ok(ExitCode::SUCCESS);
+    println!("{:26} {:60} {:>4} {:>8} {:>7} {:>6}", "product", "schedule", "regs", "us", "GB/s", "share");
+    for format in Format::ALL {
+        for &(n, k) in shapes {
+            let rows: &[usize] = if sweep { &[1, 16] } else { &[1, 4, 16, 64] };
+            for &m in rows {
+                if !product(format, (m, n, k), sweep || small, small)? {
+                    return Ok(ExitCode::SUCCESS);
+                }
             }
         }
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// How weights are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Format {
+    Bf16,
+    E4m3,
+    Mxfp8,
+    Mxfp4,
+    Nvfp4,
+    Int4,
+}
+
+impl Format {
+    const ALL: [Format; 6] = [Format::Bf16, Format::E4m3, Format::Mxfp8, Format::Mxfp4, Format::Nvfp4, Format::Int4];
+
+    /// The stored type, and the type and the group of the scales.
+    fn types(self) -> (DType, Option<(DType, usize)>) {
+        match self {
+            Format::Bf16 => (DType::BF16, None),
+            Format::E4m3 => (DType::E4M3, None),
+            Format::Mxfp8 => (DType::E4M3, Some((DType::UE8M0, 32))),
+            Format::Mxfp4 => (DType::U8, Some((DType::UE8M0, 32))),
+            Format::Nvfp4 => (DType::U8, Some((DType::E4M3, 16))),
+            Format::Int4 => (DType::U8, Some((DType::BF16, 128))),
+        }
+    }
+
+    /// The table of four-bit elements.
+    fn table(self) -> Option<[f64; 16]> {
+        let half = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0];
+        match self {
+            Format::Mxfp4 | Format::Nvfp4 => Some(std::array::from_fn(|i| if i < 8 { half[i] } else { -half[i - 8] })),
+            Format::Int4 => Some(std::array::from_fn(|i| i as f64 - 8.0)),
+            _ => None,
+        }
+    }
+}
+
 /// A linear layer's product.
-fn graph((m, n, k): (usize, usize, usize)) -> Result<Graph> {
-    let source = format!(
-        "graph @few_rows(%a: bf16[{m}, {k}], %b: bf16[{n}, {k}]) {{
-  region @r contraction {{
-    %0 = transpose %b {{perm=[1, 0]}} : bf16[{k}, {n}]
-    %1 = matmul %a, %0 {{acc=f32, out=bf16}} : bf16[{m}, {n}]
-  }}
-  return c = %1
-}}"
-    );
-    Ok(text::parse(&source)?)
+fn graph(format: Format, (m, n, k): (usize, usize, usize)) -> Result<Graph> {
+    let (stored, scales) = format.types();
+    let bf16 = DType::BF16;
+    let mut b = Builder::new("few_rows");
+    let a = b.input("a", Type::new(bf16, [m, k]));
+    let width = if format.table().is_some() { k / 2 } else { k };
+    let w = b.input("w", Type::new(stored, [n, width]));
+    let mut factor = match format.table() {
+        None if stored == bf16 => w,
+        None => b.cast(w, bf16)?,
+        Some(table) => {
+            let (mask, shift) = (b.scalar(stored, 15i64)?, b.scalar(stored, 4i64)?);
+            let (low, high) = (b.and(w, mask)?, b.shr(w, shift)?);
+            let (low, high) = (b.reshape(low, [n, width, 1])?, b.reshape(high, [n, width, 1])?);
+            let both = b.concat(&[low, high], 2)?;
+            let codes = b.reshape(both, [n, k])?;
+            let codes = b.cast(codes, DType::I32)?;
+            let table = b.constant(Tensor::from_scalars(bf16, vec![16], table.map(Scalar::F)))?;
+            b.add(ops::Gather { axis: 0 }, &[table, codes])?
+        }
+    };
+    if let Some((dtype, group)) = scales {
+        let s = b.input("s", Type::new(dtype, [n, k / group]));
+        let s = if dtype == bf16 { s } else { b.cast(s, bf16)? };
+        let s = b.reshape(s, [n, k / group, 1])?;
+        let s = b.broadcast_to(s, &[Dim::from(n), Dim::from(k / group), Dim::from(group)])?;
+        let s = b.reshape(s, [n, k])?;
+        factor = b.mul(factor, s)?;
+    }
+    let factor = b.transpose(factor, &[1, 0])?;
+    let c = b.add(ops::Matmul { acc: DType::F32, out: bf16 }, &[a, factor])?;
+    b.output("c", c);
+    let mut graph = b.finish().graph;
+    let nodes = graph.ids().into_iter().filter(|&id| !matches!(graph.op(id), Op::Input(_)));
+    let region = Region::new("r", RegionKind::Contraction, nodes);
+    graph.regions.push(region);
+    Ok(graph)
 }
 
 /// The rule's schedule, and others.
@@ -66,24 +136,15 @@ fn schedules(problem: &Problem, many: bool) -> Result<Vec<Schedule>> {
     let chosen = rule::choose(problem, TARGET)?;
     let mut all = vec![chosen];
     if let (true, Schedule::FewRows(FewRowsSchedule::Fragments(_))) = (many, chosen) {
-        for (warps, tiles, depth) in [
-            (4, 1, 2),
-            (4, 1, 4),
-            (4, 2, 2),
-            (8, 1, 1),
-            (8, 1, 2),
-            (8, 1, 4),
-            (8, 2, 1),
-            (8, 2, 2),
-            (16, 1, 1),
-            (16, 1, 2),
-            (16, 2, 1),
-        ] {
+        for (warps, tiles, depth) in
+            [(4, 1, 1), (4, 1, 2), (8, 1, 1), (8, 1, 2), (8, 2, 1), (16, 1, 1), (16, 1, 2), (16, 2, 1), (24, 1, 1)]
+        {
             let groups = problem.n.div_ceil(16 * tiles as usize) as u32;
-            // All groups as CTAs, and as many CTAs as are resident at once.
-            for ctas in [groups, 132, 264, 396, 528] {
-                let schedule = FragmentsSchedule { warps, tiles, depth, ctas };
-                let resident = (ctas / 132) * warps * 32 * schedule.registers(problem);
+            for (ctas, rows_ahead) in
+                [(groups, false), (132, true), (132, false), (264, false), (264, true), (396, false), (528, false)]
+            {
+                let schedule = FragmentsSchedule { warps, tiles, depth, ctas, rows_ahead };
+                let resident = (ctas / 132).max(1) * warps * 32 * schedule.registers(problem);
                 if ctas == groups || ctas < groups && resident <= 65_536 {
                     all.push(Schedule::FewRows(FewRowsSchedule::Fragments(schedule)));
                 }
@@ -94,26 +155,31 @@ fn schedules(problem: &Problem, many: bool) -> Result<Vec<Schedule>> {
     Ok(all)
 }
 
-/// Random whole numbers from -2 to 2 as bf16, fast.
-fn weights(shape: [usize; 2]) -> Result<Tensor> {
-    const NUMBERS: [u16; 8] = [0x0000, 0x3f80, 0xbf80, 0x4000, 0xc000, 0x0000, 0x3f80, 0xbf80];
-    let mut random = Random::new(1);
-    let count = shape[0] * shape[1];
-    let mut bytes = Vec::with_capacity(count * 2 + 32);
-    while bytes.len() < count * 2 {
-        let mut bits = random.next_u64();
-        for _ in 0..16 {
-            bytes.extend(NUMBERS[(bits & 7) as usize].to_le_bytes());
-            bits >>= 4;
-        }
+/// Random bits that are small numbers of a type, fast.
+fn numbers(dtype: DType, shape: &[usize], seed: u64) -> Result<Tensor> {
+    let count = shape.iter().product::<usize>() * dtype.bytes();
+    let mut random = Random::new(seed);
+    let mut bytes = Vec::with_capacity(count + 8);
+    while bytes.len() < count {
+        let bits = random.next_u64();
+        let word = match dtype {
+            // Sign, and 2^-3 to 2 with fractions.
+            DType::BF16 => bits & 0x81ff_81ff_81ff_81ff | 0x3e00_3e00_3e00_3e00,
+            // Less than 2.
+            DType::E4M3 => bits & 0xbfbf_bfbf_bfbf_bfbf,
+            // From a quarter to 2.
+            DType::UE8M0 => bits & 0x0303_0303_0303_0303 | 0x7c7c_7c7c_7c7c_7c7c,
+            _ => bits,
+        };
+        bytes.extend(word.to_le_bytes());
     }
-    bytes.truncate(count * 2);
-    Ok(Tensor::new(DType::BF16, shape.to_vec(), bytes)?)
+    bytes.truncate(count);
+    Ok(Tensor::new(dtype, shape.to_vec(), bytes)?)
 }
 
 /// Times one product; false where there is no GPU.
-fn product(shape: (usize, usize, usize), many: bool, emulated: bool) -> Result<bool> {
-    let graph = graph(shape)?;
+fn product(format: Format, shape: (usize, usize, usize), many: bool, emulated: bool) -> Result<bool> {
+    let graph = graph(format, shape)?;
     let program = Program::of_region(&graph, &graph.regions[0])?;
     let mut problem = None;
     kernel_by(&program, TARGET, &[], |found| {
@@ -125,7 +191,12 @@ fn product(shape: (usize, usize, usize), many: bool, emulated: bool) -> Result<b
     for schedule in schedules(&problem, many)? {
         kernels.extend(kernel_by(&program, TARGET, &[], |_| Ok(schedule))?);
     }
-    let artifact = artifact(&graph, &program, &kernels)?;
+    let bytes = cost::of_group(&graph, &graph.regions[0].nodes).ok_or("sizes are known")?.total_bytes();
+    let rotation = if emulated { 2 } else { ROTATED_BYTES / bytes as usize + 2 };
+    let rotation = if bytes > 0.5e9 { 1 } else { rotation };
+    let steps =
+        if emulated { kernels.len() } else { kernels.len().max(rotation).next_multiple_of(kernels.len()).max(3) };
+    let artifact = artifact(&graph, &program, &kernels, rotation, steps)?;
     let device = if emulated { DeviceKind::Emulator } else { DeviceKind::Cuda(0) };
     let options = SessionOptions { execution: Execution::Stepwise, ..SessionOptions::default() };
     let mut session = match Session::open_with(&artifact, device, options) {
@@ -136,28 +207,43 @@ fn product(shape: (usize, usize, usize), many: bool, emulated: bool) -> Result<b
         }
         Err(error) => return Err(error.into()),
     };
-    let (m, n, k) = shape;
-    let a = random::tensor(&mut Random::new(2), DType::BF16, &[m, k], 2)?;
-    let b = weights([n, k])?;
-    let given = [("a", &a), ("b", &b)];
+    let mut inputs: Vec<(String, Tensor)> = Vec::new();
+    for (position, signature) in artifact.inputs.iter().enumerate() {
+        let first = signature.name.split('.').next().unwrap_or_default();
+        let same = inputs.iter().find(|(name, _)| name.split('.').next() == Some(first)).map(|(_, tensor)| tensor);
+        let tensor = match same {
+            Some(tensor) => tensor.clone(),
+            None => numbers(signature.dtype, &signature.shape, position as u64 + 1)?,
+        };
+        inputs.push((signature.name.clone(), tensor));
+    }
+    let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let results = session.run(&given)?;
-    let bytes = cost::of_group(&graph, &graph.regions[0].nodes).ok_or("sizes are known")?.total_bytes();
     let (profile, loaded) = if emulated {
         (None, Vec::new())
     } else {
         (Some(session.profile(&given, ProfileOptions::default())?), session.kernels()?)
     };
+    let (m, n, k) = shape;
     for (i, kernel) in kernels.iter().enumerate() {
-        let seconds = profile.as_ref().map_or(f64::NAN, |p| p.steps[i].cold.median_s - p.timer_overhead_s);
+        let seconds = profile.as_ref().map_or(f64::NAN, |profile| {
+            let of_kernel = profile.steps.iter().skip(i).step_by(kernels.len());
+            let mut times: Vec<f64> =
+                of_kernel.map(|step| step.in_sequence.median_s - profile.timer_overhead_s).collect();
+            times.sort_by(f64::total_cmp);
+            times[times.len() / 2]
+        });
+        let flushed = profile.as_ref().map_or(f64::NAN, |p| p.steps[i].cold.median_s - p.timer_overhead_s);
         let registers = loaded.get(i).map_or(0, |kernel| kernel.registers);
         let rate = bytes / seconds;
         println!(
-            "{:22} {:56} {registers:4} {:8.2} {:7.0} {:5.1}%{}",
-            format!("{m} x {n} x {k} bf16"),
+            "{:26} {:60} {registers:4} {:8.2} {:7.0} {:5.1}% ({:.2} after a flush){}",
+            format!("{m} x {n} x {k} {format:?}"),
             kernel.schedule.to_string(),
             seconds * 1e6,
             rate / 1e9,
             100.0 * rate / COPY_RATE,
+            flushed * 1e6,
             difference(&results[0].1, &results[i].1)
         );
     }
@@ -175,8 +261,14 @@ fn difference(expected: &Tensor, found: &Tensor) -> String {
     }
 }
 
-/// One plan that runs every kernel over the same inputs into outputs of their own.
-fn artifact(graph: &Graph, program: &Program, kernels: &[ContractionKernel]) -> Result<Artifact> {
+/// One plan of `steps` steps, which takes kernel after kernel and, of `rotation` copies of the weights, copy after copy.
+fn artifact(
+    graph: &Graph,
+    program: &Program,
+    kernels: &[ContractionKernel],
+    rotation: usize,
+    steps: usize,
+) -> Result<Artifact> {
     let mut artifact = Artifact {
         provenance: Default::default(),
         graph: graph.to_string(),
@@ -186,22 +278,23 @@ fn artifact(graph: &Graph, program: &Program, kernels: &[ContractionKernel]) -> 
         weights: Vec::new(),
         plans: Vec::new(),
     };
-    let mut reads = Vec::new();
     // Kernels take inputs in the order in which the region first uses them.
-    for &(_, id) in &program.inputs {
-        let position = graph.inputs().iter().position(|&input| input == id).ok_or("an input of the graph")?;
-        let bytes = graph.ty(id).concrete().ok_or("sizes are known")?.bytes() as u64;
-        reads.push(Arg::Read(BufferRef { space: Space::Input(position), offset: 0, bytes }));
-    }
-    for &id in graph.inputs() {
-        let ty = graph.ty(id).concrete().ok_or("sizes are known")?;
-        artifact.inputs.push(Signature { name: graph.input_name(id).to_string(), dtype: ty.dtype, shape: ty.shape });
+    let mut reads: Vec<Vec<Arg>> = Vec::new();
+    for copy in 0..rotation {
+        let mut args = Vec::new();
+        for &(_, id) in &program.inputs {
+            let ty = graph.ty(id).concrete().ok_or("sizes are known")?;
+            let bytes = ty.bytes() as u64;
+            args.push(Arg::Read(BufferRef { space: Space::Input(artifact.inputs.len()), offset: 0, bytes }));
+            let name = format!("{}.{copy}", graph.input_name(id));
+            artifact.inputs.push(Signature { name, dtype: ty.dtype, shape: ty.shape });
+        }
+        reads.push(args);
     }
     let ty = graph.ty(graph.outputs()[0].1).concrete().ok_or("sizes are known")?;
     let mut plan =
         TargetPlan { target: TARGET.name().to_string(), arena_bytes: 0, kernels: Vec::new(), steps: Vec::new() };
     for (i, kernel) in kernels.iter().enumerate() {
-        artifact.outputs.push(Signature { name: format!("c{i}"), dtype: ty.dtype, shape: ty.shape.clone() });
         plan.kernels.push(Kernel {
             name: format!("k{i}"),
             entry: kernel.kernel.name.clone(),
@@ -211,10 +304,14 @@ fn artifact(graph: &Graph, program: &Program, kernels: &[ContractionKernel]) -> 
             dynamic_shared_bytes: kernel.shared_bytes(),
             resources: None,
         });
-        let mut args = reads.clone();
-        args.push(Arg::Write(BufferRef { space: Space::Output(i), offset: 0, bytes: ty.bytes() as u64 }));
+    }
+    for step in 0..steps {
+        let kernel = &kernels[step % kernels.len()];
+        artifact.outputs.push(Signature { name: format!("c{step}"), dtype: ty.dtype, shape: ty.shape.clone() });
+        let mut args = reads[step % rotation].clone();
+        args.push(Arg::Write(BufferRef { space: Space::Output(step), offset: 0, bytes: ty.bytes() as u64 }));
         let launch = Launch {
-            kernel: i,
+            kernel: step % kernels.len(),
             grid: [kernel.grid(), 1, 1],
             block: [kernel.block(), 1, 1],
             cluster: [1; 3],
@@ -222,7 +319,7 @@ fn artifact(graph: &Graph, program: &Program, kernels: &[ContractionKernel]) -> 
             args,
         };
         let action = Action::Launch(launch);
-        plan.steps.push(Step { label: format!("k{i}"), action, cost: StepCost::default(), predicted: None });
+        plan.steps.push(Step { label: format!("s{step}"), action, cost: StepCost::default(), predicted: None });
     }
     artifact.plans.push(plan);
     Ok(artifact)

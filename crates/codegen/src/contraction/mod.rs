@@ -8,7 +8,8 @@
 //!   fit there are [`few_rows`] and `direct` (convolutions of narrow groups).
 //! - `boxes` describes operands and results to the copy engine, `ring` is the stages that it fills, `operands` what lies in
 //!   them, `staged` the results that leave by it.
-//! - `normal` finds the problem in a region, `radix` reads strided views out of symbolic indices.
+//! - `normal` finds the problem in a region, `dequantise` a right factor that is stored narrow, `radix` reads strided
+//!   views out of symbolic indices.
 //! - `gather` brings operands from memory or from the region, `tile` lays them out in shared memory, `values` packs and
 //!   converts, `cta` says which tile a CTA computes.
 
@@ -16,6 +17,7 @@ mod axes;
 mod boxes;
 pub mod candidates;
 mod cta;
+mod dequantise;
 mod direct;
 pub mod few_rows;
 mod fma;

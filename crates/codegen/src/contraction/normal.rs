@@ -92,6 +92,7 @@ impl Plan {
             out,
             a: expression.clone(),
             b: expression,
+            quantised: None,
             store: Store { along_m: false, lanes: 1 },
         };
         let mut plan = Plan { anchor, problem, sizes, views: BTreeMap::new(), kind, operands };
@@ -108,6 +109,7 @@ impl Plan {
                 Side::B => plan.problem.b = operand,
             }
         }
+        plan.problem.quantised = plan.quantised(engine);
         plan.problem.store = plan.store(engine)?;
         Ok(Some(plan))
     }
@@ -115,6 +117,11 @@ impl Plan {
     /// Whether the anchor is a convolution of groups.
     pub fn is_grouped(&self) -> bool {
         matches!(&self.kind, Kind::Conv(op) if op.groups > 1)
+    }
+
+    /// Whether the anchor is a convolution.
+    pub fn is_convolution(&self) -> bool {
+        matches!(self.kind, Kind::Conv(_))
     }
 
     /// Channels that one filter of a convolution reads.
@@ -501,7 +508,7 @@ impl Plan {
     }
 
     /// One variable per axis, without registers.
-    fn reasoning_axes(&self, engine: &mut Engine<'_>) -> Axes<Axis> {
+    pub(super) fn reasoning_axes(&self, engine: &mut Engine<'_>) -> Axes<Axis> {
         self.sizes.map(|&size| Axis::new(&mut engine.indices, size))
     }
 

@@ -96,6 +96,67 @@ pub enum Operand {
     },
 }
 
+/// A factor that memory holds in a narrow type: each element is the stored one, converted exactly to the problem's type,
+/// times its scale, converted to that type too and the product rounded to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quantised {
+    /// Where the stored elements lie, counted in elements, of whatever bits they are.
+    pub stored: Memory,
+    /// What the stored bits mean.
+    pub codes: Codes,
+    /// Where the scales lie, over the same indices: several indices share one where a digit's stride is 0.
+    pub scales: Option<Memory>,
+}
+
+/// What the bits of a stored element mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Codes {
+    /// A number of this type of eight bits.
+    Bytes(DType),
+    /// Two to a byte, the first in the low bits: values of e2m1.
+    E2m1Pairs,
+    /// Two to a byte, the first in the low bits: whole numbers, stored with 8 added.
+    Int4Pairs,
+}
+
+impl Codes {
+    /// Bits of an element.
+    pub fn bits(self) -> u32 {
+        match self {
+            Codes::Bytes(_) => 8,
+            Codes::E2m1Pairs | Codes::Int4Pairs => 4,
+        }
+    }
+}
+
+impl fmt::Display for Codes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Codes::Bytes(dtype) => dtype.fmt(f),
+            Codes::E2m1Pairs => f.write_str("e2m1 pairs"),
+            Codes::Int4Pairs => f.write_str("int4 pairs"),
+        }
+    }
+}
+
+/// The two things that a quantised factor is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The stored elements.
+    Stored,
+    /// The scales.
+    Scales,
+}
+
+impl Quantised {
+    /// Neighbouring values of k that share a scale; `None` where all do, or where there is none.
+    pub fn group(&self) -> Option<usize> {
+        let k = &self.scales.as_ref()?.k;
+        let shared: usize = k.iter().rev().take_while(|digit| digit.stride == 0).map(|digit| digit.size).product();
+        (k.iter().any(|digit| digit.stride != 0)).then_some(shared)
+    }
+}
+
 /// A contraction with every size known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -115,6 +176,8 @@ pub struct Problem {
     pub a: Operand,
     /// The right factor.
     pub b: Operand,
+    /// The right factor as memory holds it, where `b` is an expression that does nothing but convert and scale it.
+    pub quantised: Option<Quantised>,
     /// Along which index results are handed on together (`K` reads as `n` here), and at most how many.
     pub store: Store,
 }
@@ -333,6 +396,15 @@ impl fmt::Display for Problem {
                 Operand::Expression { .. } => "expression".to_string(),
             };
             write!(f, ", {side:?} {kind} {major} by {lanes}")?;
+        }
+        if let Some(quantised) = &self.quantised {
+            write!(f, " of {}", quantised.codes)?;
+            if let Some(scales) = &quantised.scales {
+                write!(f, " scaled by {}", scales.stored)?;
+            }
+            if let Some(group) = quantised.group() {
+                write!(f, " in groups of {group}")?;
+            }
         }
         Ok(())
     }

@@ -4,7 +4,7 @@ use super::MapParameter;
 use super::axes::Axes;
 use super::direct;
 use super::normal::Plan;
-use super::problem::{ContractionError, Major, Operand, Problem, Side};
+use super::problem::{ContractionError, Major, Operand, Part, Problem, Side};
 use super::rule;
 use super::schedule::{Schedule, sum_type};
 use super::surround::{self, Fragment, ResultRows, Surround};
@@ -198,6 +198,25 @@ impl Surround for Region<'_> {
             let Base::Reg(base) = place.base else { return Err(missing()) };
             let base: R<B64> = base.typed().map_err(|_| missing())?;
             Ok(if place.offset == 0 { base } else { engine.k.add_s64(base, i64::from(place.offset)) })
+        })
+    }
+
+    fn quantised(&mut self, k: &mut KernelBuilder, part: Part, batch: &[R<B32>]) -> Result<R<B64>, ContractionError> {
+        self.write(k, |engine, plan| {
+            let batch = batch_indices(engine, plan, batch);
+            let missing = || Fault::contract("a quantised factor has no place there");
+            let (view, bits) = plan.quantised_entry(engine, part, &batch).ok_or_else(missing)?;
+            let pointer = engine.input_pointer(view.input).ok_or_else(missing)?;
+            if bits >= 8 {
+                let place = engine.place(pointer, view.element, bits as usize / 8)?;
+                let Base::Reg(base) = place.base else { return Err(missing()) };
+                let base: R<B64> = base.typed().map_err(|_| missing())?;
+                return Ok(if place.offset == 0 { base } else { engine.k.add_s64(base, i64::from(place.offset)) });
+            }
+            // Where an entry of packed elements starts has been checked to be a whole byte.
+            let element = engine.index_register(view.element, true)?.typed().map_err(|_| missing())?;
+            let bytes = engine.k.shr_u64(element, 1);
+            Ok(engine.k.add_u64(pointer, bytes))
         })
     }
 

@@ -4,7 +4,7 @@
 //! finished sums. Who implements this knows the region: the expression engine for a fused region, a plain matrix in
 //! tests of the main loops.
 
-use super::problem::{ContractionError, Side};
+use super::problem::{ContractionError, Part, Side};
 use gable_ptx::{B32, B64, KernelBuilder, R, Reg, Value};
 use gable_tensor::DType;
 
@@ -49,6 +49,9 @@ pub struct ResultRows {
 pub trait Surround {
     /// Where the batch entry of these coordinates starts, for an operand that is memory. Asked once, at the kernel's start.
     fn pointer(&mut self, k: &mut KernelBuilder, side: Side, batch: &[R<B32>]) -> Result<R<B64>, ContractionError>;
+
+    /// The same for one part of the problem's quantised right factor.
+    fn quantised(&mut self, k: &mut KernelBuilder, part: Part, batch: &[R<B32>]) -> Result<R<B64>, ContractionError>;
 
     /// Elements of an operand that is an expression: as many as the operand's `lanes`, along its `major`, the first at
     /// `place`. Floats narrower than 64 bits come in f32 registers, exactly; narrow integers extended to 32 bits.

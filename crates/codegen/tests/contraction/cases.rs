@@ -38,7 +38,7 @@ fn inputs_of(module: &Module, mut make: impl FnMut(&mut Random, DType, &[usize])
     named.collect()
 }
 
-/// Inputs from -2 to 2, without fractions; unsigned ones from 0 to 4.
+/// Inputs from -2 to 2, without fractions; unsigned ones from 0 to 4, and powers of two from a quarter to 4 as scales.
 pub fn whole_numbers(module: &Module) -> Vec<(String, Tensor)> {
     inputs_of(module, |random, dtype, shape| {
         let lowest = if dtype.kind() == Kind::Unsigned { 0 } else { -2 };
@@ -46,6 +46,9 @@ pub fn whole_numbers(module: &Module) -> Vec<(String, Tensor)> {
         let values: Vec<Scalar> = (0..count)
             .map(|_| {
                 let value = random.below(5) as i64 + lowest;
+                if dtype == DType::UE8M0 {
+                    return Scalar::F(2f64.powi(value as i32));
+                }
                 if dtype.is_float() { Scalar::F(value as f64) } else { Scalar::I(value.into()) }
             })
             .collect();

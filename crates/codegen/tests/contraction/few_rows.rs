@@ -1,7 +1,7 @@
 //! The family for few rows on the tensor cores: every number of rows, edges, groups after groups, batches.
 
 use super::plain::product;
-use super::{check, check_batched};
+use super::{cases, check, check_batched, regions};
 use gable_codegen::contraction::few_rows::schedule::{FewRowsSchedule, FragmentsSchedule};
 use gable_codegen::contraction::problem::{Problem, Store};
 use gable_codegen::contraction::rule;
@@ -15,7 +15,13 @@ fn rows(dtype: DType, m: usize, n: usize, k: usize) -> Problem {
 }
 
 fn fragments(warps: u32, tiles: u32, depth: u32, ctas: u32) -> Schedule {
-    Schedule::FewRows(FewRowsSchedule::Fragments(FragmentsSchedule { warps, tiles, depth, ctas }))
+    Schedule::FewRows(FewRowsSchedule::Fragments(FragmentsSchedule {
+        warps,
+        tiles,
+        depth,
+        ctas,
+        rows_ahead: !ctas.is_multiple_of(2),
+    }))
 }
 
 #[test]
@@ -66,5 +72,19 @@ fn the_rule_takes_the_tensor_cores_for_rows_of_sixteen_bits() {
         let schedule = rule::choose(&problem, Target::Sm90a).expect("a schedule");
         assert!(matches!(schedule, Schedule::FewRows(FewRowsSchedule::Fragments(_))), "{schedule}");
         check(&problem, &schedule, [None, None]);
+    }
+}
+
+#[test]
+fn narrow_weights_are_unpacked_in_registers() {
+    let cases = cases::read("contraction");
+    let narrow: Vec<_> = cases.iter().filter(|(name, _)| name.starts_with("few_rows_")).collect();
+    assert!(narrow.len() > 10, "the cases are there");
+    for (name, module) in narrow {
+        let (_, kernel) = regions::lowered(name, module, Target::Sm90a);
+        let kernel = kernel.expect("the cases have results");
+        let (problem, schedule) = (&kernel.problem, &kernel.schedule);
+        assert!(matches!(schedule, Schedule::FewRows(FewRowsSchedule::Fragments(_))), "{name}: {problem}: {schedule}");
+        assert!(problem.quantised.is_some(), "{name}: {problem}");
     }
 }

@@ -247,6 +247,7 @@ fn convolution(dtype: DType, channels: usize, channels_last: bool, element: DTyp
         out: DType::F32,
         a: Operand::Memory(image),
         b: Operand::Memory(Memory::matrix(dtype, (filters, k as i64), (k, 1))),
+        quantised: None,
         store: Store { along_m: false, lanes: 4 },
     }
 }

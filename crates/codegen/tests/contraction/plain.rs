@@ -1,7 +1,7 @@
 //! A region that is nothing but the contraction: factors in buffers 0 and 1, the result densely in buffer 2; and what such
 //! a contraction gives, computed in the obvious way.
 
-use gable_codegen::contraction::problem::{ContractionError, Digit, Memory, Operand, Problem, Side, Store};
+use gable_codegen::contraction::problem::{ContractionError, Digit, Memory, Operand, Part, Problem, Side, Store};
 use gable_codegen::contraction::schedule::sum_type;
 use gable_codegen::contraction::surround::{Fragment, Place, ResultRows, Surround};
 use gable_ptx::meaning::Access;
@@ -61,6 +61,10 @@ impl Surround for Plain {
             at = k.mad_wide_u32(coordinate, stride as u32 * memory.stored.bytes() as u32, at);
         }
         Ok(at)
+    }
+
+    fn quantised(&mut self, _: &mut KernelBuilder, part: Part, _: &[R<B32>]) -> Result<R<B64>, ContractionError> {
+        unreachable!("the plain problems have no {part:?} part")
     }
 
     fn load(&mut self, k: &mut KernelBuilder, side: Side, place: Place<'_>) -> Result<Vec<Reg>, ContractionError> {
@@ -229,6 +233,7 @@ pub fn product(dtype: DType, (m, n, k): (usize, usize, usize), transposed: [bool
         out: sum_type(dtype),
         a: Operand::Memory(a),
         b: Operand::Memory(b),
+        quantised: None,
         store: Store { along_m: false, lanes },
     }
 }

@@ -11,7 +11,8 @@ use gable_tensor::compare::compare;
 use gable_tensor::{Tensor, Tolerance};
 use rayon::prelude::*;
 
-fn lowered(name: &str, module: &Module, target: Target) -> (Program, Option<ContractionKernel>) {
+/// A case's program and its kernel.
+pub fn lowered(name: &str, module: &Module, target: Target) -> (Program, Option<ContractionKernel>) {
     let graph = &module.graph;
     gable_ir::region::anatomy(graph, &graph.regions[0]).unwrap_or_else(|e| panic!("{name}: {e}"));
     let program = Program::of_region(graph, &graph.regions[0]).unwrap_or_else(|e| panic!("{name}: {e}"));

@@ -1,19 +1,24 @@
 //! Whether a problem is one of few rows, and by which schedule.
 //!
-//! The rule for `fragments`: groups of columns as narrow as keep A's traffic below B's, eight warps to a group, as many
-//! steps under way as registers allow at the residency that fills a multiprocessor. All groups run at once where they
-//! fit; else each CTA takes several, loading the next while it sums up the last.
+//! The rule for `fragments`: groups of 16 columns, or of 32 where A has many rows and the multiprocessors stay as busy;
+//! the most warps that k suffices for and registers allow. All groups run at once where they fit; else each CTA takes
+//! several, loading the next while it sums up the last. The example `few_rows` of the crate `gable` times the rule's
+//! schedules among others; steps under way, warps and CTAs for narrow elements are what it found best on an H200.
 
-use super::super::problem::{Major, Memory, Operand, Problem};
+use super::super::problem::{Major, Memory, Operand, Problem, Quantised};
 use super::super::schedule::WARP;
+use super::format::Format;
+use super::scales::Scales;
 use super::schedule::{
-    FRAGMENT_ROWS, FewRowsSchedule, FragmentsSchedule, GROUP_ROWS, LANE_ROWS, LanesSchedule, STEP_BYTES,
+    FRAGMENT_ROWS, FewRowsSchedule, FragmentsSchedule, LANE_ROWS, LanesSchedule, STEP_BYTES, TILE_COLUMNS,
 };
+use super::source::{self, CHUNK_BYTES};
 use gable_roofline::Machine;
 use gable_tensor::DType;
 
-/// Registers of a multiprocessor, on every target.
+/// Registers of a multiprocessor and of a thread, on every target.
 const REGISTERS: u32 = 65_536;
+const REGISTERS_PER_THREAD: u32 = 255;
 
 /// The schedule for few rows, where the problem is one of them: B from memory, each element used few times.
 pub(in super::super) fn choose(problem: &Problem, machine: &Machine) -> Option<FewRowsSchedule> {
@@ -31,8 +36,8 @@ pub(in super::super) fn variants(problem: &Problem, machine: &Machine) -> Vec<Fe
     let mut found = Vec::new();
     for warps in [4, 8, 16] {
         for tiles in [1, 2] {
-            for depth in [1, 2, 4] {
-                let shape = FragmentsSchedule { warps, tiles, depth, ctas: 1 };
+            for (depth, rows_ahead) in [(1, true), (1, false), (2, true), (2, false), (4, true)] {
+                let shape = FragmentsSchedule { warps, tiles, depth, ctas: 1, rows_ahead };
                 let groups = shape.groups(problem);
                 // One group to a CTA, or as many CTAs as are resident together.
                 let resident = (1..=4).map(|ctas| ctas * machine.multiprocessors).filter(|&ctas| ctas < groups);
@@ -55,33 +60,62 @@ fn along_k(operand: &Operand, element: DType) -> Option<&Memory> {
 }
 
 /// Whether `fragments` computes this.
-pub(super) fn is_fragments(problem: &Problem) -> bool {
+fn is_fragments(problem: &Problem) -> bool {
     let halves = matches!(problem.element, DType::F16 | DType::BF16);
     // Shorter sums have no warps to split between.
     let long = problem.k >= 128;
-    halves
-        && long
-        && problem.m <= FRAGMENT_ROWS
-        && along_k(&problem.a, problem.element).is_some()
-        && along_k(&problem.b, problem.element).is_some()
+    let b = along_k(&problem.b, problem.element).is_some() || problem.quantised.as_ref().is_some_and(is_unpacked);
+    halves && long && problem.m <= FRAGMENT_ROWS && along_k(&problem.a, problem.element).is_some() && b
+}
+
+/// Whether a quantised B comes in loads of whole words, with scales that fit them.
+fn is_unpacked(quantised: &Quantised) -> bool {
+    let stored = &quantised.stored;
+    let bits = quantised.codes.bits();
+    stored.is_matrix()
+        && stored.k.last().is_none_or(|digit| digit.stride == 1)
+        && source::vector_bytes(stored, bits) >= 4
+        && (quantised.scales.is_none() || Scales::of(quantised, CHUNK_BYTES * 8 / bits).is_some())
 }
 
 /// The schedule on the tensor cores.
 fn fragments(problem: &Problem, machine: &Machine) -> FragmentsSchedule {
-    let multiprocessors = machine.multiprocessors;
-    let row_groups = problem.m.div_ceil(GROUP_ROWS as usize) as u32;
-    let tiles = if row_groups > 2 && problem.n >= 32 * multiprocessors as usize { 2 } else { 1 };
-    let steps = (problem.k * problem.element.bytes()).div_ceil(STEP_BYTES as usize) as u32;
-    let warps = if steps >= 8 { 8 } else { steps.next_power_of_two().min(4) };
-    let depth = if row_groups > 2 || steps <= warps { 1 } else { 2 };
-    let mut schedule = FragmentsSchedule { warps, tiles, depth, ctas: 1 };
-    let threads = warps * WARP;
-    let by_registers = REGISTERS / (schedule.registers(problem).next_multiple_of(8) * threads);
-    let by_shared = machine.shared_bytes / (2 * warps * schedule.slab_bytes(problem));
-    let resident = by_registers.min(by_shared).min(2048 / threads).max(1);
-    schedule.ctas =
-        schedule.groups(problem).min((resident * multiprocessors).div_ceil(problem.batches() as u32)).max(1);
-    schedule
+    let row_groups = FragmentsSchedule::row_groups(problem);
+    let bits = Format::of(problem).bits();
+    let narrow = bits < 16;
+    let steps = ((problem.k as u64 * u64::from(bits) / 8) as u32).div_ceil(STEP_BYTES);
+    // How much of the time the multiprocessors are busy when each takes its share of the groups of columns.
+    let groups = |tiles: u32| problem.n.div_ceil((tiles * TILE_COLUMNS) as usize) * problem.batches();
+    let busy = |tiles: u32| {
+        let share = groups(tiles) as f64 / f64::from(machine.multiprocessors);
+        share / share.ceil()
+    };
+    // Each group reads all of A: from two groups of rows on, twice the columns halve that. Unpacking takes the registers
+    // that it would take.
+    let tiles = if row_groups > 1 && !narrow && busy(2) > busy(1) - 0.05 { 2 } else { 1 };
+    let few_groups = groups(1) <= 3 * machine.multiprocessors as usize;
+    let rows_ahead = !narrow || bits == 8 && row_groups == 2 && !few_groups;
+    // Elements of four bits are bound by the instructions that unpack them: more CTAs, each with less under way.
+    let most_warps = if bits == 4 || narrow && rows_ahead { 8 } else { 16 };
+    let of_warps = |warps: u32| {
+        let depth = if bits == 8 && row_groups == 1 { (steps / warps).clamp(1, 2) } else { 1 };
+        let mut schedule = FragmentsSchedule { warps, tiles, depth, ctas: 1, rows_ahead };
+        let threads = warps * WARP;
+        let by_registers = REGISTERS / (schedule.registers(problem).next_multiple_of(8) * threads);
+        let by_shared = machine.shared_bytes / (2 * warps * schedule.slab_bytes(problem));
+        let resident = by_registers.min(by_shared).min(2048 / threads);
+        let slots = (resident.max(1) * machine.multiprocessors).div_ceil(problem.batches() as u32);
+        // Short products of narrow elements are over before a second group could be loaded behind the first.
+        let all = schedule.groups(problem);
+        schedule.ctas = if narrow && few_groups { all } else { all.min(slots).max(1) };
+        (resident > 0 && schedule.registers(problem) <= REGISTERS_PER_THREAD).then_some(schedule)
+    };
+    // The most warps that have a step each and fit a multiprocessor.
+    [16, 8, 4, 2]
+        .into_iter()
+        .filter(|&warps| warps <= steps.min(most_warps))
+        .find_map(of_warps)
+        .unwrap_or(FragmentsSchedule { warps: 1, tiles: 1, depth: 1, ctas: 1, rows_ahead: false })
 }
 
 /// The schedule on ordinary multiply-adds.

@@ -14,7 +14,9 @@
 //! Lane `4 g + t` loads 16 neighbouring bytes of column `g` of B, 16 of column `g + 8`, and those of row `g` of A at the
 //! same k. Which k stands at which place of a fragment does not matter as long as both factors agree, so four 32-bit
 //! words as they come are the fragments of two products: no shared memory, no `ldmatrix`, no shuffle. A load of B covers
-//! half a line of the cache in eight columns, its neighbour the other half.
+//! half a line of the cache in eight columns, its neighbour the other half. Elements of B that are stored narrow are
+//! unpacked ([`super::format`]) and scaled ([`super::scales`]) on the way; sixteen bytes of them are more k, of which a lane
+//! loads as many elements of A.
 //!
 //! A warp has `depth` steps under way: as soon as a step's registers have been multiplied they are loaded anew, for the
 //! step `depth * warps` steps further on, or for the first steps of the next group of columns. So memory stays busy while
@@ -24,38 +26,51 @@
 
 use super::super::cta::{Cta, digits};
 use super::super::gather::entry_start;
-use super::super::problem::{ContractionError, Memory, Operand, Problem, Side};
+use super::super::problem::{ContractionError, Operand, Part, Problem, Side};
 use super::super::schedule::WARP;
 use super::super::surround::Surround;
+use super::format::Format;
 use super::join::Slabs;
+use super::scales::Scales;
 use super::schedule::{FragmentsSchedule, GROUP_ROWS, STEP_BYTES, TILE_COLUMNS};
-use super::source::{Chunk, Source};
+use super::source::{CHUNK_BYTES, Chunk, Source};
 use gable_ptx::{B32, B64, F32, KernelBuilder, Pred, R};
 use gable_tensor::DType;
 
 /// Bytes along k that the four lanes of a column load at once.
 const HALF_BYTES: u32 = STEP_BYTES / 2;
 
-/// The registers of one step under way.
+/// The registers of one step under way: of its first half, then of its second.
 struct Step {
-    /// Of B, for both halves of the step: two columns per tile.
-    columns: [Vec<Chunk>; 2],
-    /// Of A, for both halves: one row per group of rows.
-    rows: [Vec<Chunk>; 2],
+    halves: [Half; 2],
+}
+
+struct Half {
+    /// Of B: two columns per tile.
+    columns: Vec<Chunk>,
+    /// The scales of each column's chunk, where there are any.
+    scales: Vec<Vec<R<B32>>>,
+    /// Of A: chunks of one row per group of rows, where they are loaded ahead.
+    rows: Vec<Vec<Chunk>>,
+    /// Bytes along k of the registers' step, without the lane's, where A's are not loaded ahead.
+    along: R<B32>,
 }
 
 /// What the kernel's parts share.
 struct Fragments<'a> {
     problem: &'a Problem,
     schedule: FragmentsSchedule,
+    format: Format,
     a: Source,
     b: Source,
+    scales: Option<Scales>,
     /// The lane's column of a tile and row of a group: its number over 4.
     lane_row: R<B32>,
-    /// Start of the lane's row of A in group 0, and of the batch entry of B, both at the lane's bytes of k.
+    /// Start of the lane's row of A in group 0, and of the batch entry of B, both at the lane's k; of the scales.
     a_start: R<B64>,
     b_start: R<B64>,
-    /// The lane's bytes of k in the warp's first step.
+    scales_start: Option<R<B64>>,
+    /// The lane's bytes of k of B in the warp's first step.
     lane_bytes: R<B32>,
     /// Whether the lane has a row in the last group of rows; absent where all have.
     has_last_row: Option<R<Pred>>,
@@ -64,10 +79,17 @@ struct Fragments<'a> {
     sums: Vec<Vec<[R<F32>; 4]>>,
 }
 
+/// Addresses of a group's columns.
+struct Columns {
+    /// Of the lane's columns of B: where no column is past the last, of the first one only.
+    stored: Vec<R<B64>>,
+    /// Of the scales of each of the lane's columns.
+    scales: Vec<R<B64>>,
+}
+
 /// Where the loads of an iteration go.
 struct At<'a> {
-    /// Per column of the lane.
-    columns: &'a [R<B64>],
+    columns: &'a Columns,
     /// Bytes along k of the iteration's first step, without the lane's.
     along: R<B32>,
     /// Whether there is anything to load.
@@ -81,7 +103,11 @@ pub(super) fn emit(
     schedule: &FragmentsSchedule,
     surround: &mut dyn Surround,
 ) -> Result<(), ContractionError> {
-    let (Operand::Memory(a), Operand::Memory(b)) = (&problem.a, &problem.b) else {
+    let stored = match (&problem.b, &problem.quantised) {
+        (Operand::Memory(b), _) => Some(b),
+        (_, quantised) => quantised.as_ref().map(|quantised| &quantised.stored),
+    };
+    let (Operand::Memory(a), Some(b)) = (&problem.a, stored) else {
         return Err(ContractionError::NotTiled(format!("{problem}: fragments are loaded from memory")));
     };
     let threads = schedule.warps * WARP;
@@ -94,37 +120,69 @@ pub(super) fn emit(
     let split = digits(k, number, &[problem.batches(), schedule.ctas as usize]);
     let (entry, group) = (split[0], k.mov_b32(split[1]));
     let batch = digits(k, entry, &problem.batch);
-    let start = |k: &mut KernelBuilder, memory: &Memory, side, surround: &mut dyn Surround| {
-        let pointer = surround.pointer(k, side, &batch)?;
-        Ok::<_, ContractionError>(entry_start(k, memory, pointer))
+    let a_start = surround.pointer(k, Side::A, &batch)?;
+    let a_start = entry_start(k, a, a_start);
+    let b_start = match problem.b {
+        Operand::Memory(_) => surround.pointer(k, Side::B, &batch)?,
+        Operand::Expression { .. } => surround.quantised(k, Part::Stored, &batch)?,
     };
-    let (a_start, b_start) = (start(k, a, Side::A, surround)?, start(k, b, Side::B, surround)?);
+    let b_start = entry_start(k, b, b_start);
+    let format = Format::of(problem);
+    let scales = match &problem.quantised {
+        Some(quantised) if quantised.scales.is_some() => {
+            let unfit = || ContractionError::NotTiled(format!("{problem}: groups of scales do not fit a load"));
+            Some(Scales::of(quantised, CHUNK_BYTES * 8 / format.bits()).ok_or_else(unfit)?)
+        }
+        _ => None,
+    };
+    let scales_start = match scales {
+        Some(_) => Some(surround.quantised(k, Part::Scales, &batch)?),
+        None => None,
+    };
 
     let lane_row = k.shr_u32(lane, 2);
     let quarter = k.and_b32(lane, 3);
     let quarter_bytes = k.mul_lo_u32(quarter, 16);
     let lane_bytes = k.mad_lo_u32(warp, STEP_BYTES, quarter_bytes);
-    let a = Source::new(a, Side::A);
-    let b = Source::new(b, Side::B);
+    let a = Source::new(a, 16, Side::A);
+    let b = Source::new(b, format.bits(), Side::B);
     let row_start = k.mad_wide_u32(lane_row, a.row_bytes, a_start);
     let wide = k.cvt_u64_u32(lane_bytes);
+    // A's elements have 16 bits.
+    let per_byte = 16 / format.bits();
+    let wide_a = k.mul_wide_u32(lane_bytes, per_byte);
     let row_groups = FragmentsSchedule::row_groups(problem);
     let short = problem.m as u32 % GROUP_ROWS;
-    let mut chunks = |source: &Source, count: u32| [(); 2].map(|()| (0..count).map(|_| source.chunk(k)).collect());
-    let steps = (0..schedule.depth)
-        .map(|_| Step { columns: chunks(&b, 2 * schedule.tiles), rows: chunks(&a, row_groups) })
-        .collect();
+    let mut half = || Half {
+        columns: (0..2 * schedule.tiles).map(|_| b.chunk(k)).collect(),
+        scales: match &scales {
+            Some(scales) => {
+                (0..2 * schedule.tiles).map(|_| (0..scales.per_chunk).map(|_| k.fresh()).collect()).collect()
+            }
+            None => Vec::new(),
+        },
+        rows: if schedule.rows_ahead {
+            (0..row_groups).map(|_| (0..per_byte).map(|_| a.chunk(k)).collect()).collect()
+        } else {
+            Vec::new()
+        },
+        along: k.fresh(),
+    };
+    let steps = (0..schedule.depth).map(|_| Step { halves: [half(), half()] }).collect();
     let sums = (0..schedule.tiles)
         .map(|_| (0..row_groups).map(|_| std::array::from_fn(|_| k.mov_f32(0.0))).collect())
         .collect();
     let kernel = Fragments {
         problem,
         schedule: *schedule,
+        format,
         a,
         b,
+        scales,
         lane_row,
-        a_start: k.add_u64(row_start, wide),
+        a_start: k.add_u64(row_start, wide_a),
         b_start: k.add_u64(b_start, wide),
+        scales_start,
         lane_bytes,
         has_last_row: (short > 0).then(|| k.setp_lt_u32(lane_row, short)),
         steps,
@@ -149,18 +207,21 @@ pub(super) fn emit(
     let advance = schedule.depth * schedule.warps * STEP_BYTES;
 
     if !schedule.is_persistent(problem) {
-        k.no_unroll();
-        k.for_u32(0u32, iterations, 1u32, |k, i| -> Result<(), ContractionError> {
-            let more = (iterations > 1).then(|| k.setp_lt_u32(i, iterations - 1));
-            k.set(along).add_u32(along, advance);
-            for (d, step) in (0..).zip(&kernel.steps) {
-                kernel.multiply(k, step)?;
-                if more.is_some() {
-                    kernel.load(k, step, d, &At { columns: &columns, along, more })?;
+        // The last steps stand apart: under a predicate the assembler would move the loads to where they are used.
+        if iterations > 1 {
+            k.no_unroll();
+            k.for_u32(1u32, iterations, 1u32, |k, _| -> Result<(), ContractionError> {
+                k.set(along).add_u32(along, advance);
+                for (d, step) in (0..).zip(&kernel.steps) {
+                    kernel.multiply(k, step)?;
+                    kernel.load(k, step, d, &At { columns: &columns, along, more: None })?;
                 }
-            }
-            Ok(())
-        })?;
+                Ok(())
+            })?;
+        }
+        for step in &kernel.steps {
+            kernel.multiply(k, step)?;
+        }
         kernel.write_sums(k, warp, lane, shared, &slabs);
         // Every warp's partial sums are there before any are added.
         k.bar_sync(0u32);
@@ -215,9 +276,14 @@ pub(super) fn emit(
 }
 
 impl Fragments<'_> {
-    /// Bytes of a row along k.
+    /// Bytes of a column of B along k.
     fn k_bytes(&self) -> u32 {
-        (self.problem.k * self.problem.element.bytes()) as u32
+        (self.problem.k as u64 * u64::from(self.format.bits()) / 8) as u32
+    }
+
+    /// Bytes of A's k for one of B's.
+    fn per_byte(&self) -> u32 {
+        16 / self.format.bits()
     }
 
     /// Times that a warp takes `depth` steps for a group of columns.
@@ -235,20 +301,30 @@ impl Fragments<'_> {
         !self.problem.n.is_multiple_of(self.schedule.columns() as usize)
     }
 
-    /// Addresses of the lane's columns of B in a group: where no column is past the last, of the first one only.
-    fn columns_of(&self, k: &mut KernelBuilder, group: R<B32>) -> Vec<R<B64>> {
+    fn columns_of(&self, k: &mut KernelBuilder, group: R<B32>) -> Columns {
         let count = if self.is_ragged_n() { 2 * self.schedule.tiles } else { 1 };
-        let columns: Vec<R<B64>> = (0..count).map(|_| k.fresh()).collect();
+        let scaled = if self.scales.is_some() { 2 * self.schedule.tiles } else { 0 };
+        let columns = Columns {
+            stored: (0..count).map(|_| k.fresh()).collect(),
+            scales: (0..scaled).map(|_| k.fresh()).collect(),
+        };
         self.set_columns(k, group, &columns);
         columns
     }
 
-    fn set_columns(&self, k: &mut KernelBuilder, group: R<B32>, columns: &[R<B64>]) {
+    fn set_columns(&self, k: &mut KernelBuilder, group: R<B32>, columns: &Columns) {
         let first = k.mad_lo_u32(group, self.schedule.columns(), self.lane_row);
-        for (i, &address) in (0..).zip(columns) {
-            let column = if i == 0 { first } else { k.add_u32(first, i * TILE_COLUMNS / 2) };
+        for i in 0..columns.stored.len().max(columns.scales.len()) {
+            let column = if i == 0 { first } else { k.add_u32(first, i as u32 * TILE_COLUMNS / 2) };
             let column = if self.is_ragged_n() { k.min_u32(column, self.problem.n as u32 - 1) } else { column };
-            k.set(address).mad_wide_u32(column, self.b.row_bytes, self.b_start);
+            if let Some(&address) = columns.stored.get(i) {
+                k.set(address).mad_wide_u32(column, self.b.row_bytes, self.b_start);
+            }
+            if let (Some(&address), Some(scales), Some(start)) =
+                (columns.scales.get(i), &self.scales, self.scales_start)
+            {
+                scales.set_column(k, address, column, start);
+            }
         }
     }
 
@@ -257,8 +333,8 @@ impl Fragments<'_> {
         if self.has_last_row.is_none() {
             return;
         }
-        for rows in self.steps.iter().flat_map(|step| &step.rows) {
-            for &word in rows.iter().rev().take(1).flatten() {
+        for half in self.steps.iter().flat_map(|step| &step.halves) {
+            for &word in half.rows.iter().rev().take(1).flatten().flatten() {
                 k.set(word).mov_b32(0);
             }
         }
@@ -267,55 +343,134 @@ impl Fragments<'_> {
     /// Loads step `d` of an iteration.
     fn load(&self, k: &mut KernelBuilder, step: &Step, d: u32, at: &At<'_>) -> Result<(), ContractionError> {
         let along = k.cvt_u64_u32(at.along);
-        let a_start = k.add_u64(self.a_start, along);
-        let columns: Vec<R<B64>> = at.columns.iter().map(|&column| k.add_u64(column, along)).collect();
+        let columns: Vec<R<B64>> = at.columns.stored.iter().map(|&column| k.add_u64(column, along)).collect();
         let ahead = d * self.schedule.warps * STEP_BYTES;
-        let both = |k: &mut KernelBuilder, p: Option<R<Pred>>, q: Option<R<Pred>>| match (p, q) {
-            (Some(p), Some(q)) => Some(k.and_pred(p, q)),
-            (p, q) => p.or(q),
-        };
-        for half in 0..2 {
-            let bytes = ahead + half * HALF_BYTES;
+        for (h, half) in (0..).zip(&step.halves) {
+            let bytes = ahead + h * HALF_BYTES;
             let position = self.is_ragged_k().then(|| {
                 let lane = k.add_u32(self.lane_bytes, bytes);
                 k.add_u32(at.along, lane)
             });
-            let inside = |k: &mut KernelBuilder, within: u32, also: Option<R<Pred>>| {
-                let inside = position.map(|position| {
-                    let position = k.add_u32(position, within);
-                    k.setp_lt_u32(position, self.k_bytes())
-                });
-                both(k, inside, also)
-            };
-            let zeroed = position.is_some();
-            for (i, words) in (0..).zip(&step.columns[half as usize]) {
+            for (i, chunk) in (0..).zip(&half.columns) {
                 let (base, rows) = match columns[..] {
                     [one] => (one, i * TILE_COLUMNS / 2),
                     _ => (columns[i as usize], 0),
                 };
                 let offset = u64::from(rows) * u64::from(self.b.row_bytes) + u64::from(bytes);
-                self.b.load(k, (base, offset), words, zeroed, |k, within| inside(k, within, at.more))?;
+                let inside = |k: &mut KernelBuilder, within: u32| self.inside(k, position, within, at.more);
+                self.b.load(k, (base, offset), chunk, position.is_some(), inside)?;
             }
-            let row_groups = step.rows[half as usize].len();
-            for (r, words) in step.rows[half as usize].iter().enumerate() {
-                let has_row = self.has_last_row.filter(|_| r + 1 == row_groups);
-                let offset = r as u64 * u64::from(GROUP_ROWS) * u64::from(self.a.row_bytes) + u64::from(bytes);
-                let wanted = both(k, has_row, at.more);
-                self.a.load(k, (a_start, offset), words, zeroed, |k, within| inside(k, within, wanted))?;
+            if let Some(scales) = &self.scales {
+                let lane = k.add_u32(self.lane_bytes, bytes);
+                let place = k.add_u32(at.along, lane);
+                let element = match self.format.bits() {
+                    4 => k.shl_b32(place, 1),
+                    _ => place,
+                };
+                let elements = position.map(|_| self.problem.k as u32);
+                for (&column, registers) in at.columns.scales.iter().zip(&half.scales) {
+                    scales.load(k, (column, element, elements), registers, at.more)?;
+                }
+            }
+            if self.schedule.rows_ahead {
+                for (group, row) in (0..).zip(&half.rows) {
+                    self.load_row(k, group, row, (at.along, bytes), (position, at.more))?;
+                }
+            } else {
+                k.set(half.along).add_u32(at.along, bytes);
             }
         }
         Ok(())
     }
 
+    /// Loads a group's row of A at `along` and `bytes` more along k of B. `position` is the lane's there, where it may be
+    /// past the end; `more` as for columns.
+    fn load_row(
+        &self,
+        k: &mut KernelBuilder,
+        group: u32,
+        chunks: &[Chunk],
+        (along, bytes): (R<B32>, u32),
+        (position, more): (Option<R<B32>>, Option<R<Pred>>),
+    ) -> Result<(), ContractionError> {
+        let start = k.mad_wide_u32(along, self.per_byte(), self.a_start);
+        let has_row = self.has_last_row.filter(|_| self.is_last(group));
+        let wanted = both(k, has_row, more);
+        for (c, chunk) in (0..).zip(chunks) {
+            let within = c * CHUNK_BYTES;
+            let row = u64::from(group * GROUP_ROWS) * u64::from(self.a.row_bytes);
+            let offset = row + u64::from(bytes * self.per_byte() + within);
+            // A's bytes past the end are those past B's.
+            let inside = |k: &mut KernelBuilder, piece: u32| {
+                self.inside(k, position, (within + piece) / self.per_byte(), wanted)
+            };
+            self.a.load(k, (start, offset), chunk, position.is_some(), inside)?;
+        }
+        Ok(())
+    }
+
+    /// Whether this is the last group of rows.
+    fn is_last(&self, group: u32) -> bool {
+        group + 1 == FragmentsSchedule::row_groups(self.problem)
+    }
+
+    /// Whether the byte `within` bytes after `position` lies before the end of k, and `also` holds.
+    fn inside(
+        &self,
+        k: &mut KernelBuilder,
+        position: Option<R<B32>>,
+        within: u32,
+        also: Option<R<Pred>>,
+    ) -> Option<R<Pred>> {
+        let inside = position.map(|position| {
+            let position = k.add_u32(position, within);
+            k.setp_lt_u32(position, self.k_bytes())
+        });
+        both(k, inside, also)
+    }
+
+    /// The words of a group of rows of A, loaded now where they were not before.
+    fn row(&self, k: &mut KernelBuilder, half: &Half, group: u32) -> Result<Vec<R<B32>>, ContractionError> {
+        let loaded: Vec<Chunk>;
+        let chunks = match half.rows.get(group as usize) {
+            Some(chunks) => chunks,
+            None => {
+                loaded = (0..self.per_byte()).map(|_| self.a.chunk(k)).collect();
+                if self.is_last(group) && !self.is_ragged_k() {
+                    for &word in loaded.iter().flatten() {
+                        k.set(word).mov_b32(0);
+                    }
+                }
+                let position = self.is_ragged_k().then(|| k.add_u32(half.along, self.lane_bytes));
+                self.load_row(k, group, &loaded, (half.along, 0), (position, None))?;
+                &loaded
+            }
+        };
+        let words = chunks.iter().flat_map(|chunk| self.a.words(k, chunk)).collect();
+        Ok(self.format.arrange(k, words))
+    }
+
     /// Adds the products of a step to the sums.
     fn multiply(&self, k: &mut KernelBuilder, step: &Step) -> Result<(), ContractionError> {
-        for (columns, rows) in step.columns.iter().zip(&step.rows) {
-            let rows: Vec<[R<B32>; 4]> = rows.iter().map(|row| self.a.words(k, row)).collect();
-            for (tile, sums) in columns.chunks(2).zip(&self.sums) {
-                let (low, high) = (self.b.words(k, &tile[0]), self.b.words(k, &tile[1]));
-                for (row, &sums) in rows.iter().zip(sums) {
-                    for i in [0, 2] {
-                        let b = [low[i], high[i], low[i + 1], high[i + 1]];
+        for half in &step.halves {
+            let column = |k: &mut KernelBuilder, i: usize| -> Result<Vec<R<B32>>, ContractionError> {
+                let words = self.b.words(k, &half.columns[i]);
+                let pairs = self.format.pairs(k, words)?;
+                match &self.scales {
+                    Some(scales) => scales.apply(k, self.format, &half.scales[i], pairs),
+                    None => Ok(pairs),
+                }
+            };
+            // A's words are few and come soon: they are asked for before the first columns are unpacked.
+            let first = self.row(k, half, 0)?;
+            let columns: Vec<Vec<R<B32>>> =
+                (0..half.columns.len()).map(|i| column(k, i)).collect::<Result<_, ContractionError>>()?;
+            for group in 0..FragmentsSchedule::row_groups(self.problem) {
+                let row = if group == 0 { first.clone() } else { self.row(k, half, group)? };
+                for (tile, sums) in columns.chunks(2).zip(&self.sums) {
+                    let sums = sums[group as usize];
+                    for i in (0..row.len()).step_by(2) {
+                        let b = [tile[0][i], tile[1][i], tile[0][i + 1], tile[1][i + 1]];
                         let a = [row[i], row[i + 1]];
                         if self.problem.element == DType::BF16 {
                             k.set(sums).mma_m16n8k16_f32_bf16(b, a, sums);
@@ -354,5 +509,13 @@ impl Fragments<'_> {
                 }
             }
         }
+    }
+}
+
+/// A predicate that holds where both do; absent ones hold everywhere.
+fn both(k: &mut KernelBuilder, p: Option<R<Pred>>, q: Option<R<Pred>>) -> Option<R<Pred>> {
+    match (p, q) {
+        (Some(p), Some(q)) => Some(k.and_pred(p, q)),
+        (p, q) => p.or(q),
     }
 }

@@ -7,15 +7,18 @@
 //! to run.
 //!
 //! - [`fragments`]: 16-bit factors that lie along k, on the tensor cores, up to [`schedule::FRAGMENT_ROWS`] rows. B is the
-//!   operand of 16 rows, A that of 8 columns, and a fragment is what a lane's load brings.
+//!   operand of 16 rows, A that of 8 columns, and a fragment is what a lane's load brings. B may be stored narrow, with
+//!   scales.
 //! - [`lanes`]: everything else, on ordinary multiply-adds, up to [`schedule::LANE_ROWS`] rows.
 //!
 //! [`choice`] decides between them and their sizes.
 
 mod choice;
+mod format;
 mod fragments;
 mod join;
 mod lanes;
+mod scales;
 pub mod schedule;
 mod source;
 

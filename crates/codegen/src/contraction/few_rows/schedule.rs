@@ -41,6 +41,8 @@ pub struct FragmentsSchedule {
     pub depth: u32,
     /// CTAs per batch entry; each takes every so many-th group of columns.
     pub ctas: u32,
+    /// Whether a step's rows of A are loaded with its columns of B, and not only when they are multiplied.
+    pub rows_ahead: bool,
 }
 
 /// How a product of few rows is computed.
@@ -92,7 +94,15 @@ impl FragmentsSchedule {
     /// 32-bit registers of a thread that sums, steps under way and addresses take at once.
     pub fn registers(&self, problem: &Problem) -> u32 {
         let row_groups = Self::row_groups(problem);
-        self.tiles * row_groups * 4 + self.depth * (self.tiles * 16 + row_groups * 8) + 40
+        // Sixteen bytes of B in each of two halves of a step, in two columns per tile, and as many k of A.
+        let narrow = problem.quantised.as_ref().map_or(1, |quantised| 16 / quantised.codes.bits());
+        let columns = self.tiles * if narrow > 1 { 20 } else { 16 };
+        let rows = if self.rows_ahead { 2 * row_groups * 4 * narrow } else { 1 };
+        let under_way = self.depth * (columns + rows);
+        // Half of one half's columns unpacked, and rows on their way.
+        let unpacked = if narrow > 1 { self.tiles * 4 * narrow } else { 0 };
+        let at_once = unpacked + if self.rows_ahead { 0 } else { 4 * narrow };
+        self.tiles * row_groups * 4 + under_way + at_once + 40
     }
 }
 
@@ -173,7 +183,9 @@ impl fmt::Display for FewRowsSchedule {
         match self {
             FewRowsSchedule::Lanes(s) => write!(f, "fma rows columns {} warps {}", s.columns, s.warps),
             FewRowsSchedule::Fragments(s) => {
-                write!(f, "mma.sync rows columns {} warps {} depth {} ctas {}", s.columns(), s.warps, s.depth, s.ctas)
+                let ahead = if s.rows_ahead { " ahead" } else { "" };
+                let columns = s.columns();
+                write!(f, "mma.sync rows{ahead} columns {columns} warps {} depth {} ctas {}", s.warps, s.depth, s.ctas)
             }
         }
     }

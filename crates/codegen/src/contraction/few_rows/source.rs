@@ -20,13 +20,25 @@ pub(super) struct Source {
     cache: Cache,
 }
 
+/// Bytes of a matrix of elements of `bits` bits along k that lie together at an address aligned to them, at most
+/// [`CHUNK_BYTES`].
+pub(super) fn vector_bytes(memory: &Memory, bits: u32) -> u32 {
+    if bits >= 8 {
+        return (memory.vector().1 * memory.stored.bytes()) as u32;
+    }
+    let k: u64 = memory.k.iter().map(|digit| digit.size as u64).product();
+    let rows =
+        memory.outer.iter().map(|digit| digit.stride as u64).chain([k]).map(|elements| elements * u64::from(bits));
+    let together = rows.chain([memory.alignment as u64 * 8]).map(|bits| 1u32 << bits.trailing_zeros().min(7)).min();
+    together.map_or(0, |bits| bits / 8)
+}
+
 impl Source {
-    /// Of a factor that is a matrix along k.
-    pub fn new(memory: &Memory, side: Side) -> Source {
-        let bytes = memory.stored.bytes() as u32;
+    /// Of a factor that is a matrix along k, of elements of `bits` bits.
+    pub fn new(memory: &Memory, bits: u32, side: Side) -> Source {
         Source {
-            row_bytes: memory.outer.first().map_or(0, |digit| digit.stride as u32) * bytes,
-            vector: memory.vector().1 as u32 * bytes,
+            row_bytes: (memory.outer.first().map_or(0, |digit| digit.stride as u64) * u64::from(bits) / 8) as u32,
+            vector: vector_bytes(memory, bits),
             // B is read once: a copy in L1 would only push out A, which every group of columns reads again.
             cache: if side == Side::A { Cache::ReadOnly } else { Cache::ReadOnlyStream },
         }

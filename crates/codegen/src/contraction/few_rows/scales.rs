@@ -1,0 +1,144 @@
+//! The scales of a quantised B: where they lie, their loads, and the pairs that stored elements are multiplied by.
+
+use super::super::cta::digits;
+use super::super::problem::{ContractionError, Digit, Quantised};
+use super::super::values::load_into;
+use super::format::Format;
+use gable_ptx::meaning::{Access, Cache};
+use gable_ptx::{B32, B64, F32, KernelBuilder, Pred, R, ScalarType, Space};
+use gable_tensor::DType;
+
+/// How the scales of a lane's chunk are found.
+#[derive(Clone, Debug)]
+pub(super) struct Scales {
+    stored: DType,
+    outer: Vec<Digit>,
+    /// log2 of the neighbouring k that share a scale; absent where all do.
+    group_shift: Option<u32>,
+    /// Bytes between the scales of neighbouring groups.
+    group_bytes: u32,
+    /// Scales of a chunk.
+    pub per_chunk: u32,
+}
+
+impl Scales {
+    /// How the scales are found for chunks of so many elements; `None` where groups and chunks do not fit each other.
+    pub fn of(quantised: &Quantised, chunk_elements: u32) -> Option<Scales> {
+        let memory = quantised.scales.as_ref()?;
+        let moving: Vec<&Digit> = memory.k.iter().filter(|digit| digit.stride != 0).collect();
+        let (group_shift, group_bytes, per_chunk) = match (quantised.group(), &moving[..]) {
+            (None, _) => (None, 0, 1),
+            (Some(group), [digit]) => {
+                let (group, bytes) = (u32::try_from(group).ok()?, memory.stored.bytes() as i64);
+                let step = u32::try_from(digit.stride.checked_mul(bytes)?).ok()?;
+                // A chunk has one scale, or a few whole groups.
+                let fits = group.is_power_of_two() && group * 4 >= chunk_elements;
+                (fits.then(|| group.trailing_zeros()), step, chunk_elements.div_ceil(group))
+            }
+            _ => return None,
+        };
+        if quantised.group().is_some() && group_shift.is_none() || memory.outer.iter().any(|digit| digit.stride < 0) {
+            return None;
+        }
+        Some(Scales { stored: memory.stored, outer: memory.outer.clone(), group_shift, group_bytes, per_chunk })
+    }
+
+    /// Writes the address of a column's scales to `address`.
+    pub fn set_column(&self, k: &mut KernelBuilder, address: R<B64>, column: R<B32>, start: R<B64>) {
+        k.set(address).mov_b64(start);
+        let sizes: Vec<usize> = self.outer.iter().map(|digit| digit.size).collect();
+        for (value, digit) in digits(k, column, &sizes).into_iter().zip(&self.outer) {
+            let bytes = digit.stride as u32 * self.stored.bytes() as u32;
+            if bytes != 0 {
+                k.set(address).mad_wide_u32(value, bytes, address);
+            }
+        }
+    }
+
+    /// Loads the scales of the chunk whose first element is `element`. Where chunks may begin or end past the last of
+    /// `elements`, the last group's scale stands in: it multiplies zeros, but must be a number.
+    pub fn load(
+        &self,
+        k: &mut KernelBuilder,
+        (column, element, elements): (R<B64>, R<B32>, Option<u32>),
+        registers: &[R<B32>],
+        inside: Option<R<Pred>>,
+    ) -> Result<(), ContractionError> {
+        let ty = match self.stored.bytes() {
+            1 => ScalarType::U8,
+            2 => ScalarType::U16,
+            _ => ScalarType::B32,
+        };
+        // Lanes and later steps read the rest of the line.
+        let access = Access { space: Space::Global, ty, count: 1, cache: Cache::ReadOnly };
+        let first = self.group_shift.map(|shift| k.shr_u32(element, shift));
+        let mut address = column;
+        for (i, &register) in (0..).zip(registers) {
+            let mut offset = i * self.group_bytes;
+            match (first, self.group_shift, elements) {
+                (Some(group), Some(shift), Some(elements)) => {
+                    let group = k.add_u32(group, i);
+                    let group = k.min_u32(group, elements.saturating_sub(1) >> shift);
+                    address = k.mad_wide_u32(group, self.group_bytes, column);
+                    offset = 0;
+                }
+                (Some(group), ..) if i == 0 => address = k.mad_wide_u32(group, self.group_bytes, column),
+                _ => {}
+            }
+            let place = address.at(offset as i32);
+            match inside {
+                None => load_into(k, access, place.into(), &[register.reg()])?,
+                Some(inside) => k.when(inside, |k| load_into(k, access, place.into(), &[register.reg()]))?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Multiplies the pairs of a chunk by its scales.
+    pub fn apply(
+        &self,
+        k: &mut KernelBuilder,
+        format: Format,
+        registers: &[R<B32>],
+        pairs: Vec<R<B32>>,
+    ) -> Result<Vec<R<B32>>, ContractionError> {
+        let mut scaled = Vec::with_capacity(pairs.len());
+        for (&register, pairs) in registers.iter().zip(pairs.chunks(pairs.len() / registers.len())) {
+            let scale = self.value(k, register)?;
+            let both = format.pair(k, scale, scale);
+            scaled.extend(pairs.iter().map(|&pair| format.multiply(k, pair, both)));
+        }
+        Ok(scaled)
+    }
+
+    /// A loaded scale as f32, exactly.
+    fn value(&self, k: &mut KernelBuilder, bits: R<B32>) -> Result<R<F32>, ContractionError> {
+        Ok(match self.stored {
+            DType::F32 => k.f32_of_b32(bits),
+            DType::BF16 => {
+                let bits = k.shl_b32(bits, 16);
+                k.f32_of_b32(bits)
+            }
+            DType::F16 => {
+                let [half, _] = k.unpack_b32(bits);
+                k.cvt_f32_f16(half)
+            }
+            DType::E4M3 => {
+                let [pair, _] = k.unpack_b32(bits);
+                let pair = k.cvt_f16x2_e4m3x2(pair);
+                let [half, _] = k.unpack_b32(pair);
+                k.cvt_f32_f16(half)
+            }
+            DType::UE8M0 => {
+                // The exponent of f32, but for the smallest, which f32 has below its normal numbers, and for NaN.
+                let exponent = k.shl_b32(bits, 23);
+                let smallest = k.setp_eq_u32(bits, 0);
+                let value = k.selp_b32(0x0040_0000, exponent, smallest);
+                let nan = k.setp_eq_u32(bits, 255);
+                let value = k.selp_b32(0x7fff_ffff, value, nan);
+                k.f32_of_b32(value)
+            }
+            other => return Err(ContractionError::Type(other)),
+        })
+    }
+}
