@@ -7,9 +7,9 @@
 //! - A tile costs its rounds and, where consumers cooperate, its epilogue; with ping-pong the epilogue hides behind the
 //!   other consumer's rounds as far as it is shorter than them.
 //! - Tiles run in waves: the busiest multiprocessor decides. Before its first round the ring is filled once.
-//! - All tiles' operands come through L2, at about twice the rate of memory, and once from memory itself.
+//! - All tiles' operands come through L2, at a multiple of the rate of memory, and once from memory itself.
 //!
-//! The largest of multiplying, L2 and memory decides, and a tenth of the others is added; the fastest candidate wins, the earlier of the table on a tie.
+//! The largest of multiplying, L2 and memory decides; where bytes bind, a tenth of multiplying is added. The fastest candidate wins, the earlier of the table on a tie.
 
 use super::super::problem::{Problem, Side};
 use super::super::schedule::{Schedule, Tile};
@@ -41,10 +41,14 @@ const TENSOR_SHARE: f64 = 0.95;
 /// Share that two consumers reach which take turns with a group of products pending across rounds (as measured there).
 const PING_PONG_SHARE: f64 = 0.92;
 
-/// Bytes per second from L2 over those from memory: 1.07 GB in 105 us were seen where L2 did not bind.
-const L2_OVER_MEMORY: f64 = 2.4;
+/// Bytes per second from L2 over those from memory. 11.1 TB/s were seen where L2 did not bind (8.6 GB in 776 us); how much more
+/// there is was not measured.
+const L2_OVER_MEMORY: f64 = 3.5;
 
-/// Share of what does not bind that shows nevertheless: so that of two schedules with the same bound the lighter one wins.
+/// Cycles between the rounds of a consumer that is alone.
+const ALONE_CYCLES: f64 = 40.0;
+
+/// Share of the time of multiplying that shows where bytes bind: so that of two schedules with the same bytes the lighter one wins.
 const NOT_HIDDEN: f64 = 0.1;
 
 /// Cycles from a kernel's start until its first stage is full.
@@ -69,6 +73,7 @@ pub(crate) fn seconds(problem: &Problem, schedule: &WgmmaSchedule, machine: &Mac
     let Tile { m, n, k } = schedule.tile;
     let rounds = problem.k.div_ceil(k as usize) as f64;
     let multiply = 2.0 * f64::from(m) * f64::from(n) * rounds * f64::from(k) / per_clock;
+    let multiply = if schedule.consumers == 1 { multiply + rounds * ALONE_CYCLES } else { multiply };
     let blocks = f64::from(schedule.consumer_rows() / 64) * f64::from(n.div_ceil(16));
     let finish = blocks * FINISH_CYCLES;
     let tiles = schedule.tiles(problem) as f64;
@@ -85,8 +90,8 @@ pub(crate) fn seconds(problem: &Problem, schedule: &WgmmaSchedule, machine: &Mac
             + (problem.m * problem.n) as f64 * problem.out.bytes() as f64);
     let l2 = bytes / (L2_OVER_MEMORY * machine.memory_bytes_per_s());
     let memory = once / machine.memory_bytes_per_s();
-    let bound = compute.max(l2).max(memory);
-    bound + NOT_HIDDEN * (compute + l2 + memory - bound)
+    let bytes = l2.max(memory);
+    if bytes > compute { bytes + NOT_HIDDEN * compute } else { compute }
 }
 
 /// All schedules that fit the problem and the target, the fastest by prediction first.
