@@ -54,7 +54,11 @@ impl Plan {
         // Floats of 8 bits are multiplied where a pipeline takes them as they are. Elsewhere the region gives them as the
         // f32 that they are exactly.
         match plan {
-            Some(plan) if is_float8(plan.problem.element) && !super::wgmma::suits(&plan.problem, target) => {
+            Some(plan)
+                if is_float8(plan.problem.element)
+                    && !super::wgmma::suits(&plan.problem, target)
+                    && !super::tcgen05::suits(&plan.problem, target) =>
+            {
                 Plan::of_factors(engine, true)
             }
             plan => Ok(plan),

@@ -70,6 +70,10 @@ fn other_types_of_factors_and_results() {
     check(&source, schedule(64, DType::BF16, 2));
     let source = product("tf32", (128, 64, 96), [false, true], "f32", "");
     check(&source, schedule(64, DType::Tf32, 2));
+    let source = product("e4m3", (128, 64, 256), [false, true], "bf16", "");
+    check(&source, schedule(64, DType::E4M3, 2));
+    let source = product("e5m2", (72, 80, 144), [false, true], "f32", "");
+    check(&source, schedule(64, DType::E5M2, 3));
     // Only sm_100 multiplies integers.
     for (name, dtype) in [("i8", DType::I8), ("u8", DType::U8)] {
         let source = product(name, (130, 80, 272), [false, true], "i32", "");

@@ -12,7 +12,7 @@ use super::super::problem::{ContractionError, Problem};
 use super::super::ring::{Position, Ring};
 use super::super::schedule::{WARP, sum_type};
 use super::super::staged::{self, Buffers, Staged};
-use super::super::surround::{Fragment, Surround};
+use super::super::surround::{Fragment, Place, Surround};
 use super::TensorAddress;
 use super::schedule::Tcgen05Schedule;
 use gable_ptx::meaning::{TensorAccess, TensorShape};
@@ -86,6 +86,10 @@ impl Epilogue {
         k.for_u32(first, tiles, schedule.ctas, |k, tile| -> Result<(), ContractionError> {
             let place = place_of(k, problem, schedule.extent(), schedule.group, tile);
             let row = k.mad_lo_u32(finisher.warp, WARP, place.row);
+            // While the tile is multiplied, what the region reads of its rows comes to L2.
+            let own = k.add_u32(row, finisher.lane);
+            let rows = Place { batch: &place.batch, row: own, column: place.column };
+            surround.prefetch(k, rows, schedule.tile.n)?;
             accumulators.wait_full(k, at);
             k.bar_warp_sync(-1);
             k.tcgen05_fence_after_thread_sync();
