@@ -45,16 +45,17 @@ const PING_PONG_SHARE: f64 = 0.92;
 /// there is was not measured.
 const L2_OVER_MEMORY: f64 = 3.5;
 
-/// Cycles between the rounds of a consumer that is alone.
+/// Cycles between the rounds of a consumer that is alone: an estimate.
 const ALONE_CYCLES: f64 = 40.0;
 
 /// Share of the time of multiplying that shows where bytes bind: so that of two schedules with the same bytes the lighter one wins.
 const NOT_HIDDEN: f64 = 0.1;
 
-/// Cycles from a kernel's start until its first stage is full.
+/// Cycles from a kernel's start until its first stage is full: an estimate.
 const FILL_CYCLES: f64 = 1500.0;
 
-/// Cycles that finishing sixteen columns of 64 rows takes a consumer: conversion, staging, starting the copy.
+/// Cycles that finishing sixteen columns of 64 rows takes a consumer (conversion, staging, starting the copy): an estimate, with which
+/// the table's order came out as measured.
 const FINISH_CYCLES: f64 = 90.0;
 
 /// Predicted seconds of a schedule.
