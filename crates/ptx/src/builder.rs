@@ -47,19 +47,7 @@ impl KernelBuilder {
     pub fn new(name: impl Into<String>, target: Target) -> Self {
         KernelBuilder {
             target,
-            kernel: Kernel {
-                name: name.into(),
-                params: Vec::new(),
-                max_threads: None,
-                required_threads: None,
-                min_ctas_per_sm: None,
-                max_registers: None,
-                required_cluster: None,
-                shared: Vec::new(),
-                local: Vec::new(),
-                dynamic_shared_align: None,
-                body: Vec::new(),
-            },
+            kernel: Kernel::new(name.into()),
             guard: None,
             n_registers: [0; Class::ALL.len()],
             n_labels: 0,

@@ -158,6 +158,23 @@ impl Module {
 }
 
 impl Kernel {
+    /// A kernel without parameters, demands or instructions.
+    pub(crate) fn new(name: String) -> Kernel {
+        Kernel {
+            name,
+            params: Vec::new(),
+            max_threads: None,
+            required_threads: None,
+            min_ctas_per_sm: None,
+            max_registers: None,
+            required_cluster: None,
+            shared: Vec::new(),
+            local: Vec::new(),
+            dynamic_shared_align: None,
+            body: Vec::new(),
+        }
+    }
+
     /// The instructions of the body in order.
     pub fn insts(&self) -> impl Iterator<Item = &Inst> {
         self.body.iter().filter_map(|statement| match statement {

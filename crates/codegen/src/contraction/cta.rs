@@ -67,8 +67,7 @@ pub(super) struct TilePlace {
 
 /// Tiles of `extent` rows and columns in all batch entries. Validated with the schedule to be below 2^31.
 pub(super) fn tiles_of(problem: &Problem, extent: (u32, u32)) -> u32 {
-    let (rows, columns) = (problem.m.div_ceil(extent.0 as usize), problem.n.div_ceil(extent.1 as usize));
-    (rows * columns * problem.batches()) as u32
+    problem.tiles(extent) as u32
 }
 
 /// Finds the place of a tile by its number.

@@ -6,6 +6,7 @@
 //! - [`surround`]: what the kernels ask of the region around the sums; [`region`] answers with the expression engine.
 //! - One module per instruction class writes the main loop: `tcgen05`, `wgmma`, `mma_sync` and `fma`; for shapes that tiles do not
 //!   fit there are [`few_rows`] and `direct` (convolutions of narrow groups).
+//! - `bounds` is what the machine's row says of time, for the rules.
 //! - `boxes` describes operands and results to the copy engine, `ring` is the stages that it fills, `operands` what lies in
 //!   them, `staged` the results that leave by it.
 //! - `normal` finds the problem in a region, `dequantise` a right factor that is stored narrow, `radix` reads strided
@@ -14,6 +15,7 @@
 //!   converts, `cta` says which tile a CTA computes.
 
 mod axes;
+mod bounds;
 mod boxes;
 pub mod candidates;
 mod cta;

@@ -12,8 +12,9 @@
 
 use super::MapParameter;
 use super::boxes::{Boxes, SPAN};
-use super::cta::TilePlace;
+use super::cta::{TilePlace, place_of, tiles_of};
 use super::problem::{ContractionError, Major, Operand, Problem, Side};
+use super::ring::{Position, Ring};
 use super::schedule::Tile;
 use gable_ptx::{B32, B64, KernelBuilder, R};
 use gable_tensor::DType;
@@ -93,15 +94,41 @@ impl Operands {
         self.sides.iter().map(|one| MapParameter::Operand(one.side, one.boxes.map.clone())).collect()
     }
 
-    /// Has the maps read before they are needed.
-    pub fn prefetch(&self, k: &mut KernelBuilder) {
+    /// Brings every round of every tile of the CTA, whose tiles are `ctas` apart, as stages of the ring become empty. By one
+    /// thread; gives where it stands on the ring afterwards.
+    pub fn bring_all(
+        &self,
+        k: &mut KernelBuilder,
+        problem: &Problem,
+        ring: &Ring,
+        tile: Tile,
+        group: u32,
+        ctas: u32,
+    ) -> Result<Position, ContractionError> {
         for one in &self.sides {
             k.prefetch_tensormap(one.map.at(0));
         }
+        let at = ring.first_to_fill(k);
+        let first = k.ctaid_x();
+        let (extent, depth) = ((tile.m, tile.n), problem.rounds(tile.k) * tile.k);
+        k.for_u32(first, tiles_of(problem, extent), ctas, |k, number| -> Result<(), ContractionError> {
+            let place = place_of(k, problem, extent, group, number);
+            k.for_u32(0, depth, tile.k, |k, k0| {
+                let full = ring.wait_empty(k, at);
+                k.mbarrier_arrive_expect_tx(full.at(0), ring.stage_bytes);
+                let stage = ring.stage(k, at);
+                for side in [Side::A, Side::B] {
+                    self.bring(k, side, &place, k0, stage, full)?;
+                }
+                ring.advance(k, at);
+                Ok(())
+            })
+        })?;
+        Ok(at)
     }
 
     /// Begins to bring an operand's tile at `k0` to the stage at `stage`.
-    pub fn bring(
+    fn bring(
         &self,
         k: &mut KernelBuilder,
         side: Side,

@@ -326,6 +326,17 @@ impl Problem {
         self.batch.iter().product()
     }
 
+    /// Tiles of `extent` rows and columns in all batch entries.
+    pub fn tiles(&self, extent: (u32, u32)) -> u64 {
+        let (rows, columns) = (self.m.div_ceil(extent.0 as usize), self.n.div_ceil(extent.1 as usize));
+        rows as u64 * columns as u64 * self.batches() as u64
+    }
+
+    /// Rounds of `k` summed elements that cover the sum.
+    pub fn rounds(&self, k: u32) -> u32 {
+        self.k.div_ceil(k as usize) as u32
+    }
+
     /// The operand of a side.
     pub fn operand(&self, side: Side) -> &Operand {
         match side {

@@ -38,6 +38,12 @@ pub(super) struct Position {
 }
 
 impl Ring {
+    /// The most stages of `stage_bytes` in `limit` bytes of shared memory, of which everything with one stage takes
+    /// `with_one`.
+    pub fn most_stages(limit: u32, with_one: u32, stage_bytes: u32) -> u32 {
+        1 + limit.saturating_sub(with_one) / (stage_bytes + 2 * BARRIER)
+    }
+
     /// Initialises the barriers: `readers` arrivals empty a stage. By one thread, before the CTA's first barrier.
     pub fn init(&self, k: &mut KernelBuilder, readers: u32) {
         for stage in 0..self.stages {

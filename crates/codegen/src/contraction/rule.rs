@@ -5,6 +5,7 @@
 //! L2. The larger of the two is the candidate's time; the fastest wins, the earlier of the table on a tie. No stopwatch
 //! decides, so the same graph gives the same kernels everywhere.
 
+use super::bounds::{l2_seconds, tensor_rate};
 use super::few_rows;
 use super::problem::{ContractionError, Major, Operand, Problem, Side};
 use super::schedule::{FmaSchedule, MmaSyncSchedule, Schedule, Tile, WARP, sum_type};
@@ -62,42 +63,33 @@ const FMA_32: &[FmaSchedule] = &[
 /// Candidates on multiply-adds of 64-bit types: half as many sums per thread, for the same registers.
 const FMA_64: &[FmaSchedule] = &[fma(64, 64, 8, (4, 4)), fma(32, 32, 8, (4, 4))];
 
-/// Seconds that the rule expects of a schedule on a machine; see the module's text.
+/// Seconds that the rule expects of a schedule of the table on a machine; see the module's text.
 fn expected_seconds(problem: &Problem, schedule: &Schedule, machine: &Machine, rate: f64) -> f64 {
     let (m, n) = schedule.extent(problem);
-    let (k, k_tile, warps, registers) = match schedule {
-        Schedule::MmaSync(s) => (problem.k, s.tile.k, s.threads() / WARP, s.registers()),
-        Schedule::Fma(s) => (problem.k, s.tile.k, s.threads() / WARP, s.registers(sum_type(problem.element))),
-        Schedule::Wgmma(s) => (problem.k, s.tile.k, s.threads() / WARP, s.registers().1),
-        Schedule::Tcgen05(s) => (problem.k, s.tile.k, s.threads() / WARP, 255),
-        Schedule::FewRows(s) => (problem.k, 1, s.threads() / WARP, 64),
-        Schedule::Direct(_) => (problem.k, 1, super::direct::THREADS / WARP, 64),
+    let (k_tile, registers, (warp_m, warp_n)) = match schedule {
+        Schedule::MmaSync(s) => (s.tile.k, s.registers(), s.warp_tile()),
+        Schedule::Fma(s) => (s.tile.k, s.registers(sum_type(problem.element)), (4 * s.thread.0, 8 * s.thread.1)),
+        other => unreachable!("`{other}` is not in the table"),
     };
+    let warps = schedule.threads() / WARP;
     let by_registers = 65_536 / (registers.next_multiple_of(8) * schedule.threads());
     let by_shared = machine.shared_bytes / schedule.shared_bytes(problem).max(1);
     let resident = by_registers.min(by_shared).clamp(1, 8);
     // Below eight warps a multiprocessor does not cover the latency of its multiply-adds.
     let busy = f64::from((resident * warps).min(8)) / 8.0;
     let flops_per_s = rate * machine.clock_ghz * 1e9 * busy;
-    let k_padded = k.next_multiple_of(k_tile as usize) as f64;
+    let k_padded = problem.k.next_multiple_of(k_tile as usize) as f64;
     let tile_flops = 2.0 * f64::from(m) * f64::from(n) * k_padded;
     let multiprocessors = f64::from(machine.multiprocessors);
     let ctas = schedule.ctas(problem) as f64;
     // Small tiles read shared memory more often per multiply-add: a warp's tile of 32 x 32 costs about a fifth.
-    let (warp_m, warp_n) = match schedule {
-        Schedule::MmaSync(s) => s.warp_tile(),
-        Schedule::Fma(s) => (4 * s.thread.0, 8 * s.thread.1),
-        Schedule::FewRows(_) | Schedule::Direct(_) | Schedule::Wgmma(_) | Schedule::Tcgen05(_) => (64, 64),
-    };
     let reuse = 1.0 + 3.0 * (1.0 / f64::from(warp_m) + 1.0 / f64::from(warp_n));
     let waves = (ctas / multiprocessors).ceil();
     let compute = waves * tile_flops / flops_per_s * reuse;
     // One trip to memory before the first product and one after the last, hidden by other resident CTAs.
     let fill = (ctas / (multiprocessors * f64::from(resident))).ceil() * 1.5e-6;
     let bytes = (f64::from(m) + f64::from(n)) * k_padded * problem.element.bytes() as f64 * ctas;
-    // L2 delivers about 3 times what memory does on every machine of the table.
-    let traffic = bytes / (3.0 * machine.memory_bytes_per_s());
-    compute.max(traffic) + fill
+    compute.max(l2_seconds(bytes, machine)) + fill
 }
 
 /// The machine that schedules for a target are made for. Family targets have none of their own: the first of the family
@@ -151,8 +143,7 @@ pub fn choose(problem: &Problem, target: Target) -> Result<Schedule, Contraction
     }
     scalar_type(problem.element)?;
     let rate = match (has_mma(problem), sum_type(problem.element).bytes()) {
-        (true, _) if problem.element == DType::Tf32 => machine.rates.tf32,
-        (true, _) => machine.rates.half_acc32,
+        (true, _) => tensor_rate(problem.element, machine),
         (false, 8) => machine.rates.f64,
         (false, _) => machine.rates.f32,
     };

@@ -212,9 +212,7 @@ impl Schedule {
         if let Schedule::FewRows(schedule) = self {
             return schedule.ctas(problem) * problem.batches() as u64;
         }
-        let (m, n) = self.extent(problem);
-        let tiles =
-            problem.m.div_ceil(m as usize) as u64 * problem.n.div_ceil(n as usize) as u64 * problem.batches() as u64;
+        let tiles = problem.tiles(self.extent(problem));
         match self {
             Schedule::Wgmma(schedule) => tiles.min(schedule.ctas.into()),
             Schedule::Tcgen05(schedule) => tiles.min(schedule.ctas.into()),
@@ -261,11 +259,11 @@ impl Schedule {
         match self {
             Schedule::Wgmma(schedule) => {
                 // Tiles are numbered with 31 bits, whatever the launch has.
-                fits("tiles", schedule.tiles(problem), i32::MAX as u64 - u64::from(2 * schedule.ctas))?;
+                fits("tiles", problem.tiles(schedule.extent()), i32::MAX as u64 - u64::from(2 * schedule.ctas))?;
                 schedule.validate(problem, target)
             }
             Schedule::Tcgen05(schedule) => {
-                fits("tiles", schedule.tiles(problem), i32::MAX as u64 - u64::from(schedule.ctas))?;
+                fits("tiles", problem.tiles(schedule.extent()), i32::MAX as u64 - u64::from(schedule.ctas))?;
                 schedule.validate(problem, target)
             }
             Schedule::MmaSync(schedule) => {

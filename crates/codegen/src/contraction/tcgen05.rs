@@ -33,11 +33,11 @@ pub mod schedule;
 
 use super::MapParameter;
 use super::boxes::SPAN;
-use super::cta::{place_of, tiles_of};
+use super::cta::tiles_of;
 use super::operands::{self, Operands, STEP};
 use super::problem::{ContractionError, Major, Problem, Side};
 use super::ring::Ring;
-use super::schedule::{Schedule, Tile, WARP};
+use super::schedule::{Schedule, WARP};
 use super::surround::Surround;
 use epilogue::Epilogue;
 use gable_ptx::meaning::{Collector, TensorKind, TensorMultiply};
@@ -116,11 +116,6 @@ pub(super) fn emit(
     Ok(maps)
 }
 
-/// Rounds of k.
-fn rounds(problem: &Problem, tile: Tile) -> u32 {
-    problem.k.div_ceil(tile.k as usize) as u32
-}
-
 /// Brings operands, and ends when all that were brought have been read.
 fn producer(
     k: &mut KernelBuilder,
@@ -129,23 +124,7 @@ fn producer(
     ring: &Ring,
     operands: &Operands,
 ) -> Result<(), ContractionError> {
-    operands.prefetch(k);
-    let at = ring.first_to_fill(k);
-    let first = k.ctaid_x();
-    let depth = rounds(problem, schedule.tile) * schedule.tile.k;
-    k.for_u32(first, tiles_of(problem, schedule.extent()), schedule.ctas, |k, tile| -> Result<(), ContractionError> {
-        let place = place_of(k, problem, schedule.extent(), schedule.group, tile);
-        k.for_u32(0, depth, schedule.tile.k, |k, k0| {
-            let full = ring.wait_empty(k, at);
-            k.mbarrier_arrive_expect_tx(full.at(0), schedule.stage_bytes());
-            let stage = ring.stage(k, at);
-            for side in [Side::A, Side::B] {
-                operands.bring(k, side, &place, k0, stage, full)?;
-            }
-            ring.advance(k, at);
-            Ok(())
-        })
-    })?;
+    let at = operands.bring_all(k, problem, ring, schedule.tile, schedule.group, schedule.ctas)?;
     // The tensor cores arrive on the barriers, which must be there until then.
     for _ in 0..ring.stages {
         ring.wait_empty(k, at);
@@ -171,7 +150,7 @@ fn multiplier(
         let ready = accumulators.wait_empty(k, sums_at);
         k.tcgen05_fence_after_thread_sync();
         let sums = accumulators.stage(k, sums_at);
-        k.for_u32(0, rounds(problem, schedule.tile), 1, |k, round| -> Result<(), ContractionError> {
+        k.for_u32(0, problem.rounds(schedule.tile.k), 1, |k, round| -> Result<(), ContractionError> {
             ring.wait_full(k, at);
             k.tcgen05_fence_after_thread_sync();
             let (a, b) = descriptors.of_stage(k, at.stage, ring.stage_bytes);

@@ -89,7 +89,8 @@ pub(super) fn emit(
         produces,
         |k| -> Result<(), ContractionError> {
             k.setmaxnreg_dec(schedule.registers().0);
-            k.if_(first_thread, |k| producer(k, problem, schedule, &ring, &operands))
+            let WgmmaSchedule { tile, group, ctas, .. } = *schedule;
+            k.if_(first_thread, |k| operands.bring_all(k, problem, &ring, tile, group, ctas)).map(|_| ())
         },
         |k| -> Result<(), ContractionError> {
             k.setmaxnreg_inc(schedule.registers().1);
@@ -100,36 +101,6 @@ pub(super) fn emit(
     produced.and(consumed)?;
     k.exit();
     Ok(maps)
-}
-
-/// Rounds of k.
-fn rounds(problem: &Problem, schedule: &WgmmaSchedule) -> u32 {
-    problem.k.div_ceil(schedule.tile.k as usize) as u32
-}
-
-fn producer(
-    k: &mut KernelBuilder,
-    problem: &Problem,
-    schedule: &WgmmaSchedule,
-    ring: &Ring,
-    operands: &Operands,
-) -> Result<(), ContractionError> {
-    operands.prefetch(k);
-    let at = ring.first_to_fill(k);
-    let first = k.ctaid_x();
-    k.for_u32(first, tiles_of(problem, schedule.extent()), schedule.ctas, |k, tile| -> Result<(), ContractionError> {
-        let place = place_of(k, problem, schedule.extent(), schedule.group, tile);
-        k.for_u32(0, rounds(problem, schedule) * schedule.tile.k, schedule.tile.k, |k, k0| {
-            let full = ring.wait_empty(k, at);
-            k.mbarrier_arrive_expect_tx(full.at(0), schedule.stage_bytes());
-            let stage = ring.stage(k, at);
-            for side in [Side::A, Side::B] {
-                operands.bring(k, side, &place, k0, stage, full)?;
-            }
-            ring.advance(k, at);
-            Ok(())
-        })
-    })
 }
 
 /// One consumer's thread: who it is and where it reads.
@@ -195,7 +166,7 @@ impl Consumer {
         let (cta, step) = (k.ctaid_x(), schedule.ctas);
         let (first, step) = if takes_turns {
             let second = k.setp_ne_u32(self.number, 0);
-            k.if_(second, |k| ring.skip(k, at, rounds(problem, schedule)));
+            k.if_(second, |k| ring.skip(k, at, problem.rounds(schedule.tile.k)));
             (k.mad_lo_u32(self.number, step, cta), 2 * step)
         } else {
             (cta, step)
@@ -228,7 +199,7 @@ impl Consumer {
                 ring.release(k, last, self.speaks);
             }
             if takes_turns {
-                ring.skip(k, at, rounds(problem, schedule));
+                ring.skip(k, at, problem.rounds(schedule.tile.k));
             }
             let row = k.add_u32(place.row, own_rows);
             epilogue.finish(k, problem, schedule, self, &place, row, &sums, surround)
@@ -273,7 +244,7 @@ impl Consumer {
         sums: &Sums,
     ) -> Result<(), ContractionError> {
         let shape = shape_of(problem.element, schedule.tile.n)?;
-        k.for_u32(0, rounds(problem, schedule), 1, |k, round| -> Result<(), ContractionError> {
+        k.for_u32(0, problem.rounds(schedule.tile.k), 1, |k, round| -> Result<(), ContractionError> {
             ring.wait_full(k, at);
             // The first products of a tile do not add to what the registers held.
             let adds = k.setp_ne_u32(round, 0);
@@ -311,7 +282,7 @@ impl Consumer {
         for &register in sums.iter().flatten().flatten() {
             k.copy_into(register, 0.0f32)?;
         }
-        k.for_u32(0, rounds(problem, schedule), 1, |k, _| -> Result<(), ContractionError> {
+        k.for_u32(0, problem.rounds(schedule.tile.k), 1, |k, _| -> Result<(), ContractionError> {
             ring.wait_full(k, at);
             start_round(k, shape, ring, at, descriptors, false, round_sums)?;
             k.wgmma_wait_group(0);

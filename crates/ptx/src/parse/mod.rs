@@ -95,19 +95,7 @@ impl<'t> Parser<'t> {
         self.declared = [0; Class::ALL.len()];
         self.take_word(".visible");
         self.keyword(".entry")?;
-        let mut kernel = Kernel {
-            name: self.name("the kernel's name")?.to_owned(),
-            params: Vec::new(),
-            max_threads: None,
-            required_threads: None,
-            min_ctas_per_sm: None,
-            max_registers: None,
-            required_cluster: None,
-            shared: Vec::new(),
-            local: Vec::new(),
-            dynamic_shared_align: None,
-            body: Vec::new(),
-        };
+        let mut kernel = Kernel::new(self.name("the kernel's name")?.to_owned());
         self.mark('(')?;
         if !self.take_mark(')') {
             loop {

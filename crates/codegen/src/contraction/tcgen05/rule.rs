@@ -6,12 +6,13 @@
 //!   to use, and reads both factors from shared memory: the longer of the two counts. Rows and columns beyond the edges count.
 //! - A tile is finished while the next one is multiplied: the longer of the two counts, and the last tile's end.
 //! - Tiles run in waves: the busiest multiprocessor decides. Before its first round the ring is filled once.
-//! - All tiles' operands come through L2, at about three times the rate of memory, and once from memory itself.
+//! - All tiles' operands come through L2, at a multiple of the rate of memory, and once from memory itself.
 //!
 //! The largest of multiplying, L2 and memory decides; the fastest candidate wins, the earlier of the table on a tie. The
 //! form is that of the rule for `wgmma`, whose error against measurements is known. The constants are taken over from it or
 //! from the machine's documents: no kernel of this class was timed yet.
 
+use super::super::bounds::{l2_seconds, memory_seconds, tensor_rate};
 use super::super::boxes::SPAN;
 use super::super::operands::{self, STEP};
 use super::super::problem::{Problem, Side};
@@ -19,7 +20,6 @@ use super::super::schedule::{Schedule, Tile};
 use super::schedule::{ROWS, Tcgen05Schedule};
 use gable_ptx::Target;
 use gable_roofline::Machine;
-use gable_tensor::DType;
 
 /// Columns of tiles that are considered, widest first.
 const CANDIDATES: &[u32] = &[256, 192, 128, 96, 64, 32, 16];
@@ -39,30 +39,21 @@ const FINISH_CYCLES: f64 = 150.0;
 
 /// Predicted seconds of a schedule.
 pub(crate) fn seconds(problem: &Problem, schedule: &Tcgen05Schedule, machine: &Machine) -> f64 {
-    let rate = match problem.element {
-        DType::Tf32 => machine.rates.tf32,
-        DType::I8 | DType::U8 => machine.rates.int8,
-        DType::E4M3 | DType::E5M2 => machine.rates.fp8_acc32,
-        _ => machine.rates.half_acc32,
-    };
+    let rate = tensor_rate(problem.element, machine);
     let Tile { m, n, k } = schedule.tile;
     let element = problem.element.bytes() as f64;
-    let rounds = problem.k.div_ceil(k as usize) as f64;
+    let rounds = f64::from(problem.rounds(k));
     let instructions = rounds * f64::from(SPAN / STEP);
     let products = 2.0 * f64::from(m) * f64::from(n) * f64::from(STEP) / element / (rate * TENSOR_SHARE);
     let reads = f64::from((m + n) * STEP) / SHARED_BYTES;
     let multiply = instructions * products.max(reads);
     let finish = f64::from(n.div_ceil(16)) * FINISH_CYCLES;
-    let tiles = schedule.tiles(problem) as f64;
+    let tiles = problem.tiles(schedule.extent()) as f64;
     let waves = (tiles / f64::from(schedule.ctas)).ceil();
     let cycles = multiply + (waves - 1.0) * multiply.max(finish) + finish + FILL_CYCLES;
     let compute = cycles / (machine.clock_ghz * 1e9);
-    let bytes = f64::from(schedule.stage_bytes()) * rounds * tiles;
-    let once = problem.batches() as f64
-        * ((problem.m * problem.k + problem.n * problem.k) as f64 * element
-            + (problem.m * problem.n) as f64 * problem.out.bytes() as f64);
-    let l2 = bytes / (3.0 * machine.memory_bytes_per_s());
-    compute.max(l2).max(once / machine.memory_bytes_per_s())
+    let from_l2 = l2_seconds(f64::from(schedule.stage_bytes()) * rounds * tiles, machine);
+    compute.max(from_l2).max(memory_seconds(problem, machine))
 }
 
 /// All schedules that fit the problem and the target, the fastest by prediction first.

@@ -2,7 +2,7 @@
 
 use super::super::boxes::SPAN;
 use super::super::problem::{ContractionError, Major, Problem, Side};
-use super::super::ring::BARRIER;
+use super::super::ring::{BARRIER, Ring};
 use super::super::schedule::{Tile, WARP};
 use super::super::staged::BUFFERS;
 use gable_ptx::{Feature, Target};
@@ -93,15 +93,7 @@ impl Tcgen05Schedule {
     /// The largest stage count that fits shared memory of `limit` bytes.
     pub fn with_most_stages(self, limit: u32) -> Tcgen05Schedule {
         let one = Tcgen05Schedule { stages: 1, ..self };
-        let per_stage = self.stage_bytes() + 2 * BARRIER;
-        Tcgen05Schedule { stages: 1 + limit.saturating_sub(one.shared_bytes()) / per_stage, ..self }
-    }
-
-    /// Tiles of the problem.
-    pub fn tiles(&self, problem: &Problem) -> u64 {
-        let rows = problem.m.div_ceil(self.tile.m as usize);
-        let columns = problem.n.div_ceil(self.tile.n as usize);
-        rows as u64 * columns as u64 * problem.batches() as u64
+        Tcgen05Schedule { stages: Ring::most_stages(limit, one.shared_bytes(), self.stage_bytes()), ..self }
     }
 
     /// Checks what only this class asks for; resources common to all are checked by the caller.

@@ -11,12 +11,12 @@
 //!
 //! The largest of multiplying, L2 and memory decides; where bytes bind, a tenth of multiplying is added. The fastest candidate wins, the earlier of the table on a tie.
 
+use super::super::bounds::{l2_seconds, memory_seconds, tensor_rate};
 use super::super::problem::{Problem, Side};
 use super::super::schedule::{Schedule, Tile};
 use super::schedule::{Sharing, WgmmaSchedule};
 use gable_ptx::Target;
 use gable_roofline::Machine;
-use gable_tensor::DType;
 
 /// Tiles and sharings that are considered, widest first.
 const CANDIDATES: &[(u32, u32, u32, Sharing)] = &[
@@ -41,10 +41,6 @@ const TENSOR_SHARE: f64 = 0.95;
 /// Share that two consumers reach which take turns with a group of products pending across rounds (as measured there).
 const PING_PONG_SHARE: f64 = 0.92;
 
-/// Bytes per second from L2 over those from memory. 11.1 TB/s were seen where L2 did not bind (8.6 GB in 776 us); how much more
-/// there is was not measured.
-const L2_OVER_MEMORY: f64 = 3.5;
-
 /// Cycles between the rounds of a consumer that is alone: an estimate.
 const ALONE_CYCLES: f64 = 40.0;
 
@@ -60,38 +56,26 @@ const FINISH_CYCLES: f64 = 90.0;
 
 /// Predicted seconds of a schedule.
 pub(crate) fn seconds(problem: &Problem, schedule: &WgmmaSchedule, machine: &Machine) -> f64 {
-    let rate = match problem.element {
-        DType::Tf32 => machine.rates.tf32,
-        DType::I8 | DType::U8 => machine.rates.int8,
-        DType::E4M3 | DType::E5M2 => machine.rates.fp8_acc32,
-        _ => machine.rates.half_acc32,
-    };
     let share = match schedule.sharing {
         Sharing::Cooperative => TENSOR_SHARE,
         Sharing::PingPong => PING_PONG_SHARE,
     };
-    let per_clock = rate * share;
+    let per_clock = tensor_rate(problem.element, machine) * share;
     let Tile { m, n, k } = schedule.tile;
-    let rounds = problem.k.div_ceil(k as usize) as f64;
+    let rounds = f64::from(problem.rounds(k));
     let multiply = 2.0 * f64::from(m) * f64::from(n) * rounds * f64::from(k) / per_clock;
     let multiply = if schedule.consumers == 1 { multiply + rounds * ALONE_CYCLES } else { multiply };
     let blocks = f64::from(schedule.consumer_rows() / 64) * f64::from(n.div_ceil(16));
     let finish = blocks * FINISH_CYCLES;
-    let tiles = schedule.tiles(problem) as f64;
+    let tiles = problem.tiles(schedule.extent()) as f64;
     let waves = (tiles / f64::from(schedule.ctas)).ceil();
     let cycles = match schedule.sharing {
         Sharing::Cooperative => waves * (multiply + finish),
         Sharing::PingPong => waves * multiply + finish + (waves - 1.0) * (finish - multiply).max(0.0),
     };
     let compute = (cycles + FILL_CYCLES) / (machine.clock_ghz * 1e9);
-    let bytes = f64::from(schedule.stage_bytes()) * rounds * tiles;
-    let element = problem.element.bytes() as f64;
-    let once = problem.batches() as f64
-        * ((problem.m * problem.k + problem.n * problem.k) as f64 * element
-            + (problem.m * problem.n) as f64 * problem.out.bytes() as f64);
-    let l2 = bytes / (L2_OVER_MEMORY * machine.memory_bytes_per_s());
-    let memory = once / machine.memory_bytes_per_s();
-    let bytes = l2.max(memory);
+    let from_l2 = l2_seconds(f64::from(schedule.stage_bytes()) * rounds * tiles, machine);
+    let bytes = from_l2.max(memory_seconds(problem, machine));
     if bytes > compute { bytes + NOT_HIDDEN * compute } else { compute }
 }
 
