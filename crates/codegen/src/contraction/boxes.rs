@@ -136,7 +136,9 @@ impl Boxes {
         Operand::Tensor(TensorPlace { map: map.reg(), coordinates })
     }
 
-    /// Begins to bring the box at `(dense, other)` of a batch entry to shared memory.
+    /// Begins to bring the box at `(dense, other)` of a batch entry to shared memory. Where the barrier may be that of the
+    /// other CTA of a pair, `cta_pair` is true.
+    #[expect(clippy::too_many_arguments, reason = "they are the operands of the instruction")]
     pub fn load(
         &self,
         k: &mut KernelBuilder,
@@ -145,10 +147,10 @@ impl Boxes {
         batch: &[R<B32>],
         to: R<B32>,
         barrier: R<B32>,
+        cta_pair: bool,
     ) -> Result<(), ContractionError> {
         let rank = self.map.dims.len() as u8;
-        let meaning =
-            Meaning::TensorLoad(TensorLoad { rank, multicast: false, hint: false, cta_pair: false, own_cta: false });
+        let meaning = Meaning::TensorLoad(TensorLoad { rank, multicast: false, hint: false, cta_pair, own_cta: false });
         let row = Opcode::of(meaning).ok_or(gable_ptx::EmitError::NoRow { meaning })?;
         let place = self.place(map, dense, other, batch);
         let sources = vec![Operand::Address(to.at(0).into()), place, Operand::Address(barrier.at(0).into())];

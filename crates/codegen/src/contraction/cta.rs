@@ -7,7 +7,7 @@ use super::problem::{ContractionError, Problem};
 use super::schedule::WARP;
 use super::surround::{Place, Surround};
 use crate::division::quotient;
-use gable_ptx::{B32, KernelBuilder, R, Reg};
+use gable_ptx::{B32, KernelBuilder, Pred, R, Reg};
 
 /// A CTA's place.
 pub(super) struct Cta {
@@ -105,6 +105,55 @@ pub(super) fn place_of(
     let row = k.mul_lo_u32(tile_m, extent.0);
     let column = k.mul_lo_u32(tile_n, extent.1);
     TilePlace { batch, row, column }
+}
+
+/// A CTA's way over tiles, one after the other.
+pub(super) struct Walk {
+    /// Rows and columns of a tile.
+    pub extent: (u32, u32),
+    /// Tiles along m that neighbours share columns with.
+    pub group: u32,
+    /// The first tile.
+    pub first: R<B32>,
+    /// From one tile to the next.
+    pub step: u32,
+    /// Which CTA of a pair this is, where two share every tile.
+    pub pair: Option<Pair>,
+}
+
+/// A CTA of a pair.
+pub(super) struct Pair {
+    /// 0 or 1.
+    pub rank: R<B32>,
+    /// Whether it is CTA 0, which multiplies for both.
+    pub leads: R<Pred>,
+}
+
+impl Walk {
+    /// The way of each of `ctas` CTAs, which have their own tiles.
+    pub fn alone(k: &mut KernelBuilder, extent: (u32, u32), group: u32, ctas: u32) -> Walk {
+        Walk { extent, group, first: k.ctaid_x(), step: ctas, pair: None }
+    }
+
+    /// The way of each of `ctas` CTAs, of which pairs share tiles. Clusters are pairs.
+    pub fn paired(k: &mut KernelBuilder, extent: (u32, u32), group: u32, ctas: u32) -> Walk {
+        let rank = k.cluster_ctarank();
+        let pair = Pair { rank, leads: k.setp_eq_u32(rank, 0) };
+        Walk { extent, group, first: k.clusterid_x(), step: ctas / 2, pair: Some(pair) }
+    }
+
+    /// Does the same for each tile.
+    pub fn for_each(
+        &self,
+        k: &mut KernelBuilder,
+        problem: &Problem,
+        body: impl FnOnce(&mut KernelBuilder, &TilePlace) -> Result<(), ContractionError>,
+    ) -> Result<(), ContractionError> {
+        k.for_u32(self.first, tiles_of(problem, self.extent), self.step, |k, number| {
+            let place = place_of(k, problem, self.extent, self.group, number);
+            body(k, &place)
+        })
+    }
 }
 
 /// Hands sums at `(row, column)` to the region, where they lie inside the result; `extent` is the CTA's tile.

@@ -12,9 +12,9 @@
 
 use super::MapParameter;
 use super::boxes::{Boxes, SPAN};
-use super::cta::{TilePlace, place_of, tiles_of};
+use super::cta::{TilePlace, Walk};
 use super::problem::{ContractionError, Major, Operand, Problem, Side};
-use super::ring::{Position, Ring};
+use super::ring::{Position, Ring, Scope};
 use super::schedule::Tile;
 use gable_ptx::{B32, B64, KernelBuilder, R};
 use gable_tensor::DType;
@@ -65,7 +65,7 @@ pub(super) fn boxes(problem: &Problem, side: Side, outer: u32, element: DType) -
 }
 
 impl Operands {
-    /// Declares the maps as parameters. `schedule` names the schedule in errors.
+    /// Declares the maps as parameters; `tile` is what the CTA brings for a round. `schedule` names the schedule in errors.
     pub fn new(
         k: &mut KernelBuilder,
         problem: &Problem,
@@ -94,31 +94,41 @@ impl Operands {
         self.sides.iter().map(|one| MapParameter::Operand(one.side, one.boxes.map.clone())).collect()
     }
 
-    /// Brings every round of every tile of the CTA, whose tiles are `ctas` apart, as stages of the ring become empty. By one
-    /// thread; gives where it stands on the ring afterwards.
+    /// Brings every round of `tile_k` of every tile of the walk, as stages of the ring become empty. By one thread; gives
+    /// where it stands on the ring afterwards.
+    ///
+    /// Of a pair, each CTA brings its rows of A and its columns of B, which are counted in the leading one.
     pub fn bring_all(
         &self,
         k: &mut KernelBuilder,
         problem: &Problem,
         ring: &Ring,
-        tile: Tile,
-        group: u32,
-        ctas: u32,
+        tile_k: u32,
+        walk: &Walk,
     ) -> Result<Position, ContractionError> {
         for one in &self.sides {
             k.prefetch_tensormap(one.map.at(0));
         }
         let at = ring.first_to_fill(k);
-        let first = k.ctaid_x();
-        let (extent, depth) = ((tile.m, tile.n), problem.rounds(tile.k) * tile.k);
-        k.for_u32(first, tiles_of(problem, extent), ctas, |k, number| -> Result<(), ContractionError> {
-            let place = place_of(k, problem, extent, group, number);
-            k.for_u32(0, depth, tile.k, |k, k0| {
+        let depth = problem.rounds(tile_k) * tile_k;
+        walk.for_each(k, problem, |k, place| {
+            let mut own = TilePlace { batch: place.batch.clone(), ..*place };
+            if let Some(pair) = &walk.pair {
+                own.row = k.mad_lo_u32(pair.rank, self.sides[0].outer, place.row);
+                own.column = k.mad_lo_u32(pair.rank, self.sides[1].outer, place.column);
+            }
+            k.for_u32(0, depth, tile_k, |k, k0| {
                 let full = ring.wait_empty(k, at);
-                k.mbarrier_arrive_expect_tx(full.at(0), ring.stage_bytes);
+                match &walk.pair {
+                    None => k.mbarrier_arrive_expect_tx(full.at(0), ring.stage_bytes),
+                    Some(pair) => {
+                        k.when(pair.leads, |k| k.mbarrier_arrive_expect_tx(full.at(0), 2 * ring.stage_bytes));
+                    }
+                }
+                let full = ring.leading(k, full);
                 let stage = ring.stage(k, at);
                 for side in [Side::A, Side::B] {
-                    self.bring(k, side, &place, k0, stage, full)?;
+                    self.bring(k, side, &own, k0, stage, (full, ring.scope))?;
                 }
                 ring.advance(k, at);
                 Ok(())
@@ -135,7 +145,7 @@ impl Operands {
         place: &TilePlace,
         k0: R<B32>,
         stage: R<B32>,
-        full: R<B32>,
+        (full, scope): (R<B32>, Scope),
     ) -> Result<(), ContractionError> {
         let one = &self.sides[side as usize];
         let start = match side {
@@ -151,7 +161,7 @@ impl Operands {
                 Major::K => (k0, outer),
                 Major::Outer => (outer, k0),
             };
-            one.boxes.load(k, one.map, at, &place.batch, to, full)?;
+            one.boxes.load(k, one.map, at, &place.batch, to, full, scope == Scope::Pair)?;
         }
         Ok(())
     }

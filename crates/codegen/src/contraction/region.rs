@@ -60,7 +60,7 @@ impl ContractionKernel {
             class,
             grid,
             block,
-            cluster: [1, 1, 1],
+            cluster: [self.schedule.cluster(), 1, 1],
             dependent: false,
             dynamic_shared_bytes,
             args: KernelLaunch::all_buffers(program).into_iter().chain(maps).collect(),

@@ -9,6 +9,9 @@
 //!
 //! Both sides walk round the ring with a `Position` of their own: a stage and the parity of its current trip. A fresh
 //! barrier counts as completed for parity 1, so producers begin there and find every stage empty.
+//!
+//! A pair of CTAs has a ring in each, whose stages fill and empty together. Readers tell the leading CTA, in whose barriers
+//! all arrivals of both are counted.
 
 use gable_ptx::{B32, KernelBuilder, Pred, R};
 
@@ -26,6 +29,17 @@ pub(super) struct Ring {
     pub data: R<B32>,
     /// Shared address of the barriers that say a stage is full, `stages` of them; those that say it is empty follow.
     pub barriers: R<B32>,
+    /// Whose threads arrive on the barriers.
+    pub scope: Scope,
+}
+
+/// Whose threads, copies and products arrive on the barriers of a ring.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// The CTA's own.
+    Cta,
+    /// Those of both CTAs of a pair.
+    Pair,
 }
 
 /// A walk round the ring: registers that `advance` changes.
@@ -81,20 +95,33 @@ impl Ring {
     /// Waits until the stage is full.
     pub fn wait_full(&self, k: &mut KernelBuilder, at: Position) {
         let barrier = self.full(k, at);
-        wait(k, barrier, 0, at.parity);
+        self.wait(k, barrier, 0, at.parity);
     }
 
     /// Waits until the stage is empty, and gives the address of its other barrier.
     pub fn wait_empty(&self, k: &mut KernelBuilder, at: Position) -> R<B32> {
         let barrier = self.full(k, at);
-        wait(k, barrier, self.empty_offset(), at.parity);
+        self.wait(k, barrier, self.empty_offset(), at.parity);
         barrier
+    }
+
+    /// Address, in the cluster, of the leading CTA's barrier for one of this CTA.
+    pub fn leading(&self, k: &mut KernelBuilder, barrier: R<B32>) -> R<B32> {
+        match self.scope {
+            Scope::Cta => barrier,
+            Scope::Pair => k.mapa_shared_cluster(barrier, 0),
+        }
     }
 
     /// Says that this reader is done with the stage, in threads where `arrives` holds: one of each reader.
     pub fn release(&self, k: &mut KernelBuilder, stage: R<B32>, arrives: R<Pred>) {
         let barrier = k.mad_lo_u32(stage, BARRIER, self.barriers);
-        k.when(arrives, |k| k.mbarrier_arrive(barrier.at(self.empty_offset())));
+        let barrier = self.leading(k, barrier);
+        let empty = barrier.at(self.empty_offset());
+        k.when(arrives, |k| match self.scope {
+            Scope::Cta => k.mbarrier_arrive(empty),
+            Scope::Pair => k.mbarrier_arrive_cluster(empty),
+        });
     }
 
     /// To the next stage.
@@ -121,12 +148,15 @@ impl Ring {
             k.set(at.parity).xor_b32(at.parity, 1);
         });
     }
-}
 
-/// Waits for the phase of `parity` of the barrier `offset` bytes after the address.
-fn wait(k: &mut KernelBuilder, barrier: R<B32>, offset: i32, parity: R<B32>) {
-    let again = k.label("wait");
-    k.place(&again);
-    let done = k.mbarrier_try_wait_parity(barrier.at(offset), parity);
-    k.bra_unless(done, &again);
+    /// Waits for the phase of `parity` of the barrier `offset` bytes after the address.
+    fn wait(&self, k: &mut KernelBuilder, barrier: R<B32>, offset: i32, parity: R<B32>) {
+        let again = k.label("wait");
+        k.place(&again);
+        let done = match self.scope {
+            Scope::Cta => k.mbarrier_try_wait_parity(barrier.at(offset), parity),
+            Scope::Pair => k.mbarrier_try_wait_parity_cluster(barrier.at(offset), parity),
+        };
+        k.bra_unless(done, &again);
+    }
 }

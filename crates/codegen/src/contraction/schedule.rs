@@ -215,8 +215,16 @@ impl Schedule {
         let tiles = problem.tiles(self.extent(problem));
         match self {
             Schedule::Wgmma(schedule) => tiles.min(schedule.ctas.into()),
-            Schedule::Tcgen05(schedule) => tiles.min(schedule.ctas.into()),
+            Schedule::Tcgen05(schedule) => schedule.launched(tiles),
             _ => tiles,
+        }
+    }
+
+    /// CTAs of a cluster.
+    pub fn cluster(&self) -> u32 {
+        match self {
+            Schedule::Tcgen05(schedule) => schedule.ctas_per_tile,
+            _ => 1,
         }
     }
 

@@ -26,6 +26,19 @@
 //!
 //! Sums never occupy registers while they grow, so two threads keep the tensor cores busy, and a tile is finished while the
 //! next one is multiplied: `free` and `ready` are a ring of two stages like the one of operands.
+//!
+//! Two CTAs of a cluster may share a tile of 256 rows. Each brings 128 rows of A and half of the columns of B, and has the
+//! sums of its rows; so each column is read from shared memory once for 256 rows:
+//!
+//! ```text
+//!              CTA 0, which leads                           CTA 1
+//!  producer    waits its empty[s], brings A 0..127,         waits its empty[s], brings A 128..255,
+//!              B 0 .. n/2 - 1; full[s] of CTA 0 expects     B n/2 .. n - 1; counted on full[s] of CTA 0
+//!              the bytes of both
+//!  multiplier  waits full[s], begins products of both,      (allocates tensor memory)
+//!              commits to empty[s], ready[a] of both
+//!  finishers   wait ready[a], arrive on free[a] of CTA 0    wait ready[a], arrive on free[a] of CTA 0
+//! ```
 
 mod epilogue;
 pub mod rule;
@@ -33,15 +46,15 @@ pub mod schedule;
 
 use super::MapParameter;
 use super::boxes::SPAN;
-use super::cta::tiles_of;
+use super::cta::{Pair, Walk};
 use super::operands::{self, Operands, STEP};
 use super::problem::{ContractionError, Major, Problem, Side};
-use super::ring::Ring;
+use super::ring::{Ring, Scope};
 use super::schedule::{Schedule, WARP};
 use super::surround::Surround;
 use epilogue::Epilogue;
 use gable_ptx::meaning::{Collector, TensorKind, TensorMultiply};
-use gable_ptx::{B32, Feature, KernelBuilder, R, Target, Tcgen05Operand};
+use gable_ptx::{B32, Feature, KernelBuilder, Offset, R, Target, Tcgen05Operand};
 use gable_tensor::DType;
 use schedule::{ACCUMULATORS, FINISHERS, MULTIPLIER, PRODUCER, ROWS, Tcgen05Schedule};
 
@@ -58,8 +71,12 @@ pub(super) fn emit(
     Schedule::Tcgen05(*schedule).validate(problem, k.target())?;
     k.required_threads(schedule.threads(), 1, 1);
     k.min_ctas_per_sm(1);
+    let is_pair = schedule.ctas_per_tile == 2;
+    if is_pair {
+        k.required_cluster(2, 1, 1);
+    }
 
-    let operands = Operands::new(k, problem, schedule.tile, schedule)?;
+    let operands = Operands::new(k, problem, schedule.brought(), schedule)?;
     let epilogue = Epilogue::new(k, problem, schedule, surround);
     let mut maps = operands.parameters();
     maps.extend(epilogue.parameters());
@@ -69,33 +86,48 @@ pub(super) fn emit(
     let memory = k.dynamic_shared(1024);
     let data = k.address_of_shared(&memory);
     let [barriers, accumulator_barriers, address] = schedule.tail().map(|bytes| k.add_u32(data, bytes));
-    let ring = Ring { stages: schedule.stages, stage_bytes: schedule.stage_bytes(), data, barriers };
+    let scope = if is_pair { Scope::Pair } else { Scope::Cta };
+    let ring = Ring { stages: schedule.stages, stage_bytes: schedule.stage_bytes(), data, barriers, scope };
 
     let multiplies = k.setp_eq_u32(warp, MULTIPLIER);
     k.if_(multiplies, |k| {
-        k.tcgen05_alloc(address.at(0), schedule.tensor_columns());
-        k.tcgen05_relinquish_alloc_permit();
+        if is_pair {
+            k.tcgen05_alloc_cta_group_2(address.at(0), schedule.tensor_columns());
+            k.tcgen05_relinquish_alloc_permit_cta_group_2();
+        } else {
+            k.tcgen05_alloc(address.at(0), schedule.tensor_columns());
+            k.tcgen05_relinquish_alloc_permit();
+        }
     });
     let tensor = k.fresh();
-    let accumulators =
-        Ring { stages: ACCUMULATORS, stage_bytes: schedule.tile.n, data: tensor, barriers: accumulator_barriers };
+    let accumulators = Ring {
+        stages: ACCUMULATORS,
+        stage_bytes: schedule.tile.n,
+        data: tensor,
+        barriers: accumulator_barriers,
+        scope,
+    };
     let first_thread = k.setp_eq_u32(thread, 0);
     k.if_(first_thread, |k| {
         ring.init(k, 1);
-        accumulators.init(k, FINISHERS);
+        accumulators.init(k, schedule.ctas_per_tile * FINISHERS);
     });
-    k.bar_warp_sync(-1);
-    k.tcgen05_fence_before_thread_sync();
-    k.bar_sync(0u32);
-    k.tcgen05_fence_after_thread_sync();
+    meet(k, is_pair);
     k.set(tensor).ld_shared_b32(address.at(0));
 
+    let Tcgen05Schedule { group, ctas, .. } = *schedule;
+    let walk = if is_pair {
+        Walk::paired(k, schedule.extent(), group, ctas)
+    } else {
+        Walk::alone(k, schedule.extent(), group, ctas)
+    };
     let (_, elected) = k.elect_sync(-1);
     let produces = k.setp_eq_u32(warp, PRODUCER);
     let brings = k.and_pred(produces, elected);
-    k.if_(brings, |k| producer(k, problem, schedule, &ring, &operands))?;
+    k.if_(brings, |k| producer(k, problem, schedule, &ring, &operands, &walk))?;
     let begins = k.and_pred(multiplies, elected);
-    k.if_(begins, |k| multiplier(k, problem, schedule, &ring, &accumulators, &operands))?;
+    let begins = walk.pair.iter().fold(begins, |begins, pair: &Pair| k.and_pred(begins, pair.leads));
+    k.if_(begins, |k| multiplier(k, problem, schedule, &ring, &accumulators, &operands, &walk))?;
     let finishes = k.setp_lt_u32(warp, FINISHERS);
     k.if_(finishes, |k| {
         let lane = k.and_b32(thread, WARP - 1);
@@ -103,17 +135,33 @@ pub(super) fn emit(
         let staging = k.mad_lo_u32(warp, bytes, data);
         let staging = k.add_u32(staging, schedule.ring_bytes());
         let finisher = epilogue::Finisher { warp, lane, elected, staging };
-        epilogue.run(k, problem, schedule, &finisher, &accumulators, surround)
+        epilogue.run(k, problem, schedule, &finisher, &accumulators, &walk, surround)
     })?;
 
-    // All sums have been read when the tensor memory is freed.
-    k.bar_warp_sync(-1);
-    k.tcgen05_fence_before_thread_sync();
-    k.bar_sync(0u32);
-    k.tcgen05_fence_after_thread_sync();
-    k.if_(multiplies, |k| k.tcgen05_dealloc(tensor, schedule.tensor_columns()));
+    // All sums have been read when the tensor memory is freed, and nothing of a pair reaches for a CTA that has ended.
+    meet(k, is_pair);
+    k.if_(multiplies, |k| {
+        if is_pair {
+            k.tcgen05_dealloc_cta_group_2(tensor, schedule.tensor_columns());
+        } else {
+            k.tcgen05_dealloc(tensor, schedule.tensor_columns());
+        }
+    });
     k.exit();
     Ok(maps)
+}
+
+/// All threads of the CTA, or of the pair, meet, and know what each did in tensor memory.
+fn meet(k: &mut KernelBuilder, is_pair: bool) {
+    k.bar_warp_sync(-1);
+    k.tcgen05_fence_before_thread_sync();
+    if is_pair {
+        k.cluster_arrive();
+        k.cluster_wait();
+    } else {
+        k.bar_sync(0u32);
+    }
+    k.tcgen05_fence_after_thread_sync();
 }
 
 /// Brings operands, and ends when all that were brought have been read.
@@ -123,8 +171,9 @@ fn producer(
     schedule: &Tcgen05Schedule,
     ring: &Ring,
     operands: &Operands,
+    walk: &Walk,
 ) -> Result<(), ContractionError> {
-    let at = operands.bring_all(k, problem, ring, schedule.tile, schedule.group, schedule.ctas)?;
+    let at = operands.bring_all(k, problem, ring, schedule.tile.k, walk)?;
     // The tensor cores arrive on the barriers, which must be there until then.
     for _ in 0..ring.stages {
         ring.wait_empty(k, at);
@@ -133,7 +182,7 @@ fn producer(
     Ok(())
 }
 
-/// Begins all products, of one tile after the other.
+/// Begins all products, of one tile after the other: those of both CTAs of a pair.
 fn multiplier(
     k: &mut KernelBuilder,
     problem: &Problem,
@@ -141,12 +190,17 @@ fn multiplier(
     ring: &Ring,
     accumulators: &Ring,
     operands: &Operands,
+    walk: &Walk,
 ) -> Result<(), ContractionError> {
     let (multiply, instruction) = instruction(problem, schedule, k.target())?;
     let descriptors = operands.descriptors(k, SWIZZLED, ring.data, ring.data);
     let (at, sums_at) = (ring.first_to_read(k), accumulators.first_to_fill(k));
-    let first = k.ctaid_x();
-    k.for_u32(first, tiles_of(problem, schedule.extent()), schedule.ctas, |k, _| -> Result<(), ContractionError> {
+    let both = walk.pair.is_some().then(|| k.mov_b16(0b11));
+    let commit = |k: &mut KernelBuilder, barrier: Offset<B32>| match both {
+        Some(ctas) => k.tcgen05_commit_multicast_cta_group_2(barrier, ctas),
+        None => k.tcgen05_commit(barrier),
+    };
+    walk.for_each(k, problem, |k, _| {
         let ready = accumulators.wait_empty(k, sums_at);
         k.tcgen05_fence_after_thread_sync();
         let sums = accumulators.stage(k, sums_at);
@@ -166,11 +220,11 @@ fn multiplier(
                 }
             }
             let full = ring.full(k, at);
-            k.tcgen05_commit(full.at(ring.empty_offset()));
+            commit(k, full.at(ring.empty_offset()));
             ring.advance(k, at);
             Ok(())
         })?;
-        k.tcgen05_commit(ready.at(0));
+        commit(k, ready.at(0));
         accumulators.advance(k, sums_at);
         Ok(())
     })
@@ -208,7 +262,8 @@ fn instruction(
         | across(Side::B) << 16
         | (schedule.tile.n / 8) << 17
         | (schedule.tile.m / 16) << 24;
-    let multiply = TensorMultiply { kind, cta_pair: false, a_in_tensor_memory: false, collector: Collector::Default };
+    let cta_pair = schedule.ctas_per_tile == 2;
+    let multiply = TensorMultiply { kind, cta_pair, a_in_tensor_memory: false, collector: Collector::Default };
     Ok((multiply, descriptor))
 }
 

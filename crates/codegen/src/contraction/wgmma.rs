@@ -30,10 +30,10 @@ pub mod schedule;
 
 use super::MapParameter;
 use super::boxes::SPAN;
-use super::cta::{TilePlace, place_of, tiles_of};
+use super::cta::{TilePlace, Walk, place_of, tiles_of};
 use super::operands::{self, Operands, STEP};
 use super::problem::{ContractionError, Problem, Side};
-use super::ring::Ring;
+use super::ring::{Ring, Scope};
 use super::schedule::{Schedule, WARP, sum_type};
 use super::staged::BUFFERS;
 use super::surround::{Place, Surround};
@@ -75,7 +75,7 @@ pub(super) fn emit(
     let memory = k.dynamic_shared(1024);
     let data = k.address_of_shared(&memory);
     let barriers = k.add_u32(data, schedule.ring_bytes() + schedule.staging_bytes());
-    let ring = Ring { stages: schedule.stages, stage_bytes: schedule.stage_bytes(), data, barriers };
+    let ring = Ring { stages: schedule.stages, stage_bytes: schedule.stage_bytes(), data, barriers, scope: Scope::Cta };
     let readers = match schedule.sharing {
         Sharing::Cooperative => schedule.consumers,
         Sharing::PingPong => 1,
@@ -89,8 +89,8 @@ pub(super) fn emit(
         produces,
         |k| -> Result<(), ContractionError> {
             k.setmaxnreg_dec(schedule.registers().0);
-            let WgmmaSchedule { tile, group, ctas, .. } = *schedule;
-            k.if_(first_thread, |k| operands.bring_all(k, problem, &ring, tile, group, ctas)).map(|_| ())
+            let walk = Walk::alone(k, schedule.extent(), schedule.group, schedule.ctas);
+            k.if_(first_thread, |k| operands.bring_all(k, problem, &ring, schedule.tile.k, &walk)).map(|_| ())
         },
         |k| -> Result<(), ContractionError> {
             k.setmaxnreg_inc(schedule.registers().1);

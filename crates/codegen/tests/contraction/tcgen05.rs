@@ -12,7 +12,13 @@ use gable_tensor::DType;
 /// A schedule with few CTAs, so that each walks over several tiles.
 fn schedule(n: u32, dtype: DType, stages: u32) -> Tcgen05Schedule {
     let tile = Tile { m: 128, n, k: 128 / dtype.bytes() as u32 };
-    Tcgen05Schedule { tile, stages, group: 2, ctas: 2 }
+    Tcgen05Schedule { tile, ctas_per_tile: 1, stages, group: 2, ctas: 2 }
+}
+
+/// The same for two pairs of CTAs.
+fn paired(n: u32, dtype: DType, stages: u32) -> Tcgen05Schedule {
+    let tile = Tile { m: 256, n, k: 128 / dtype.bytes() as u32 };
+    Tcgen05Schedule { tile, ctas_per_tile: 2, stages, group: 2, ctas: 4 }
 }
 
 fn check(source: &str, schedule: Tcgen05Schedule) {
@@ -39,6 +45,44 @@ fn edges_are_right_in_every_direction() {
             check(&source, schedule(256, DType::F16, 2));
         }
     }
+}
+
+#[test]
+fn pairs_of_ctas_share_tiles() {
+    for transposed in WAYS {
+        let source = product("bf16", (512, 128, 192), transposed, "bf16", "");
+        check(&source, paired(128, DType::BF16, 3));
+        check(&source, paired(256, DType::BF16, 2));
+    }
+}
+
+#[test]
+fn pairs_are_right_at_edges() {
+    // The second CTA of a pair may have no row at all, and no column.
+    for (m, n, k) in [(1, 8, 8), (130, 136, 136), (300, 72, 40)] {
+        let source = product("f16", (m, n, k), [false, true], "f16", "");
+        check(&source, paired(64, DType::F16, 3));
+        check(&source, paired(192, DType::F16, 2));
+    }
+    let source = product("f16", (296, 136, 72), [true, false], "f16", "");
+    check(&source, paired(128, DType::F16, 3));
+}
+
+#[test]
+fn pairs_finish_what_single_ctas_finish() {
+    for (m, n) in [(256, 128), (100, 104), (290, 66)] {
+        let source = product("bf16", (m, n, 128), [false, true], "bf16", &product::layer(m, n));
+        check(&source, paired(64, DType::BF16, 2));
+    }
+    let source = product("tf32", (256, 64, 96), [false, true], "f32", "");
+    check(&source, paired(64, DType::Tf32, 2));
+    let source = product("e4m3", (256, 64, 256), [false, true], "bf16", "");
+    check(&source, paired(64, DType::E4M3, 2));
+    let source = product("i8", (130, 80, 272), [false, true], "i32", "");
+    product::check(&source, Target::Sm100a, Schedule::Tcgen05(paired(32, DType::I8, 2)));
+    let source = "graph @batched(%a: bf16[2, 3, 130, 72], %b: bf16[2, 3, 72, 80]) {\n  region @r contraction {\n    \
+        %sum = matmul %a, %b {acc=f32, out=bf16} : bf16[2, 3, 130, 80]\n  }\n  return c = %sum\n}\n";
+    check(source, paired(128, DType::BF16, 3));
 }
 
 #[test]
@@ -111,11 +155,16 @@ fn every_width_assembles_without_spills_in_its_class() {
         let mut module = Module::new(target, Vec::new());
         for (name, source) in &cases {
             let dtype = if *name == "wide" { DType::Tf32 } else { DType::BF16 };
-            for n in [256, 192, 128, 64] {
-                let schedule = Schedule::Tcgen05(schedule(n, dtype, 3));
+            let widths = [256, 192, 128, 64].map(|n| schedule(n, dtype, 3));
+            // Half of 192 and of 64 columns is no whole span of what lies across rows.
+            let pairs = [256, 192, 128, 64].map(|n| paired(n, dtype, 3));
+            let pairs = pairs.into_iter().filter(|s| *name != "across" || s.brought().n.is_multiple_of(64));
+            for schedule in widths.into_iter().chain(pairs) {
+                let (n, ctas) = (schedule.tile.n, schedule.ctas_per_tile);
+                let schedule = Schedule::Tcgen05(schedule);
                 let mut kernel = product::kernel(source, target, schedule);
                 assert_eq!(Class::found(&kernel), schedule.class(), "{name}: {schedule}");
-                kernel.name = format!("{name}_{n}");
+                kernel.name = format!("{name}_{n}_{ctas}");
                 module.push(kernel);
             }
         }
@@ -160,6 +209,11 @@ fn schedules_that_do_not_fit_are_refused_by_name() {
         refused(schedule(256, DType::BF16, 6), Target::Sm100a),
         refused(schedule(128, DType::BF16, 1), Target::Sm100a),
         refused(Tcgen05Schedule { ctas: 0, ..right }, Target::Sm100a),
+        refused(Tcgen05Schedule { ctas_per_tile: 3, ..right }, Target::Sm100a),
+        refused(Tcgen05Schedule { ctas_per_tile: 2, ..right }, Target::Sm100a),
+        refused(Tcgen05Schedule { ctas: 3, ..paired(128, DType::BF16, 3) }, Target::Sm100a),
+        refused(paired(48, DType::BF16, 3), Target::Sm100a),
+        refused(paired(64, DType::BF16, 3), Target::Sm100a),
     ];
     insta::assert_snapshot!(cases.join("\n"));
 }

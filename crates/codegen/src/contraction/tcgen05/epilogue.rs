@@ -7,14 +7,14 @@
 
 use super::super::MapParameter;
 use super::super::boxes::SPAN;
-use super::super::cta::{TilePlace, place_of, store_at, tiles_of};
+use super::super::cta::{TilePlace, Walk, store_at};
 use super::super::problem::{ContractionError, Problem};
 use super::super::ring::{Position, Ring};
 use super::super::schedule::{WARP, sum_type};
 use super::super::staged::{self, Buffers, Staged};
 use super::super::surround::{Fragment, Place, Surround};
 use super::TensorAddress;
-use super::schedule::Tcgen05Schedule;
+use super::schedule::{ROWS, Tcgen05Schedule};
 use gable_ptx::meaning::{TensorAccess, TensorShape};
 use gable_ptx::{B32, F32, KernelBuilder, Pred, R, Reg, Value};
 use gable_tensor::DType;
@@ -68,7 +68,8 @@ impl Epilogue {
         }
     }
 
-    /// Finishes all tiles of the CTA, one after the other.
+    /// Finishes all tiles of the CTA, one after the other: of a pair's tiles its own rows.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one kernel")]
     pub fn run(
         &self,
         k: &mut KernelBuilder,
@@ -76,16 +77,15 @@ impl Epilogue {
         schedule: &Tcgen05Schedule,
         finisher: &Finisher,
         accumulators: &Ring,
+        walk: &Walk,
         surround: &mut dyn Surround,
     ) -> Result<(), ContractionError> {
         let at = accumulators.first_to_read(k);
         // Lanes are counted in the upper half of an address.
         let lanes = k.shl_b32(finisher.warp, 16 + WARP.trailing_zeros());
-        let first = k.ctaid_x();
-        let tiles = tiles_of(problem, schedule.extent());
-        k.for_u32(first, tiles, schedule.ctas, |k, tile| -> Result<(), ContractionError> {
-            let place = place_of(k, problem, schedule.extent(), schedule.group, tile);
+        walk.for_each(k, problem, |k, place| {
             let row = k.mad_lo_u32(finisher.warp, WARP, place.row);
+            let row = walk.pair.iter().fold(row, |row, pair| k.mad_lo_u32(pair.rank, ROWS, row));
             // While the tile is multiplied, what the region reads of its rows comes to L2.
             let own = k.add_u32(row, finisher.lane);
             let rows = Place { batch: &place.batch, row: own, column: place.column };
@@ -98,9 +98,9 @@ impl Epilogue {
             let accumulator = Accumulator { sums, ring: accumulators, at, elected: finisher.elected };
             match self {
                 Epilogue::Staged(results) => {
-                    staged_tile(k, problem, schedule, finisher, &accumulator, (&place, row), results, surround)
+                    staged_tile(k, problem, schedule, finisher, &accumulator, (place, row), results, surround)
                 }
-                Epilogue::Direct => direct(k, problem, schedule, finisher, &accumulator, (&place, row), surround),
+                Epilogue::Direct => direct(k, problem, schedule, finisher, &accumulator, (place, row), surround),
             }?;
             accumulators.advance(k, at);
             Ok(())

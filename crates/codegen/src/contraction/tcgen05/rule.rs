@@ -2,8 +2,9 @@
 //!
 //! The time of a candidate, in cycles of one multiprocessor:
 //!
-//! - An instruction multiplies `128 x tile.n x 32 bytes` of k at the machine's rate, less a share that no kernel is expected
-//!   to use, and reads both factors from shared memory: the longer of the two counts. Rows and columns beyond the edges count.
+//! - An instruction multiplies `128 x tile.n x 32 bytes` of k on each multiprocessor at the machine's rate, less a share that no
+//!   kernel is expected to use. It reads both factors from shared memory, where copies have written them at the same rate: the
+//!   longer of the two counts. Of a pair, each CTA holds and reads half of the columns. Rows and columns beyond the edges count.
 //! - A tile is finished while the next one is multiplied: the longer of the two counts, and the last tile's end.
 //! - Tiles run in waves: the busiest multiprocessor decides. Before its first round the ring is filled once.
 //! - All tiles' operands come through L2, at a multiple of the rate of memory, and once from memory itself.
@@ -21,13 +22,14 @@ use super::schedule::{ROWS, Tcgen05Schedule};
 use gable_ptx::Target;
 use gable_roofline::Machine;
 
-/// Columns of tiles that are considered, widest first.
-const CANDIDATES: &[u32] = &[256, 192, 128, 96, 64, 32, 16];
+/// Columns of tiles that are considered, and CTAs that share one.
+const CANDIDATES: &[(u32, u32)] =
+    &[(256, 2), (192, 2), (256, 1), (128, 2), (192, 1), (128, 1), (64, 2), (96, 1), (64, 1), (32, 1), (16, 1)];
 
 /// Share of the tensor cores' rate that a main loop reaches when nothing else happens: as `wgmma` does.
 const TENSOR_SHARE: f64 = 0.95;
 
-/// Bytes that the tensor cores read from shared memory in a cycle.
+/// Bytes that are read from or written to shared memory in a cycle. That copies and products share them is an estimate.
 const SHARED_BYTES: f64 = 128.0;
 
 /// Cycles from a kernel's start until its first stage is full: as on Hopper.
@@ -44,15 +46,18 @@ pub(crate) fn seconds(problem: &Problem, schedule: &Tcgen05Schedule, machine: &M
     let element = problem.element.bytes() as f64;
     let rounds = f64::from(problem.rounds(k));
     let instructions = rounds * f64::from(SPAN / STEP);
-    let products = 2.0 * f64::from(m) * f64::from(n) * f64::from(STEP) / element / (rate * TENSOR_SHARE);
-    let reads = f64::from((m + n) * STEP) / SHARED_BYTES;
-    let multiply = instructions * products.max(reads);
+    let ctas_per_tile = f64::from(schedule.ctas_per_tile);
+    let products =
+        2.0 * f64::from(m) * f64::from(n) / ctas_per_tile * f64::from(STEP) / element / (rate * TENSOR_SHARE);
+    let brought = schedule.brought();
+    let shared = 2.0 * f64::from((brought.m + brought.n) * STEP) / SHARED_BYTES;
+    let multiply = instructions * products.max(shared);
     let finish = f64::from(n.div_ceil(16)) * FINISH_CYCLES;
     let tiles = problem.tiles(schedule.extent()) as f64;
-    let waves = (tiles / f64::from(schedule.ctas)).ceil();
+    let waves = (tiles * ctas_per_tile / f64::from(schedule.ctas)).ceil();
     let cycles = multiply + (waves - 1.0) * multiply.max(finish) + finish + FILL_CYCLES;
     let compute = cycles / (machine.clock_ghz * 1e9);
-    let from_l2 = l2_seconds(f64::from(schedule.stage_bytes()) * rounds * tiles, machine);
+    let from_l2 = l2_seconds(f64::from(schedule.stage_bytes()) * rounds * tiles * ctas_per_tile, machine);
     compute.max(from_l2).max(memory_seconds(problem, machine))
 }
 
@@ -61,9 +66,10 @@ pub fn ranked(problem: &Problem, target: Target, machine: &Machine) -> Vec<(f64,
     let limit = target.row().max_shared_bytes;
     let mut found: Vec<(f64, Tcgen05Schedule)> = CANDIDATES
         .iter()
-        .map(|&n| {
-            let tile = Tile { m: ROWS, n, k: SPAN / problem.element.bytes() as u32 };
-            let schedule = Tcgen05Schedule { tile, stages: 2, group: 16, ctas: machine.multiprocessors };
+        .map(|&(n, ctas_per_tile)| {
+            let tile = Tile { m: ROWS * ctas_per_tile, n, k: SPAN / problem.element.bytes() as u32 };
+            let ctas = machine.multiprocessors / ctas_per_tile * ctas_per_tile;
+            let schedule = Tcgen05Schedule { tile, ctas_per_tile, stages: 2, group: 16 / ctas_per_tile, ctas };
             // More stages than this have not been seen to help.
             let schedule = schedule.with_most_stages(limit);
             Tcgen05Schedule { stages: schedule.stages.min(8), ..schedule }
@@ -71,7 +77,7 @@ pub fn ranked(problem: &Problem, target: Target, machine: &Machine) -> Vec<(f64,
         .filter(|schedule| Schedule::Tcgen05(*schedule).validate(problem, target).is_ok())
         .filter(|schedule| {
             let boxes = |side, outer| operands::boxes(problem, side, outer, problem.element).is_some();
-            boxes(Side::A, schedule.tile.m) && boxes(Side::B, schedule.tile.n)
+            boxes(Side::A, schedule.brought().m) && boxes(Side::B, schedule.brought().n)
         })
         .map(|schedule| (seconds(problem, &schedule, machine), schedule))
         .collect();

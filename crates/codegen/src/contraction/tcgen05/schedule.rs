@@ -8,7 +8,7 @@ use super::super::staged::BUFFERS;
 use gable_ptx::{Feature, Target};
 use std::fmt;
 
-/// Rows of a tile: one for each lane of tensor memory.
+/// Rows of a CTA's part of a tile: one for each lane of tensor memory.
 pub(super) const ROWS: u32 = 128;
 
 /// Warps that finish tiles: one for each quarter of the lanes, which no other warp can read.
@@ -36,13 +36,15 @@ const ADDRESS: u32 = 8;
 /// Schedule of a kernel on `tcgen05`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tcgen05Schedule {
-    /// The tile of a CTA, and what is brought of it for one round.
+    /// The tile of a CTA or of a pair, and what is brought of it for one round.
     pub tile: Tile,
+    /// CTAs that share a tile: 1, or the 2 of a pair, of which each has half of the rows and brings half of the columns.
+    pub ctas_per_tile: u32,
     /// Stages of the ring in shared memory.
     pub stages: u32,
     /// Tiles along m that neighbouring CTAs share columns with, for L2.
     pub group: u32,
-    /// CTAs of the launch at most: each walks over tiles that far apart.
+    /// CTAs of the launch at most: each, or each pair, walks over tiles that far apart.
     pub ctas: u32,
 }
 
@@ -62,9 +64,21 @@ impl Tcgen05Schedule {
         (ACCUMULATORS * self.tile.n).next_power_of_two().max(LEAST_COLUMNS)
     }
 
-    /// Bytes of one stage: a tile of A, then a tile of B.
+    /// What a CTA brings of a tile for one round.
+    pub fn brought(&self) -> Tile {
+        let ctas = self.ctas_per_tile.max(1);
+        Tile { m: self.tile.m / ctas, n: self.tile.n / ctas, k: self.tile.k }
+    }
+
+    /// Bytes of one stage: rows of A, then columns of B.
     pub fn stage_bytes(&self) -> u32 {
-        (self.tile.m + self.tile.n) * SPAN
+        let brought = self.brought();
+        (brought.m + brought.n) * SPAN
+    }
+
+    /// CTAs of the launch for so many tiles.
+    pub fn launched(&self, tiles: u64) -> u64 {
+        (tiles * u64::from(self.ctas_per_tile)).min(self.ctas.into())
     }
 
     /// Bytes of the ring.
@@ -106,11 +120,16 @@ impl Tcgen05Schedule {
             return refuse("tensor memory", 0, "a target that has it".into());
         }
         super::factors(problem.element, target)?;
-        if m != ROWS {
-            return refuse("rows of the tile", m, ROWS.to_string());
+        if !matches!(self.ctas_per_tile, 1 | 2) {
+            return refuse("CTAs of a tile", self.ctas_per_tile, "1 or 2".into());
         }
-        if n == 0 || n > 256 || !n.is_multiple_of(16) {
-            return refuse("columns of the tile", n, "a multiple of 16 up to 256".into());
+        if m != ROWS * self.ctas_per_tile {
+            return refuse("rows of the tile", m, (ROWS * self.ctas_per_tile).to_string());
+        }
+        // Each CTA of a pair brings a whole number of patterns of eight rows.
+        let grain = 16 * self.ctas_per_tile;
+        if n == 0 || n > 256 || !n.is_multiple_of(grain) {
+            return refuse("columns of the tile", n, format!("a multiple of {grain} up to 256"));
         }
         if self.tensor_columns() > TENSOR_COLUMNS {
             return refuse("columns of tensor memory", self.tensor_columns(), format!("at most {TENSOR_COLUMNS}"));
@@ -120,15 +139,15 @@ impl Tcgen05Schedule {
             return refuse("k of the tile", k, format!("{SPAN} bytes of {}", problem.element));
         }
         // Columns come in spans of their own, of which only whole ones are laid out.
-        if problem.operand(Side::B).vector().0 == Major::Outer && !n.is_multiple_of(span) {
-            let expected = format!("a multiple of {SPAN} bytes where they lie together in memory");
+        if problem.operand(Side::B).vector().0 == Major::Outer && !self.brought().n.is_multiple_of(span) {
+            let expected = format!("a multiple of {SPAN} bytes for each CTA where they lie together in memory");
             return refuse("columns of the tile", n, expected);
         }
         if self.stages < 2 {
             return refuse("stages", self.stages, "at least 2".into());
         }
-        if self.ctas == 0 {
-            return refuse("CTAs", 0, "at least 1".into());
+        if self.ctas == 0 || !self.ctas.is_multiple_of(self.ctas_per_tile) {
+            return refuse("CTAs", self.ctas, format!("{} or a multiple of it", self.ctas_per_tile));
         }
         Ok(())
     }
@@ -137,6 +156,10 @@ impl Tcgen05Schedule {
 impl fmt::Display for Tcgen05Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Tile { m, n, k } = self.tile;
-        write!(f, "tcgen05 tile {m}x{n}x{k} stages {} group {} ctas {}", self.stages, self.group, self.ctas)
+        write!(f, "tcgen05 tile {m}x{n}x{k}")?;
+        if self.ctas_per_tile > 1 {
+            write!(f, " of {} ctas", self.ctas_per_tile)?;
+        }
+        write!(f, " stages {} group {} ctas {}", self.stages, self.group, self.ctas)
     }
 }
