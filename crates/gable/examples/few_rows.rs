@@ -143,7 +143,7 @@ fn schedules(problem: &Problem, many: bool) -> Result<Vec<Schedule>> {
             for (ctas, rows_ahead) in
                 [(groups, false), (132, true), (132, false), (264, false), (264, true), (396, false), (528, false)]
             {
-                let schedule = FragmentsSchedule { warps, tiles, depth, ctas, rows_ahead };
+                let schedule = FragmentsSchedule { warps, tiles, products: 1, depth, ctas, rows_ahead };
                 let resident = (ctas / 132).max(1) * warps * 32 * schedule.registers(problem);
                 if ctas == groups || ctas < groups && resident <= 65_536 {
                     all.push(Schedule::FewRows(FewRowsSchedule::Fragments(schedule)));

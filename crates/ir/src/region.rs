@@ -14,7 +14,8 @@
 //!
 //! - `map`: no anchor. All outputs have the same number of elements.
 //! - `contraction`, `convolution`, `window`, `reduction`: exactly one `matmul`, `conv`, `reduce_window`, or `reduce` or
-//!   `arg_reduce`. After it come maps, reshapes and transposes only, so each element of the anchor's result goes to one
+//!   `arg_reduce`; or several `matmul`s, at most [`MAX_PRODUCTS`], of one left operand and one result type, of which none
+//!   depends on another. After it come maps, reshapes and transposes only, so each element of the anchor's result goes to one
 //!   place of each output; operands that meet again have come the same way. Every output is the anchor or after it.
 //! - `row`: one or more anchors over rows of one length of at most [`MAX_ROW`], along the last axis: `softmax`,
 //!   `log_softmax`, `layer_norm`, `rms_norm`, and `reduce` over the last axis alone. Element `(row, column)` of a *full*
@@ -27,6 +28,9 @@ use crate::attr::attr_enum;
 use crate::graph::{Graph, NodeId};
 use crate::op::{Group, Op};
 use std::collections::{BTreeMap, BTreeSet};
+
+/// The most products over one left factor in a `contraction` region.
+pub const MAX_PRODUCTS: usize = 4;
 
 /// The longest row that a `row` region may work on, in elements.
 pub const MAX_ROW: i64 = 65536;
@@ -210,9 +214,7 @@ pub fn anatomy_giving(graph: &Graph, region: &Region, outputs: &[NodeId]) -> Res
         RegionKind::Row => check_rows(graph, &order, outputs, &mut found)?,
         RegionKind::Ordered if order.len() != 1 => return Err("an ordered op stands alone".into()),
         _ => {
-            if found.anchors.len() != 1 {
-                return Err(format!("it has {} anchors, expected 1", found.anchors.len()));
-            }
+            check_anchors(graph, region.kind, &found)?;
             check_after(graph, &order, &found)?;
             if let Some(&id) = outputs.iter().find(|id| !found.follows(**id)) {
                 return Err(format!("output {} does not depend on the anchor", named(id)));
@@ -222,7 +224,29 @@ pub fn anatomy_giving(graph: &Graph, region: &Region, outputs: &[NodeId]) -> Res
     Ok(found)
 }
 
-/// After a single anchor: maps, reshapes and transposes, and one way from the anchor to each value.
+/// One anchor, or several products of one left operand.
+fn check_anchors(graph: &Graph, kind: RegionKind, found: &Anatomy) -> Result<(), String> {
+    let most = if kind == RegionKind::Contraction { MAX_PRODUCTS } else { 1 };
+    let &[first, ref further @ ..] = found.anchors.as_slice() else { return Err("it has no anchor".into()) };
+    if found.anchors.len() > most {
+        return Err(format!("it has {} anchors, expected at most {most}", found.anchors.len()));
+    }
+    for &anchor in further {
+        let place = format!("%{} (`{}`)", anchor.index(), graph.op(anchor).name());
+        if graph.operand(anchor, 0) != graph.operand(first, 0) || graph.ty(anchor) != graph.ty(first) {
+            return Err(format!(
+                "{place} is no product of the same left operand to the same type as %{}",
+                first.index()
+            ));
+        }
+        if graph.operands(anchor).iter().any(|&operand| found.follows(operand)) {
+            return Err(format!("{place} depends on another anchor"));
+        }
+    }
+    Ok(())
+}
+
+/// After the anchors: maps, reshapes and transposes, and one way from an anchor to each value.
 fn check_after(graph: &Graph, order: &[NodeId], found: &Anatomy) -> Result<(), String> {
     let mut ways: BTreeMap<NodeId, Vec<&Op>> = found.anchors.iter().map(|&id| (id, Vec::new())).collect();
     for &id in order.iter().filter(|id| found.roles[id] == Role::After) {

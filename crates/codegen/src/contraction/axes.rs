@@ -2,6 +2,7 @@
 
 use super::radix::{Axis, mentions, stride_along};
 use crate::engine::Engine;
+use crate::error::Fault;
 use crate::index::IndexId;
 use crate::program::ValueId;
 use gable_ir::attr::Layout;
@@ -99,7 +100,9 @@ pub(super) fn tap_axis(op: &ops::Conv, i: usize) -> usize {
     }
 }
 
-pub(super) fn matmul_axes(engine: &mut Engine<'_>, [a, b]: [ValueId; 2]) -> (Kind, Axes<usize>) {
+/// Of products of a left factor, first of `factors`, by right factors.
+pub(super) fn matmul_axes(engine: &mut Engine<'_>, factors: &[ValueId]) -> Result<(Kind, Axes<usize>), Fault> {
+    let &[a, b, ..] = factors else { return Err(Fault::contract("a product has two factors")) };
     let (a_shape, b_shape) = (shape(engine, a), shape(engine, b));
     let rank = a_shape.len();
     let depends = |engine: &mut Engine<'_>, value: ValueId| -> Vec<bool> {
@@ -110,7 +113,12 @@ pub(super) fn matmul_axes(engine: &mut Engine<'_>, [a, b]: [ValueId; 2]) -> (Kin
         let mentioned = |axis: &Axis| read.iter().any(|&(_, index)| mentions(&engine.indices, index, axis));
         axes[..rank - 2].iter().map(|axis| !complete || mentioned(axis)).collect()
     };
-    let (a_depends, b_depends) = (depends(engine, a), depends(engine, b));
+    let a_depends = depends(engine, a);
+    // An axis is none of the right factors' only where all of them repeat along it.
+    let mut b_depends = vec![false; rank - 2];
+    for &right in &factors[1..] {
+        b_depends.iter_mut().zip(depends(engine, right)).for_each(|(any, this)| *any |= this);
+    }
     let mut sizes = Axes { batch: vec![], m: vec![], n: vec![], k: vec![a_shape[rank - 1]] };
     let mut homes = Vec::new();
     for axis in 0..rank - 2 {
@@ -129,7 +137,7 @@ pub(super) fn matmul_axes(engine: &mut Engine<'_>, [a, b]: [ValueId; 2]) -> (Kin
     }
     sizes.m.push(a_shape[rank - 2]);
     sizes.n.push(b_shape[rank - 1]);
-    (Kind::Matmul(homes), sizes)
+    Ok((Kind::Matmul(homes), sizes))
 }
 
 pub(super) fn conv_axes(engine: &Engine<'_>, op: &ops::Conv, [x, filter]: [ValueId; 2]) -> (Kind, Axes<usize>) {

@@ -23,9 +23,9 @@ pub(super) fn l2_seconds(bytes: f64, machine: &Machine) -> f64 {
     bytes / (L2_OVER_MEMORY * machine.memory_bytes_per_s())
 }
 
-/// Seconds that both factors and the result take from and to memory once.
+/// Seconds that all factors and the result take from and to memory once.
 pub(super) fn memory_seconds(problem: &Problem, machine: &Machine) -> f64 {
-    let factors = (problem.m * problem.k + problem.n * problem.k) * problem.element.bytes();
+    let factors = (problem.m + problem.products() as usize * problem.n) * problem.k * problem.element.bytes();
     let result = problem.m * problem.n * problem.out.bytes();
     problem.batches() as f64 * (factors + result) as f64 / machine.memory_bytes_per_s()
 }

@@ -44,15 +44,15 @@ fn is_scale(dtype: DType) -> bool {
 }
 
 impl Plan {
-    /// The right factor as memory holds it, where it is an expression of the kind in the module's text.
-    pub(super) fn quantised(&self, engine: &mut Engine<'_>) -> Option<Quantised> {
+    /// A right factor as memory holds it, where it is an expression of the kind in the module's text.
+    pub(super) fn quantised(&self, engine: &mut Engine<'_>, side: Side) -> Option<Quantised> {
         let halves = matches!(self.problem.element, DType::F16 | DType::BF16);
-        if !halves || !matches!(self.problem.b, Operand::Expression { .. }) || self.is_convolution() {
+        if !halves || !matches!(self.problem.operand(side), Operand::Expression { .. }) || self.is_convolution() {
             return None;
         }
         let axes = self.reasoning_axes(engine);
         let indices = axes.map(|axis| axis.index);
-        let source = self.source(engine, &indices)?;
+        let source = self.source(engine, side, &indices)?;
         let memory = |engine: &Engine<'_>, view: &View, stored: DType, bits: u32| {
             let all: Vec<Axis> = axes.batch.iter().chain(&axes.n).chain(&axes.k).copied().collect();
             let (start, digits) = digits_of(&engine.indices, view.element, &all)?;
@@ -92,21 +92,22 @@ impl Plan {
     pub(super) fn quantised_entry(
         &self,
         engine: &mut Engine<'_>,
+        side: Side,
         part: Part,
         batch: &[IndexId],
     ) -> Option<(View, u32)> {
         let zero = engine.indices.constant(0);
         let axes = self.axes_at(engine, batch, zero, zero, Some(zero));
-        let source = self.source(engine, &axes)?;
+        let source = self.source(engine, side, &axes)?;
         match part {
             Part::Stored => Some((source.stored.0, source.stored.1.bits())),
             Part::Scales => source.scale.map(|(view, dtype)| (view, dtype.bits())),
         }
     }
 
-    fn source(&self, engine: &mut Engine<'_>, axes: &Axes<IndexId>) -> Option<Source> {
-        let place = self.place(engine, Side::B, axes);
-        factor(engine, self.operand(Side::B), &place.coordinates)
+    fn source(&self, engine: &mut Engine<'_>, side: Side, axes: &Axes<IndexId>) -> Option<Source> {
+        let place = self.place(engine, side, axes);
+        factor(engine, self.operand(side), &place.coordinates)
     }
 }
 

@@ -115,7 +115,7 @@ fn outputs(engine: &mut Engine<'_>, plan: &Plan, schedule: &DirectSchedule, vect
         for &sum in sums {
             rounded.push(round(engine, sum_type(problem.element), problem.out, sum.into())?);
         }
-        finish(engine, plan, axes, Lanes::new(rounded))?;
+        finish(engine, plan, axes, vec![Lanes::new(rounded)])?;
     }
     Ok(())
 }

@@ -13,6 +13,8 @@
 //! round t:  load tile t + 1 into registers | products of tile t | store tile t + 1 to the other stage | barrier
 //! ```
 //!
+//! Of several products of one left factor a stage holds a tile of each right factor, and a thread has the same part of all.
+//!
 //! Factors are converted to the type of the sum on their way into shared memory, so the loop has one form: for each k, read
 //! a column of A's vectors and a row of B's, then multiply all pairs, the next k's reads under way. One barrier per round
 //! is enough: what a round overwrites was read in the round before, and what it reads was stored before its barrier.
@@ -69,9 +71,12 @@ pub(super) fn emit(
     let thread_m = k.mad_lo_u32(warp_m, WARP_SHAPE.0, lane_m);
     let thread_n = k.mad_lo_u32(warp_n, WARP_SHAPE.1, lane_n);
 
-    let a = stage(k, problem, schedule, Side::A, &cta, thread_m, surround)?;
-    let b = stage(k, problem, schedule, Side::B, &cta, thread_n, surround)?;
-    let sums = main_loop(k, problem, schedule, [&a, &b], surround)?;
+    let mut operands = Vec::new();
+    for side in problem.sides() {
+        let thread = if side == Side::A { thread_m } else { thread_n };
+        operands.push(stage(k, problem, schedule, side, &cta, thread, surround)?);
+    }
+    let sums = main_loop(k, problem, schedule, &operands, surround)?;
     epilogue(k, problem, schedule, &cta, (thread_m, thread_n), &sums, surround)
 }
 
@@ -89,7 +94,10 @@ fn stage(
     let pitch_of = |width| FmaSchedule::pitch(width, sum) * bytes;
     let (outer, per_thread, origin, start) = match side {
         Side::A => (schedule.tile.m, schedule.thread.0, cta.row, 0),
-        Side::B => (schedule.tile.n, schedule.thread.1, cta.column, schedule.tile.k * pitch_of(schedule.tile.m)),
+        right => {
+            let before = pitch_of(schedule.tile.m) + right.product() as u32 * pitch_of(schedule.tile.n);
+            (schedule.tile.n, schedule.thread.1, cta.column, schedule.tile.k * before)
+        }
     };
     let pitch = pitch_of(outer);
     let major = problem.operand(side).vector().0;
@@ -175,10 +183,9 @@ fn main_loop(
     k: &mut KernelBuilder,
     problem: &Problem,
     schedule: &FmaSchedule,
-    operands: [&Staged; 2],
+    operands: &[Staged],
     surround: &mut dyn Surround,
 ) -> Result<Vec<Vec<Reg>>, ContractionError> {
-    let [a, b] = operands;
     let sum = sum_type(problem.element);
     let class = scalar_type(sum)?.class();
     let multiply_add = multiply_add(sum)?;
@@ -189,12 +196,12 @@ fn main_loop(
     let stages = k.address_of_shared(&stages);
     let mut sums = Vec::new();
     for _ in 0..schedule.thread.0 {
-        let row: Vec<Reg> = (0..schedule.thread.1).map(|_| k.fresh_reg(class)).collect();
+        let row: Vec<Reg> = (0..schedule.products * schedule.thread.1).map(|_| k.fresh_reg(class)).collect();
         row.iter().try_for_each(|&register| clear(k, register))?;
         sums.push(row);
     }
     let next_k = k.mov_b32(0);
-    for operand in operands.into_iter().filter(|_| rounds > 0) {
+    for operand in operands.iter().filter(|_| rounds > 0) {
         let chunks = operand.gather.fetch(k, next_k, surround)?;
         operand.land(k, &chunks, stages, problem.element)?;
     }
@@ -212,14 +219,16 @@ fn main_loop(
             operands.iter().map(|operand| operand.gather.fetch(k, next_k, surround)).collect()
         })?;
         k.set(next_k).add_u32(next_k, schedule.tile.k);
-        let (a_from, b_from) = (k.add_u32(read, a.read), k.add_u32(read, b.read));
-        let mut current = (a.factors(k, a_from, 0, sum)?, b.factors(k, b_from, 0, sum)?);
+        let from: Vec<R<B32>> = operands.iter().map(|operand| k.add_u32(read, operand.read)).collect();
+        // The left factors of a row, and the right ones of all products.
+        let factors = |k: &mut KernelBuilder, row: u32| -> Result<(Vec<Reg>, Vec<Reg>), ContractionError> {
+            let mut each = operands.iter().zip(&from).map(|(operand, &from)| operand.factors(k, from, row, sum));
+            let left = each.next().transpose()?.unwrap_or_default();
+            Ok((left, each.collect::<Result<Vec<_>, _>>()?.concat()))
+        };
+        let mut current = factors(k, 0)?;
         for row in 0..schedule.tile.k {
-            let next = if row + 1 < schedule.tile.k {
-                Some((a.factors(k, a_from, row + 1, sum)?, b.factors(k, b_from, row + 1, sum)?))
-            } else {
-                None
-            };
+            let next = if row + 1 < schedule.tile.k { Some(factors(k, row + 1)?) } else { None };
             for (sums, &left) in sums.iter().zip(&current.0) {
                 for (&sum, &right) in sums.iter().zip(&current.1) {
                     let sources = [left, right, sum].map(|register| Operand::Value(register.into()));
@@ -243,7 +252,7 @@ fn main_loop(
     Ok(sums)
 }
 
-/// Hands the sums to the region, neighbours together: a thread's vectors along n or m.
+/// Hands the sums to the region, neighbours together: a thread's vectors along n or m, of every product.
 fn epilogue(
     k: &mut KernelBuilder,
     problem: &Problem,
@@ -263,12 +272,12 @@ fn epilogue(
     let (step_m, step_n) = if problem.store.along_m { (lanes, 1) } else { (1, lanes) };
     for i in (0..thread.0).step_by(step_m as usize) {
         for j in (0..thread.1).step_by(step_n as usize) {
-            let values: Vec<Reg> =
-                (0..lanes)
-                    .map(|l| {
-                        if step_m > 1 { sums[(i + l) as usize][j as usize] } else { sums[i as usize][(j + l) as usize] }
-                    })
-                    .collect();
+            let sum = |first: u32, l: u32| {
+                let (i, j) = if step_m > 1 { (i + l, first + j) } else { (i, first + j + l) };
+                sums[i as usize][j as usize]
+            };
+            let firsts = (0..schedule.products).map(|product| product * thread.1);
+            let values: Vec<Reg> = firsts.flat_map(|first| (0..lanes).map(move |l| sum(first, l))).collect();
             let row = k.add_u32(row, at(i, thread.0, tile.m));
             let column = k.add_u32(column, at(j, thread.1, tile.n));
             store_inside(k, problem, (tile.m, tile.n), cta, (row, column), &values, surround)?;

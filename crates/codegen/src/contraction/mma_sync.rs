@@ -12,6 +12,8 @@
 //! +---+  |w10|w11|
 //!        +---+---+
 //!
+//! Of several products of one left factor a stage holds a tile of each right factor, and a warp has the same part of all.
+//!
 //! round t:  wait for stage t | barrier | start bringing stage t + stages - 1 | products of stage t | land it
 //! ```
 //!
@@ -76,9 +78,12 @@ pub(super) fn emit(
     let warp_row = k.mul_lo_u32(place_of_warp[0], warp_m);
     let warp_column = k.mul_lo_u32(place_of_warp[1], warp_n);
 
-    let a = stage(k, problem, schedule, Side::A, &cta, warp_row, surround)?;
-    let b = stage(k, problem, schedule, Side::B, &cta, warp_column, surround)?;
-    let sums = main_loop(k, problem, schedule, [&a, &b], surround)?;
+    let mut operands = Vec::new();
+    for side in problem.sides() {
+        let origin = if side == Side::A { warp_row } else { warp_column };
+        operands.push(stage(k, problem, schedule, side, &cta, origin, surround)?);
+    }
+    let sums = main_loop(k, problem, schedule, &operands, surround)?;
     epilogue(k, problem, schedule, &cta, (warp_row, warp_column), &sums, surround)
 }
 
@@ -86,7 +91,7 @@ pub(super) fn emit(
 fn tile_start(schedule: &MmaSyncSchedule, side: Side, bytes: u32) -> u32 {
     match side {
         Side::A => 0,
-        Side::B => schedule.tile.m * schedule.tile.k * bytes,
+        right => (schedule.tile.m + right.product() as u32 * schedule.tile.n) * schedule.tile.k * bytes,
     }
 }
 
@@ -103,7 +108,7 @@ fn stage(
     let bytes = problem.element.bytes() as u32;
     let (outer, warp_outer, cta_origin) = match side {
         Side::A => (schedule.tile.m, schedule.warp_tile().0, cta.row),
-        Side::B => (schedule.tile.n, schedule.warp_tile().1, cta.column),
+        _ => (schedule.tile.n, schedule.warp_tile().1, cta.column),
     };
     // `ldmatrix` transposes elements of 16 bits only: others lie in k order, however they come.
     let major = if bytes == 2 { problem.operand(side).vector().0 } else { Major::K };
@@ -147,7 +152,7 @@ fn fragment_offsets(
     let (fast, slow) = (bit(k, 3), bit(k, 4));
     let (outer_half, k_half) = match side {
         Side::A => (fast, slow),
-        Side::B => (slow, fast),
+        _ => (slow, fast),
     };
     match major {
         Major::K => {
@@ -236,14 +241,14 @@ fn instruction(element: DType) -> Result<Opcode, ContractionError> {
     Ok(Opcode::of(meaning).ok_or(gable_ptx::EmitError::NoRow { meaning })?)
 }
 
-/// Sums of a warp: `[fragment row][fragment column][register]`.
+/// Sums of a warp: `[fragment row][fragment column][register]`, the columns of one product after those of another.
 type Sums = Vec<Vec<[R<F32>; 4]>>;
 
 fn main_loop(
     k: &mut KernelBuilder,
     problem: &Problem,
     schedule: &MmaSyncSchedule,
-    operands: [&Staged; 2],
+    operands: &[Staged],
     surround: &mut dyn Surround,
 ) -> Result<Sums, ContractionError> {
     let element = scalar_type(problem.element)?;
@@ -253,7 +258,7 @@ fn main_loop(
     let rounds = problem.k.div_ceil(schedule.tile.k as usize) as u32;
     let any_async = operands.iter().any(|operand| operand.is_async);
     let (warp_m, warp_n) = schedule.warp_tile();
-    let (rows, columns) = (warp_m / FRAGMENT.0, warp_n / FRAGMENT.1);
+    let (rows, columns) = (warp_m / FRAGMENT.0, schedule.products * warp_n / FRAGMENT.1);
     let steps = schedule.tile.k * problem.element.bytes() as u32 / STEP;
 
     let ring = k.dynamic_shared(1024);
@@ -326,7 +331,7 @@ fn main_loop(
 /// The products of one stage: fragments of the next step are loaded before the products of this one.
 fn products(
     k: &mut KernelBuilder,
-    [a, b]: [&Staged; 2],
+    operands: &[Staged],
     read: R<B32>,
     (rows, columns, steps): (u32, u32, u32),
     multiply: Opcode,
@@ -335,10 +340,15 @@ fn products(
     let from = |k: &mut KernelBuilder, operand: &Staged| -> Vec<R<B32>> {
         operand.read.iter().map(|&offset| k.add_u32(offset, read)).collect()
     };
-    let (a_from, b_from) = (from(k, a), from(k, b));
+    let read_from: Vec<Vec<R<B32>>> = operands.iter().map(|operand| from(k, operand)).collect();
+    let fragments = columns / 2 / (operands.len() as u32 - 1);
     let load = |k: &mut KernelBuilder, step: u32| {
-        let left: Vec<_> = (0..rows).map(|i| a.fragment(k, &a_from, i, step)).collect();
-        let right: Vec<_> = (0..columns / 2).map(|j| b.fragment(k, &b_from, j, step)).collect();
+        let mut each = operands.iter().zip(&read_from).enumerate().map(|(position, (operand, from))| -> Vec<_> {
+            let count = if position == 0 { rows } else { fragments };
+            (0..count).map(|fragment| operand.fragment(k, from, fragment, step)).collect()
+        });
+        let left = each.next().unwrap_or_default();
+        let right: Vec<[R<B32>; 4]> = each.flatten().collect();
         (left, right)
     };
     let vector = |registers: &[Reg]| Operand::Vector(registers.iter().map(|&r| Value::Reg(r)).collect());
@@ -374,6 +384,7 @@ fn epilogue(
     surround: &mut dyn Surround,
 ) -> Result<(), ContractionError> {
     let (_, warp_n) = schedule.warp_tile();
+    let starts: Vec<u32> = (0..schedule.products).map(|product| product * warp_n * 4).collect();
     let pitch = schedule.slab_pitch();
     let ring = k.dynamic_shared(1024);
     let ring = k.address_of_shared(&ring);
@@ -416,14 +427,17 @@ fn epilogue(
             let row = k.add_u32(row, first_row);
             let row = k.add_u32(row, i as u32 * FRAGMENT.0);
             let column = k.add_u32(column, first_column);
-            let mut values = Vec::with_capacity(lanes as usize);
-            if along_m {
-                values.extend((0..lanes).map(|lane| k.ld_shared_f32(from.at((lane * pitch * 4) as i32)).reg()));
-            } else {
+            let mut values = Vec::with_capacity((schedule.products * lanes) as usize);
+            for &start in &starts {
+                if along_m {
+                    let place = |lane: u32| from.at((start + lane * pitch * 4) as i32);
+                    values.extend((0..lanes).map(|lane| k.ld_shared_f32(place(lane)).reg()));
+                    continue;
+                }
                 let count = lanes.min(4);
                 for lane in (0..lanes).step_by(count as usize) {
                     let access = Access::new(Space::Shared, ScalarType::F32, count as u8);
-                    values.extend(k.load(access, from.at((lane * 4) as i32))?);
+                    values.extend(k.load(access, from.at((start + lane * 4) as i32))?);
                 }
             }
             store_inside(k, problem, (schedule.tile.m, schedule.tile.n), cta, (row, column), &values, surround)

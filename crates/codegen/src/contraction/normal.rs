@@ -5,14 +5,15 @@
 //! m, its filters as n, and taps and channels as k, in the order in which the filter has them. Groups are a batch axis.
 
 use super::axes::{Axes, Home, Kind, conv_axes, count_together, first_spatial, matmul_axes, shape, tap_axis, touched};
-use super::problem::{Digit, Entries, Major, Memory, Operand, Problem, Side, Store, Window};
+use super::problem::{Digit, Entries, Major, Memory, Operand, Problem, Right, Side, Store, Window};
 use super::radix::{Axis, digits_of, joined};
 use super::surround::ResultRows;
 use crate::engine::{Engine, View};
 use crate::error::Fault;
 use crate::index::{IndexId, Indices};
-use crate::program::ValueId;
+use crate::program::{Program, ValueId};
 use gable_ir::attr::Layout;
+use gable_ir::region::MAX_PRODUCTS;
 use gable_ir::{Group, Op};
 use gable_tensor::DType;
 use std::collections::{BTreeMap, BTreeSet};
@@ -34,8 +35,8 @@ pub(super) struct Place {
 /// A contraction region, taken apart.
 #[derive(Clone, Debug)]
 pub(super) struct Plan {
-    /// The anchor.
-    pub anchor: ValueId,
+    /// The products' results: the anchor, and those of further products of its left factor.
+    pub anchors: Vec<ValueId>,
     /// The problem.
     pub problem: Problem,
     /// Sizes of the axes.
@@ -43,7 +44,8 @@ pub(super) struct Plan {
     /// The value and the element behind an operand that is memory, at batch axes made for reasoning.
     pub views: BTreeMap<Side, View>,
     kind: Kind,
-    operands: [ValueId; 2],
+    /// The left factor, and the right one of each product.
+    operands: Vec<ValueId>,
 }
 
 impl Plan {
@@ -67,11 +69,8 @@ impl Plan {
 
     fn of_factors(engine: &mut Engine<'_>, widens: bool) -> Result<Option<Plan>, Fault> {
         let anchors = engine.program.find(|op| matches!(op, Op::Matmul(_) | Op::Conv(_)));
-        let &[anchor] = anchors.as_slice() else {
-            return Err(Fault::contract(format!("a contraction region has {} anchors, expected 1", anchors.len())));
-        };
-        let node = &engine.program.values[anchor];
-        let operands = [node.operands[0], node.operands[1]];
+        let operands = factors(engine.program, &anchors)?;
+        let node = &engine.program.values[anchors[0]];
         let element = match engine.program.ty(operands[0]).dtype {
             element if widens && is_float8(element) => DType::F32,
             element => element,
@@ -81,8 +80,8 @@ impl Plan {
             return Ok(None);
         }
         let (kind, sizes) = match &node.op {
-            Op::Matmul(_) => matmul_axes(engine, operands),
-            Op::Conv(op) => conv_axes(engine, op, operands),
+            Op::Matmul(_) => matmul_axes(engine, &operands)?,
+            Op::Conv(op) => conv_axes(engine, op, [operands[0], operands[1]]),
             other => unreachable!("`{}` is no anchor of a contraction", other.name()),
         };
         let total = |sizes: &[usize]| sizes.iter().product::<usize>();
@@ -95,12 +94,13 @@ impl Plan {
             element,
             out,
             a: expression.clone(),
-            b: expression,
+            b: expression.clone(),
             quantised: None,
+            further: vec![Right { operand: expression.clone(), quantised: None }; anchors.len() - 1],
             store: Store { along_m: false, lanes: 1 },
         };
-        let mut plan = Plan { anchor, problem, sizes, views: BTreeMap::new(), kind, operands };
-        for side in [Side::A, Side::B] {
+        let mut plan = Plan { anchors, problem, sizes, views: BTreeMap::new(), kind, operands };
+        for side in plan.problem.sides() {
             let operand = match plan.memory(engine, side) {
                 Some((memory, view)) => {
                     plan.views.insert(side, view);
@@ -111,9 +111,13 @@ impl Plan {
             match side {
                 Side::A => plan.problem.a = operand,
                 Side::B => plan.problem.b = operand,
+                further => plan.problem.further[further.product() - 1].operand = operand,
             }
         }
-        plan.problem.quantised = plan.quantised(engine);
+        plan.problem.quantised = plan.quantised(engine, Side::B);
+        for (number, &side) in Side::RIGHT[1..plan.operands.len() - 1].iter().enumerate() {
+            plan.problem.further[number].quantised = plan.quantised(engine, side);
+        }
         plan.problem.store = plan.store(engine)?;
         Ok(Some(plan))
     }
@@ -158,7 +162,7 @@ impl Plan {
                     .map(|home| match (home, side) {
                         (Home::Batch(position), _) => axes.batch[*position],
                         (Home::M(position), Side::A) => axes.m[*position],
-                        (Home::N(position), Side::B) => axes.n[*position],
+                        (Home::N(position), right) if right != Side::A => axes.n[*position],
                         // The operand does not depend on the axis.
                         _ => zero,
                     })
@@ -195,7 +199,7 @@ impl Plan {
                         let per_group = self.sizes.k[if op.layout == Layout::ChannelsLast { spatial } else { 0 }];
                         (axes.m[0], positions, engine.indices.scale_add(group, per_group as i64, channel))
                     }
-                    Side::B => {
+                    _ => {
                         let filter = engine.indices.scale_add(group, self.sizes.n[0] as i64, axes.n[0]);
                         (filter, taps.to_vec(), channel)
                     }
@@ -237,11 +241,11 @@ impl Plan {
         }
     }
 
-    /// Coordinates of every output for those of the anchor: through maps unchanged, through reshapes by position,
+    /// Coordinates of every output for those of the anchors: through maps unchanged, through reshapes by position,
     /// through transposes by axis.
     pub fn outputs(&self, engine: &mut Engine<'_>, anchor: &[IndexId]) -> Result<Vec<Vec<IndexId>>, Fault> {
         let program = engine.program;
-        let mut ways: BTreeMap<ValueId, Vec<IndexId>> = BTreeMap::from([(self.anchor, anchor.to_vec())]);
+        let mut ways: BTreeMap<ValueId, Vec<IndexId>> = self.anchors.iter().map(|&id| (id, anchor.to_vec())).collect();
         for (id, node) in program.values.iter().enumerate() {
             let Some(from) = node.operands.iter().find(|operand| ways.contains_key(operand)) else { continue };
             let before = &ways[from];
@@ -366,7 +370,7 @@ impl Plan {
         };
         let by_outer = match together(&axes.k).cmp(&together(own)) {
             std::cmp::Ordering::Less => true,
-            std::cmp::Ordering::Equal => side == Side::B,
+            std::cmp::Ordering::Equal => side != Side::A,
             std::cmp::Ordering::Greater => false,
         };
         let (major, list, padded) =
@@ -452,6 +456,12 @@ impl Plan {
         is_dense.then_some(ResultRows { dtype, start, stride: down, batch_strides: strides })
     }
 
+    /// Whether the value depends on an anchor.
+    fn depends(&self, program: &Program, id: ValueId) -> bool {
+        let ancestors = program.ancestors(id);
+        self.anchors.iter().any(|anchor| ancestors.contains(anchor))
+    }
+
     /// Whether every output, followed back, asks for the anchor exactly where it is bound, with so many lanes.
     fn keeps_its_way(&self, engine: &mut Engine<'_>, along_m: bool, lanes: usize) -> Result<bool, Fault> {
         let lane = engine.indices.lane(lanes as u32);
@@ -466,11 +476,10 @@ impl Plan {
         let result = self.result(engine, &axes);
         let outputs = self.outputs(engine, &result)?;
         let program = engine.program;
-        let after: BTreeSet<ValueId> =
-            (0..program.values.len()).filter(|&id| program.ancestors(id).contains(&self.anchor)).collect();
+        let after: BTreeSet<ValueId> = (0..program.values.len()).filter(|&id| self.depends(program, id)).collect();
         for (mut coordinates, &(id, _)) in outputs.into_iter().zip(&program.outputs) {
             let mut at = id;
-            while at != self.anchor {
+            while !self.anchors.contains(&at) {
                 let node = &program.values[at];
                 if node.op.is(Group::Movement) {
                     let Some(inner) = engine.moved(node, &coordinates) else { return Ok(false) };
@@ -526,6 +535,24 @@ impl Plan {
         }
         engine.converted_view(self.operand(side), &place.coordinates).map(|(view, _)| view)
     }
+}
+
+/// The left factor of all anchors, and the right factor of each.
+fn factors(program: &Program, anchors: &[ValueId]) -> Result<Vec<ValueId>, Fault> {
+    let &[first, ref further @ ..] = anchors else {
+        return Err(Fault::contract("a contraction region has no anchor"));
+    };
+    let of = |anchor: ValueId| &program.values[anchor];
+    let is_alike = |&anchor: &ValueId| {
+        matches!(of(anchor).op, Op::Matmul(_))
+            && of(anchor).operands[0] == of(first).operands[0]
+            && of(anchor).ty == of(first).ty
+    };
+    if anchors.len() > MAX_PRODUCTS || !further.iter().chain(further.first().map(|_| &first)).all(is_alike) {
+        let message = "the anchors of a contraction region are no products of one left factor to one type";
+        return Err(Fault::contract(message));
+    }
+    Ok([of(first).operands[0]].into_iter().chain(anchors.iter().map(|&anchor| of(anchor).operands[1])).collect())
 }
 
 fn is_float8(dtype: DType) -> bool {

@@ -8,7 +8,8 @@
 //!   ...      8 rows make one pattern of 1024 bytes      k 1  ...            k 1  ...
 //! ```
 //!
-//! Either way 64 rows of the result take 8192 bytes, one after the other.
+//! Either way 64 rows of the result take 8192 bytes, one after the other. The right factors of several products follow each
+//! other, so that for an instruction they are one factor with all their columns.
 
 use super::MapParameter;
 use super::boxes::{Boxes, SPAN};
@@ -44,9 +45,9 @@ struct Brought {
     outer: u32,
 }
 
-/// Both operands.
+/// All operands: the left factor, then the right one of each product.
 pub(super) struct Operands {
-    sides: [Brought; 2],
+    sides: Vec<Brought>,
 }
 
 /// Outer indices of one box of an operand's tile of `outer` outer indices.
@@ -62,6 +63,15 @@ pub(super) fn boxes(problem: &Problem, side: Side, outer: u32, element: DType) -
     let Operand::Memory(memory) = problem.operand(side) else { return None };
     let rows = rows_per_box(problem, side, outer, element);
     Boxes::of_operand(problem, memory, rows, SPAN / element.bytes() as u32)
+}
+
+/// Whether every operand has boxes for tiles of `m` rows and `n` columns of each product, and all right factors lie alike.
+pub(super) fn are_boxes(problem: &Problem, (m, n): (u32, u32)) -> bool {
+    let major = problem.b.vector().0;
+    boxes(problem, Side::A, m, problem.element).is_some()
+        && problem.rights().iter().all(|&side| {
+            problem.operand(side).vector().0 == major && boxes(problem, side, n, problem.element).is_some()
+        })
 }
 
 impl Operands {
@@ -80,13 +90,15 @@ impl Operands {
                 expected: "an operand that lies in memory as one strided matrix for each batch entry".into(),
             };
             let boxes = boxes(problem, side, outer, problem.element).ok_or_else(missing)?;
-            let map = k.param_tensor_map(if side == Side::A { "map_a" } else { "map_b" });
+            let map = k.param_tensor_map(&format!("map_{}", format!("{side:?}").to_lowercase()));
             let rows = rows_per_box(problem, side, outer, problem.element);
             let bytes = boxes.map.box_bytes() as u32;
             let major = problem.operand(side).vector().0;
             Ok(Brought { side, major, boxes, map, per_box: (rows, bytes), outer })
         };
-        Ok(Operands { sides: [bring(Side::A, tile.m)?, bring(Side::B, tile.n)?] })
+        let outer = |side| if side == Side::A { tile.m } else { tile.n };
+        let sides = problem.sides().map(|side| bring(side, outer(side))).collect::<Result<_, _>>()?;
+        Ok(Operands { sides })
     }
 
     /// The maps, in the order of the parameters.
@@ -127,8 +139,8 @@ impl Operands {
                 }
                 let full = ring.leading(k, full);
                 let stage = ring.stage(k, at);
-                for side in [Side::A, Side::B] {
-                    self.bring(k, side, &own, k0, stage, (full, ring.scope))?;
+                for one in &self.sides {
+                    self.bring(k, one, &own, k0, stage, (full, ring.scope))?;
                 }
                 ring.advance(k, at);
                 Ok(())
@@ -141,18 +153,16 @@ impl Operands {
     fn bring(
         &self,
         k: &mut KernelBuilder,
-        side: Side,
+        one: &Brought,
         place: &TilePlace,
         k0: R<B32>,
         stage: R<B32>,
         (full, scope): (R<B32>, Scope),
     ) -> Result<(), ContractionError> {
-        let one = &self.sides[side as usize];
-        let start = match side {
-            Side::A => 0,
-            Side::B => self.sides[0].outer * SPAN,
+        let (start, origin) = match one.side {
+            Side::A => (0, place.row),
+            right => ((self.sides[0].outer + right.product() as u32 * one.outer) * SPAN, place.column),
         };
-        let origin = if side == Side::A { place.row } else { place.column };
         let (rows, bytes) = one.per_box;
         for number in 0..one.outer.div_ceil(rows) {
             let to = k.add_u32(stage, start + number * bytes);
@@ -166,7 +176,7 @@ impl Operands {
         Ok(())
     }
 
-    /// Descriptors of stage 0 at `data`, whose left factor's rows are read from `left` on. `format` is how the instruction's
+    /// Descriptors of stage 0 at `data`, one for all right factors. The left factor's rows are read from `left` on. `format` is how the instruction's
     /// descriptors say that rows are swizzled by 128 bytes.
     pub fn descriptors(&self, k: &mut KernelBuilder, format: u64, left: R<B32>, data: R<B32>) -> Descriptors {
         let right = k.add_u32(data, self.sides[0].outer * SPAN);

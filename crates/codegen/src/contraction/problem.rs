@@ -2,19 +2,37 @@
 //!
 //! A matrix product, a batched one, and a convolution (its columns of the image never written) are all this. An operand
 //! is either memory, addressed by two mixed-radix indices (its outer index, `m` of A or `n` of B, and `k`), or an
-//! expression that the region computes on the way. What surrounds the sums (bias, activation, where results go) is not
+//! expression that the region computes on the way. Several products of one left factor and of equal sizes are one
+//! problem with several right factors. What surrounds the sums (bias, activation, where results go) is not
 //! here: see `surround`.
 
+use gable_ir::region::MAX_PRODUCTS;
 use gable_tensor::DType;
 use std::fmt;
 
-/// The two factors.
+/// The factors: the left one, and the right one of each product.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Side {
     /// The left factor: rows of the result.
     A,
     /// The right factor: columns of the result.
     B,
+    /// The right factor of a second product of the same left factor.
+    B1,
+    /// Of a third product.
+    B2,
+    /// Of a fourth product.
+    B3,
+}
+
+impl Side {
+    /// The right factors, in the order of the products.
+    pub const RIGHT: [Side; MAX_PRODUCTS] = [Side::B, Side::B1, Side::B2, Side::B3];
+
+    /// Which product the right factor belongs to; 0 for the left factor, which belongs to all.
+    pub fn product(self) -> usize {
+        (self as usize).saturating_sub(1)
+    }
 }
 
 /// Along which of its two indices an operand's neighbouring elements lie next to each other in memory.
@@ -178,8 +196,19 @@ pub struct Problem {
     pub b: Operand,
     /// The right factor as memory holds it, where `b` is an expression that does nothing but convert and scale it.
     pub quantised: Option<Quantised>,
+    /// Right factors of further products of the same left factor, whose results meet those of the first in the region.
+    pub further: Vec<Right>,
     /// Along which index results are handed on together (`K` reads as `n` here), and at most how many.
     pub store: Store,
+}
+
+/// The right factor of a further product.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Right {
+    /// How it comes.
+    pub operand: Operand,
+    /// As memory holds it, as for the first product.
+    pub quantised: Option<Quantised>,
 }
 
 /// How results leave: neighbours along one index of the result together.
@@ -342,6 +371,35 @@ impl Problem {
         match side {
             Side::A => &self.a,
             Side::B => &self.b,
+            further => &self.further[further.product() - 1].operand,
+        }
+    }
+
+    /// Products over the same left factor.
+    pub fn products(&self) -> u32 {
+        1 + self.further.len() as u32
+    }
+
+    /// Columns of each product where all together have at most `columns`: a power of two of them if that is one.
+    pub fn columns_of_each(&self, columns: u32) -> u32 {
+        columns / self.products().next_power_of_two()
+    }
+
+    /// The right factors.
+    pub fn rights(&self) -> &'static [Side] {
+        &Side::RIGHT[..=self.further.len().min(MAX_PRODUCTS - 1)]
+    }
+
+    /// All factors, the left one first.
+    pub fn sides(&self) -> impl Iterator<Item = Side> + use<> {
+        [Side::A].into_iter().chain(self.rights().iter().copied())
+    }
+
+    /// A right factor as memory holds it, where it is stored narrow.
+    pub fn quantised_of(&self, side: Side) -> Option<&Quantised> {
+        match side {
+            Side::A | Side::B => self.quantised.as_ref(),
+            further => self.further[further.product() - 1].quantised.as_ref(),
         }
     }
 
@@ -349,7 +407,7 @@ impl Problem {
     pub fn outer(&self, side: Side) -> usize {
         match side {
             Side::A => self.m,
-            Side::B => self.n,
+            _ => self.n,
         }
     }
 
@@ -367,7 +425,10 @@ impl Problem {
                 return size(what, value.to_string(), format!("{least} to {limit}"));
             }
         }
-        for side in [Side::A, Side::B] {
+        if self.further.len() >= MAX_PRODUCTS {
+            return size("products", self.products().to_string(), format!("1 to {MAX_PRODUCTS}"));
+        }
+        for side in self.sides() {
             let Operand::Memory(memory) = self.operand(side) else { continue };
             let digits = |digits: &[Digit]| digits.iter().map(|d| d.size).product::<usize>();
             if digits(&memory.outer) != self.outer(side) {
@@ -398,7 +459,7 @@ impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let batch: String = self.batch.iter().map(|n| format!("{n}x")).collect();
         write!(f, "{batch}{}x{}x{} {} to {}", self.m, self.n, self.k, self.element, self.out)?;
-        for side in [Side::A, Side::B] {
+        for side in self.sides() {
             let operand = self.operand(side);
             let (major, lanes) = operand.vector();
             let kind = match operand {
@@ -407,8 +468,7 @@ impl fmt::Display for Problem {
                 Operand::Expression { .. } => "expression".to_string(),
             };
             write!(f, ", {side:?} {kind} {major} by {lanes}")?;
-        }
-        if let Some(quantised) = &self.quantised {
+            let Some(quantised) = self.quantised_of(side).filter(|_| side != Side::A) else { continue };
             write!(f, " of {}", quantised.codes)?;
             if let Some(scales) = &quantised.scales {
                 write!(f, " scaled by {}", scales.stored)?;

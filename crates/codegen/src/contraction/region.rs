@@ -118,7 +118,7 @@ pub fn kernel_by(
 /// An operand is read by many CTAs while others write results, so its memory must be its own.
 fn refuse_overwritten(engine: &Engine<'_>, plan: &Plan, overwritten: &[usize]) -> Result<(), Fault> {
     let program = engine.program;
-    for side in [Side::A, Side::B] {
+    for side in plan.problem.sides() {
         let read = program.ancestors(plan.operand(side));
         if let Some(position) = overwritten.iter().find(|&&position| read.contains(&program.inputs[position].0)) {
             return Err(Fault::contract(format!("an output lies over input {position}, a factor of the contraction")));
@@ -201,11 +201,17 @@ impl Surround for Region<'_> {
         })
     }
 
-    fn quantised(&mut self, k: &mut KernelBuilder, part: Part, batch: &[R<B32>]) -> Result<R<B64>, ContractionError> {
+    fn quantised(
+        &mut self,
+        k: &mut KernelBuilder,
+        side: Side,
+        part: Part,
+        batch: &[R<B32>],
+    ) -> Result<R<B64>, ContractionError> {
         self.write(k, |engine, plan| {
             let batch = batch_indices(engine, plan, batch);
             let missing = || Fault::contract("a quantised factor has no place there");
-            let (view, bits) = plan.quantised_entry(engine, part, &batch).ok_or_else(missing)?;
+            let (view, bits) = plan.quantised_entry(engine, side, part, &batch).ok_or_else(missing)?;
             let pointer = engine.input_pointer(view.input).ok_or_else(missing)?;
             if bits >= 8 {
                 let place = engine.place(pointer, view.element, bits as usize / 8)?;
@@ -288,19 +294,15 @@ impl Surround for Region<'_> {
     ) -> Result<(), ContractionError> {
         self.write(k, |engine, plan| {
             let problem = &plan.problem;
-            let lanes = sums.len() as u32;
+            let lanes = sums.len() as u32 / problem.products();
             let (m_lanes, n_lanes) = if problem.store.along_m { (lanes, 1) } else { (1, lanes) };
             let batch = batch_indices(engine, plan, place.batch);
             let row = vector_index(engine, place.row, problem.m, m_lanes);
             let column = vector_index(engine, place.column, problem.n, n_lanes);
             engine.set_lanes(lanes);
             let axes = plan.axes_at(engine, &batch, row, column, None);
-            let sum = sum_type(problem.element);
-            let mut rounded = Vec::with_capacity(sums.len());
-            for &register in sums {
-                rounded.push(round(engine, sum, problem.out, register.into())?);
-            }
-            finish(engine, plan, &axes, Lanes::new(rounded))
+            let anchors = rounded(engine, problem, sums)?;
+            finish(engine, plan, &axes, anchors)
         })
     }
 
@@ -356,13 +358,12 @@ impl Surround for Region<'_> {
     ) -> Result<Vec<Vec<Vec<Value>>>, ContractionError> {
         self.write(k, |engine, plan| {
             let problem = &plan.problem;
-            let sum = sum_type(problem.element);
             let batch = batch_indices(engine, plan, batch);
             let mut rows: BTreeMap<u32, IndexId> = BTreeMap::new();
             let mut columns: BTreeMap<u32, IndexId> = BTreeMap::new();
             let mut results = vec![Vec::with_capacity(fragments.len()); engine.program.outputs.len()];
             for fragment in fragments {
-                let lanes = fragment.sums.len() as u32;
+                let lanes = fragment.sums.len() as u32 / problem.products();
                 let row = *rows
                     .entry(fragment.row)
                     .or_insert_with(|| Self::fragment_index(engine, row, fragment.row, problem.m, extent.0, 1));
@@ -371,12 +372,9 @@ impl Surround for Region<'_> {
                 });
                 engine.set_lanes(lanes);
                 let axes = plan.axes_at(engine, &batch, row, column, None);
-                let mut rounded = Vec::with_capacity(fragment.sums.len());
-                for &register in fragment.sums {
-                    rounded.push(round(engine, sum, problem.out, register.into())?);
-                }
+                let anchors = rounded(engine, problem, fragment.sums)?;
                 let result = plan.result(engine, &axes);
-                engine.bind(plan.anchor, &result, Lanes::new(rounded));
+                bind(engine, plan, &result, anchors);
                 for (position, coordinates) in plan.outputs(engine, &result)?.into_iter().enumerate() {
                     let (value, _) = engine.program.outputs[position];
                     let elements = engine.emit(value, &coordinates)?;
@@ -412,10 +410,32 @@ impl Region<'_> {
     }
 }
 
-/// Binds the anchor's elements at the given axes, and computes and stores every output from them.
-pub(super) fn finish(engine: &mut Engine<'_>, plan: &Plan, axes: &Axes<IndexId>, anchor: Lanes) -> Result<(), Fault> {
+/// Sums of all products, one product after the other, as the elements that each anchor gives.
+fn rounded(engine: &mut Engine<'_>, problem: &Problem, sums: &[Reg]) -> Result<Vec<Lanes>, Fault> {
+    let sum = sum_type(problem.element);
+    let of_product = |sums: &[Reg]| -> Result<Lanes, Fault> {
+        let each = sums.iter().map(|&register| round(engine, sum, problem.out, register.into()));
+        Ok(Lanes::new(each.collect::<Result<_, Fault>>()?))
+    };
+    sums.chunks(sums.len() / problem.products() as usize).map(of_product).collect()
+}
+
+/// Binds the elements of every anchor at the coordinates of a result.
+fn bind(engine: &mut Engine<'_>, plan: &Plan, result: &[IndexId], anchors: Vec<Lanes>) {
+    for (&anchor, elements) in plan.anchors.iter().zip(anchors) {
+        engine.bind(anchor, result, elements);
+    }
+}
+
+/// Binds the anchors' elements at the given axes, and computes and stores every output from them.
+pub(super) fn finish(
+    engine: &mut Engine<'_>,
+    plan: &Plan,
+    axes: &Axes<IndexId>,
+    anchors: Vec<Lanes>,
+) -> Result<(), Fault> {
     let result = plan.result(engine, axes);
-    engine.bind(plan.anchor, &result, anchor);
+    bind(engine, plan, &result, anchors);
     for (position, coordinates) in plan.outputs(engine, &result)?.into_iter().enumerate() {
         let (value, _) = engine.program.outputs[position];
         let elements = engine.emit(value, &coordinates)?;

@@ -7,7 +7,7 @@
 
 use super::bounds::{l2_seconds, tensor_rate};
 use super::few_rows;
-use super::problem::{ContractionError, Major, Operand, Problem, Side};
+use super::problem::{ContractionError, Major, Operand, Problem};
 use super::schedule::{FmaSchedule, MmaSyncSchedule, Schedule, Tile, WARP, sum_type};
 use super::values::scalar_type;
 use gable_ptx::Target;
@@ -20,7 +20,7 @@ pub fn has_mma(problem: &Problem) -> bool {
     match problem.element {
         _ if problem.k == 0 => false,
         DType::F16 | DType::BF16 => true,
-        DType::Tf32 => [Side::A, Side::B].into_iter().all(|side| {
+        DType::Tf32 => problem.sides().all(|side| {
             let operand = problem.operand(side);
             operand.vector().0 == Major::K && matches!(operand, Operand::Memory(_))
         }),
@@ -30,7 +30,7 @@ pub fn has_mma(problem: &Problem) -> bool {
 
 const fn mma(m: u32, n: u32, k_bytes: u32, warps: (u32, u32), stages: u32) -> MmaSyncSchedule {
     // `tile.k` counts bytes in the table; it becomes elements when the type is known.
-    MmaSyncSchedule { tile: Tile { m, n, k: k_bytes }, warps, stages, group: 8 }
+    MmaSyncSchedule { tile: Tile { m, n, k: k_bytes }, products: 1, warps, stages, group: 8 }
 }
 
 /// Candidates on `mma.sync`, k in bytes: 64 bytes are 32 elements of 16 bits.
@@ -48,7 +48,7 @@ const MMA_SYNC: &[MmaSyncSchedule] = &[
 ];
 
 const fn fma(m: u32, n: u32, k: u32, thread: (u32, u32)) -> FmaSchedule {
-    FmaSchedule { tile: Tile { m, n, k }, thread, group: 8 }
+    FmaSchedule { tile: Tile { m, n, k }, products: 1, thread, group: 8 }
 }
 
 /// Candidates on multiply-adds of 32-bit types.
@@ -66,6 +66,7 @@ const FMA_64: &[FmaSchedule] = &[fma(64, 64, 8, (4, 4)), fma(32, 32, 8, (4, 4))]
 /// Seconds that the rule expects of a schedule of the table on a machine; see the module's text.
 fn expected_seconds(problem: &Problem, schedule: &Schedule, machine: &Machine, rate: f64) -> f64 {
     let (m, n) = schedule.extent(problem);
+    let n = problem.products() * n;
     let (k_tile, registers, (warp_m, warp_n)) = match schedule {
         Schedule::MmaSync(s) => (s.tile.k, s.registers(), s.warp_tile()),
         Schedule::Fma(s) => (s.tile.k, s.registers(sum_type(problem.element)), (4 * s.thread.0, 8 * s.thread.1)),
@@ -101,15 +102,24 @@ pub(super) fn machine_of(target: Target) -> &'static Machine {
         .unwrap_or(&Machine::all()[0])
 }
 
-/// The fixed table's schedules for the problem's type, whether they fit or not.
+/// The fixed table's schedules for the problem's type, whether they fit or not. Several products share a tile's columns.
 pub(super) fn table(problem: &Problem) -> Vec<Schedule> {
     if has_mma(problem) {
         let bytes = problem.element.bytes() as u32;
-        let in_elements = |s: &MmaSyncSchedule| MmaSyncSchedule { tile: Tile { k: s.tile.k / bytes, ..s.tile }, ..*s };
-        return MMA_SYNC.iter().map(|s| Schedule::MmaSync(in_elements(s))).collect();
+        let of_problem = |s: &MmaSyncSchedule| {
+            let tile = Tile { m: s.tile.m, n: problem.columns_of_each(s.tile.n), k: s.tile.k / bytes };
+            MmaSyncSchedule { tile, products: problem.products(), ..*s }
+        };
+        return MMA_SYNC.iter().map(|s| Schedule::MmaSync(of_problem(s))).collect();
     }
-    let wide = sum_type(problem.element).bytes() == 8;
-    if wide { FMA_64 } else { FMA_32 }.iter().map(|s| Schedule::Fma(*s)).collect()
+    let sum = sum_type(problem.element);
+    let of_problem = |s: &FmaSchedule| {
+        let tile = Tile { n: problem.columns_of_each(s.tile.n), ..s.tile };
+        // A thread's columns come in vectors.
+        let columns = problem.columns_of_each(s.thread.1).max(FmaSchedule::vector(sum));
+        FmaSchedule { tile, products: problem.products(), thread: (s.thread.0, columns), ..*s }
+    };
+    if sum.bytes() == 8 { FMA_64 } else { FMA_32 }.iter().map(|s| Schedule::Fma(of_problem(s))).collect()
 }
 
 /// The most rows that are few where `wgmma` multiplies.

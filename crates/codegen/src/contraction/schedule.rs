@@ -26,11 +26,18 @@ pub struct Tile {
     pub k: u32,
 }
 
+/// How schedules print the number of products over one left factor: nothing for one.
+pub(super) fn products_text(products: u32) -> String {
+    if products == 1 { String::new() } else { format!(" products {products}") }
+}
+
 /// Schedule of a kernel on `mma.sync`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct MmaSyncSchedule {
-    /// What a CTA computes.
+    /// What a CTA computes of each product.
     pub tile: Tile,
+    /// Products over the same left factor.
+    pub products: u32,
     /// Warps along m and n.
     pub warps: (u32, u32),
     /// Stages of the ring in shared memory.
@@ -42,9 +49,11 @@ pub struct MmaSyncSchedule {
 /// Schedule of a kernel on ordinary multiply-adds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FmaSchedule {
-    /// What a CTA computes.
+    /// What a CTA computes of each product.
     pub tile: Tile,
-    /// What a thread computes: rows and columns.
+    /// Products over the same left factor.
+    pub products: u32,
+    /// What a thread computes of each product: rows and columns.
     pub thread: (u32, u32),
     /// Tiles along m that neighbouring CTAs share columns with, for L2.
     pub group: u32,
@@ -87,14 +96,14 @@ impl MmaSyncSchedule {
         (self.tile.m / self.warps.0, self.tile.n / self.warps.1)
     }
 
-    /// Bytes of one stage: a tile of A, then a tile of B.
+    /// Bytes of one stage: a tile of A, then a tile of each right factor.
     pub fn stage_bytes(&self, element: DType) -> u32 {
-        (self.tile.m + self.tile.n) * self.tile.k * element.bytes() as u32
+        (self.tile.m + self.products * self.tile.n) * self.tile.k * element.bytes() as u32
     }
 
-    /// 32-bit words between rows of a warp's slab of sums; the eight more put rows into other banks.
+    /// 32-bit words between rows of a warp's slab of sums, of all products; the eight more put rows into other banks.
     pub fn slab_pitch(&self) -> u32 {
-        self.warp_tile().1 + 8
+        self.products * self.warp_tile().1 + 8
     }
 
     /// Bytes of the slabs of all warps: sixteen rows of sums each.
@@ -111,6 +120,7 @@ impl MmaSyncSchedule {
     /// addresses take at once.
     pub fn registers(&self) -> u32 {
         let (m, n) = self.warp_tile();
+        let n = self.products * n;
         m * n / WARP + 2 * (m / 16 * 4 + n / 8 * 2) + 40
     }
 }
@@ -131,9 +141,11 @@ impl FmaSchedule {
         width + Self::vector(acc)
     }
 
-    /// Bytes of one stage: A as `[k, m]`, then B as `[k, n]`.
+    /// Bytes of one stage: A as `[k, m]`, then each right factor as `[k, n]`.
     pub fn stage_bytes(&self, acc: DType) -> u32 {
-        self.tile.k * (Self::pitch(self.tile.m, acc) + Self::pitch(self.tile.n, acc)) * acc.bytes() as u32
+        self.tile.k
+            * (Self::pitch(self.tile.m, acc) + self.products * Self::pitch(self.tile.n, acc))
+            * acc.bytes() as u32
     }
 
     /// Dynamic shared memory: two stages.
@@ -144,7 +156,8 @@ impl FmaSchedule {
     /// 32-bit registers of a thread that sums, two sets of factors and addresses take at once.
     pub fn registers(&self, acc: DType) -> u32 {
         let words = acc.bytes() as u32 / 4;
-        (self.thread.0 * self.thread.1 + 2 * (self.thread.0 + self.thread.1)) * words + 40
+        let columns = self.products * self.thread.1;
+        (self.thread.0 * columns + 2 * (self.thread.0 + columns)) * words + 40
     }
 }
 
@@ -260,6 +273,15 @@ impl Schedule {
         fits("threads", self.threads().into(), MAX_THREADS_PER_CTA.into())?;
         fits("shared memory in bytes", self.shared_bytes(problem).into(), row.max_shared_bytes.into())?;
         fits("CTAs", self.ctas(problem), i32::MAX as u64)?;
+        let has_products = |products: u32| {
+            let error = ContractionError::Schedule {
+                schedule: self.to_string(),
+                what: "products",
+                found: products.into(),
+                expected: problem.products().to_string(),
+            };
+            if products == problem.products() { Ok(()) } else { Err(error) }
+        };
         let registers = |count: u32| {
             fits("registers of a thread", count.into(), row.max_registers_per_thread.into())?;
             fits("registers of a CTA", u64::from(count) * u64::from(self.threads()), row.registers_per_sm.into())
@@ -276,6 +298,7 @@ impl Schedule {
             }
             Schedule::MmaSync(schedule) => {
                 let bytes = problem.element.bytes() as u32;
+                has_products(schedule.products)?;
                 divides("rows of the tile", schedule.tile.m, 16 * schedule.warps.0)?;
                 divides("columns of the tile", schedule.tile.n, 16 * schedule.warps.1)?;
                 divides("bytes of k in the tile", schedule.tile.k * bytes, 32)?;
@@ -287,7 +310,8 @@ impl Schedule {
                         expected: "at least 2".into(),
                     });
                 }
-                for (side, outer) in [(Side::A, schedule.tile.m), (Side::B, schedule.tile.n)] {
+                for side in problem.sides() {
+                    let outer = if side == Side::A { schedule.tile.m } else { schedule.tile.n };
                     let (rows, row_bytes) = match problem.operand(side).vector().0 {
                         Major::Outer if bytes == 2 => (schedule.tile.k, outer * bytes),
                         _ => (outer, schedule.tile.k * bytes),
@@ -305,6 +329,7 @@ impl Schedule {
             }
             Schedule::Fma(schedule) => {
                 let acc = sum_type(problem.element);
+                has_products(schedule.products)?;
                 let vector = FmaSchedule::vector(acc);
                 // A warp is 4 threads along m by 8 along n.
                 divides("rows of the tile", schedule.tile.m, 4 * schedule.thread.0)?;
@@ -330,13 +355,18 @@ impl fmt::Display for Schedule {
                 let Tile { m, n, k } = s.tile;
                 write!(
                     f,
-                    "mma.sync tile {m}x{n}x{k} warps {}x{} stages {} group {}",
-                    s.warps.0, s.warps.1, s.stages, s.group
+                    "mma.sync tile {m}x{n}x{k}{} warps {}x{} stages {} group {}",
+                    products_text(s.products),
+                    s.warps.0,
+                    s.warps.1,
+                    s.stages,
+                    s.group
                 )
             }
             Schedule::Fma(s) => {
                 let Tile { m, n, k } = s.tile;
-                write!(f, "fma tile {m}x{n}x{k} thread {}x{} group {}", s.thread.0, s.thread.1, s.group)
+                let products = products_text(s.products);
+                write!(f, "fma tile {m}x{n}x{k}{products} thread {}x{} group {}", s.thread.0, s.thread.1, s.group)
             }
             Schedule::FewRows(s) => s.fmt(f),
             Schedule::Direct(s) => write!(f, "fma direct channels {} positions {}", s.lanes, s.positions),

@@ -27,7 +27,8 @@ pub struct Fragment<'a> {
     pub row: u32,
     /// Columns from the thread's first.
     pub column: u32,
-    /// The sums: a power of two of them, at most `store.lanes` of the problem.
+    /// The sums: a power of two of them, at most `store.lanes` of the problem. Of several products, those of the first come
+    /// before those of the next.
     pub sums: &'a [Reg],
 }
 
@@ -50,8 +51,14 @@ pub trait Surround {
     /// Where the batch entry of these coordinates starts, for an operand that is memory. Asked once, at the kernel's start.
     fn pointer(&mut self, k: &mut KernelBuilder, side: Side, batch: &[R<B32>]) -> Result<R<B64>, ContractionError>;
 
-    /// The same for one part of the problem's quantised right factor.
-    fn quantised(&mut self, k: &mut KernelBuilder, part: Part, batch: &[R<B32>]) -> Result<R<B64>, ContractionError>;
+    /// The same for one part of a quantised right factor.
+    fn quantised(
+        &mut self,
+        k: &mut KernelBuilder,
+        side: Side,
+        part: Part,
+        batch: &[R<B32>],
+    ) -> Result<R<B64>, ContractionError>;
 
     /// Elements of an operand that is an expression: as many as the operand's `lanes`, along its `major`, the first at
     /// `place`. Floats narrower than 64 bits come in f32 registers, exactly; narrow integers extended to 32 bits.
@@ -59,7 +66,7 @@ pub trait Surround {
 
     /// Does with results what the region does: `sums` are neighbours along `m` or `n` as the problem's `store` says, the
     /// first at `place`, in the type that they were summed in, not rounded yet to the problem's `out`. Between 1 and
-    /// `store.lanes` of them, a power of two.
+    /// `store.lanes` of them, a power of two. Of several products, those of the first come before those of the next.
     fn store(&mut self, k: &mut KernelBuilder, place: Place<'_>, sums: &[Reg]) -> Result<(), ContractionError>;
 
     /// How every result lies in memory, in order, where each lies as rows.

@@ -24,6 +24,9 @@
 //!     wait ready[a] | sums of 32 rows to registers, a row per thread, arrive on free[a] | region | staging buffer | memory
 //! ```
 //!
+//! Several products of one left factor are one to the instruction: a stage holds a tile of each right factor, one after
+//! the other, and an accumulator the columns of the first product, then of the next.
+//!
 //! Sums never occupy registers while they grow, so two threads keep the tensor cores busy, and a tile is finished while the
 //! next one is multiplied: `free` and `ready` are a ring of two stages like the one of operands.
 //!
@@ -102,7 +105,7 @@ pub(super) fn emit(
     let tensor = k.fresh();
     let accumulators = Ring {
         stages: ACCUMULATORS,
-        stage_bytes: schedule.tile.n,
+        stage_bytes: schedule.columns(),
         data: tensor,
         barriers: accumulator_barriers,
         scope,
@@ -260,21 +263,19 @@ fn instruction(
         | code << 10
         | across(Side::A) << 15
         | across(Side::B) << 16
-        | (schedule.tile.n / 8) << 17
+        | (schedule.columns() / 8) << 17
         | (schedule.tile.m / 16) << 24;
     let cta_pair = schedule.ctas_per_tile == 2;
     let multiply = TensorMultiply { kind, cta_pair, a_in_tensor_memory: false, collector: Collector::Default };
     Ok((multiply, descriptor))
 }
 
-/// Whether `tcgen05` multiplies the problem here: both operands are boxes of a tensor map.
+/// Whether `tcgen05` multiplies the problem here: all operands are boxes of a tensor map.
 pub(super) fn suits(problem: &Problem, target: Target) -> bool {
-    let boxes = |side| operands::boxes(problem, side, ROWS, problem.element).is_some();
     problem.k > 0
         && target.has(Feature::Tcgen05)
         && factors(problem.element, target).is_ok()
-        && boxes(Side::A)
-        && boxes(Side::B)
+        && operands::are_boxes(problem, (ROWS, ROWS))
 }
 
 /// A register that holds an address of tensor memory.

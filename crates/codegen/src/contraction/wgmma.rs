@@ -17,6 +17,9 @@
 //! Cooperating consumers share each tile's rows. With ping-pong each has a tile of its own and they take turns at the
 //! tensor cores, so that one finishes its tile while the other multiplies: better where k is short or much follows.
 //!
+//! Several products of one left factor are one to the instruction: a stage holds a tile of each right factor, one after
+//! the other, and a thread's sums are those of the first product, then of the next, at the same rows and columns.
+//!
 //! Of 8-bit floats the tensor cores keep 13 fraction bits of a sum, cut towards zero (H200, 20,480 sums compared bit for
 //! bit). So the products of a round, 128 of k, are summed there from zero, and added to the tile's sums in f32 registers:
 //! twice the registers, and additions that another consumer's products hide.
@@ -32,7 +35,7 @@ use super::MapParameter;
 use super::boxes::SPAN;
 use super::cta::{TilePlace, Walk, place_of, tiles_of};
 use super::operands::{self, Operands, STEP};
-use super::problem::{ContractionError, Problem, Side};
+use super::problem::{ContractionError, Problem};
 use super::ring::{Ring, Scope};
 use super::schedule::{Schedule, WARP, sum_type};
 use super::staged::BUFFERS;
@@ -47,7 +50,8 @@ use schedule::{ROWS, STAGING, Sharing, WARPGROUP, WgmmaSchedule};
 const SWIZZLED: u64 = 1 << 62;
 
 /// Registers of a block of 64 rows of sums, and what they hold: register `4 j + i` of a thread is row `8 (i / 2)` further
-/// down, column `8 j + i % 2`, counted from the thread's first row and column.
+/// down, column `8 j + i % 2`, counted from the thread's first row and column. Of several products, the columns of the first
+/// come before those of the next.
 pub(super) type Sums = Vec<Vec<[Reg; 4]>>;
 
 /// Named barriers by which consumers that take turns wait for each other; 0 is the whole CTA's.
@@ -151,7 +155,8 @@ impl Consumer {
         let blocks = schedule.consumer_rows() / ROWS;
         let class = if sum_type(problem.element) == DType::F32 { Class::F32 } else { Class::B32 };
         let mut fresh = || -> Sums {
-            let mut block = || (0..schedule.tile.n / 8).map(|_| std::array::from_fn(|_| k.fresh_reg(class))).collect();
+            let mut block =
+                || (0..schedule.columns() / 8).map(|_| std::array::from_fn(|_| k.fresh_reg(class))).collect();
             (0..blocks).map(|_| block()).collect()
         };
         let sums = fresh();
@@ -243,7 +248,7 @@ impl Consumer {
         descriptors: &operands::Descriptors,
         sums: &Sums,
     ) -> Result<(), ContractionError> {
-        let shape = shape_of(problem.element, schedule.tile.n)?;
+        let shape = shape_of(problem.element, schedule.columns())?;
         k.for_u32(0, problem.rounds(schedule.tile.k), 1, |k, round| -> Result<(), ContractionError> {
             ring.wait_full(k, at);
             // The first products of a tile do not add to what the registers held.
@@ -278,7 +283,7 @@ impl Consumer {
         round_sums: &Sums,
         sums: &Sums,
     ) -> Result<(), ContractionError> {
-        let shape = shape_of(problem.element, schedule.tile.n)?;
+        let shape = shape_of(problem.element, schedule.columns())?;
         for &register in sums.iter().flatten().flatten() {
             k.copy_into(register, 0.0f32)?;
         }
@@ -345,10 +350,10 @@ fn shape_of(element: DType, n: u32) -> Result<WarpgroupMultiply, ContractionErro
     Ok(WarpgroupMultiply { n: n as u16, k, a: factor, b: factor, accumulator, a_in_registers: false })
 }
 
-/// Whether `wgmma` multiplies the problem here: both operands are boxes of a tensor map.
+/// Whether `wgmma` multiplies the problem here: all operands are boxes of a tensor map.
 pub(super) fn suits(problem: &Problem, target: gable_ptx::Target) -> bool {
     problem.k > 0
         && target.has(gable_ptx::Feature::Wgmma)
         && shape_of(problem.element, 8).is_ok()
-        && [Side::A, Side::B].into_iter().all(|side| operands::boxes(problem, side, ROWS, problem.element).is_some())
+        && operands::are_boxes(problem, (ROWS, ROWS))
 }

@@ -18,6 +18,7 @@ fn fragments(warps: u32, tiles: u32, depth: u32, ctas: u32) -> Schedule {
     Schedule::FewRows(FewRowsSchedule::Fragments(FragmentsSchedule {
         warps,
         tiles,
+        products: 1,
         depth,
         ctas,
         rows_ahead: !ctas.is_multiple_of(2),

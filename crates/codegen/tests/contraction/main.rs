@@ -4,6 +4,7 @@ mod cases;
 #[path = "../emulation/mod.rs"]
 mod emulation;
 mod few_rows;
+mod pairs;
 mod plain;
 mod product;
 #[path = "../emulation/region.rs"]
@@ -98,11 +99,11 @@ fn emulated(
 }
 
 fn mma(m: u32, n: u32, k: u32, warps: (u32, u32), stages: u32) -> Schedule {
-    Schedule::MmaSync(MmaSyncSchedule { tile: Tile { m, n, k }, warps, stages, group: 2 })
+    Schedule::MmaSync(MmaSyncSchedule { tile: Tile { m, n, k }, products: 1, warps, stages, group: 2 })
 }
 
 fn fma(m: u32, n: u32, k: u32, thread: (u32, u32)) -> Schedule {
-    Schedule::Fma(FmaSchedule { tile: Tile { m, n, k }, thread, group: 2 })
+    Schedule::Fma(FmaSchedule { tile: Tile { m, n, k }, products: 1, thread, group: 2 })
 }
 
 fn memory(operand: &Operand) -> Memory {
@@ -248,6 +249,7 @@ fn convolution(dtype: DType, channels: usize, channels_last: bool, element: DTyp
         a: Operand::Memory(image),
         b: Operand::Memory(Memory::matrix(dtype, (filters, k as i64), (k, 1))),
         quantised: None,
+        further: Vec::new(),
         store: Store { along_m: false, lanes: 4 },
     }
 }

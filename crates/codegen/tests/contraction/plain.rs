@@ -63,7 +63,13 @@ impl Surround for Plain {
         Ok(at)
     }
 
-    fn quantised(&mut self, _: &mut KernelBuilder, part: Part, _: &[R<B32>]) -> Result<R<B64>, ContractionError> {
+    fn quantised(
+        &mut self,
+        _: &mut KernelBuilder,
+        _: Side,
+        part: Part,
+        _: &[R<B32>],
+    ) -> Result<R<B64>, ContractionError> {
         unreachable!("the plain problems have no {part:?} part")
     }
 
@@ -234,6 +240,7 @@ pub fn product(dtype: DType, (m, n, k): (usize, usize, usize), transposed: [bool
         a: Operand::Memory(a),
         b: Operand::Memory(b),
         quantised: None,
+        further: Vec::new(),
         store: Store { along_m: false, lanes },
     }
 }

@@ -38,7 +38,8 @@ pub(in super::super) fn variants(problem: &Problem, machine: &Machine) -> Vec<Fe
     for warps in [4, 8, 16] {
         for tiles in [1, 2] {
             for (depth, rows_ahead) in [(1, true), (1, false), (2, true), (2, false), (4, true)] {
-                let shape = FragmentsSchedule { warps, tiles, depth, ctas: 1, rows_ahead };
+                let products = problem.products();
+                let shape = FragmentsSchedule { warps, tiles, products, depth, ctas: 1, rows_ahead };
                 let groups = shape.groups(problem);
                 // One group to a CTA, or as many CTAs as are resident together.
                 let resident = (1..=4).map(|ctas| ctas * machine.multiprocessors).filter(|&ctas| ctas < groups);
@@ -66,7 +67,29 @@ fn is_fragments(problem: &Problem) -> bool {
     // Shorter sums have no warps to split between.
     let long = problem.k >= 128;
     let b = along_k(&problem.b, problem.element).is_some() || problem.quantised.as_ref().is_some_and(is_unpacked);
-    halves && long && problem.m <= FRAGMENT_ROWS && along_k(&problem.a, problem.element).is_some() && b
+    // Two products have a half of every tile each.
+    problem.products() <= 2
+        && lie_alike(problem)
+        && halves
+        && long
+        && problem.m <= FRAGMENT_ROWS
+        && along_k(&problem.a, problem.element).is_some()
+        && b
+}
+
+/// Whether the right factors of all products lie in memory alike, each from a start of its own.
+fn lie_alike(problem: &Problem) -> bool {
+    let places = |memory: &Memory| Memory { entries: None, ..memory.clone() };
+    let plain = |operand: &Operand| match operand {
+        Operand::Memory(memory) => Some(places(memory)),
+        Operand::Expression { .. } => None,
+    };
+    let narrow =
+        |quantised: &Quantised| (places(&quantised.stored), quantised.codes, quantised.scales.as_ref().map(places));
+    problem.further.iter().all(|right| {
+        plain(&right.operand) == plain(&problem.b)
+            && right.quantised.as_ref().map(narrow) == problem.quantised.as_ref().map(narrow)
+    })
 }
 
 /// Whether a quantised B comes in loads of whole words, with scales that fit them.
@@ -81,12 +104,12 @@ fn is_unpacked(quantised: &Quantised) -> bool {
 
 /// The schedule on the tensor cores.
 fn fragments(problem: &Problem, machine: &Machine) -> FragmentsSchedule {
-    let row_groups = FragmentsSchedule::row_groups(problem);
+    let (row_groups, products) = (FragmentsSchedule::row_groups(problem), problem.products());
     let bits = Format::of(problem).bits();
     let narrow = bits < 16;
     let steps = ((problem.k as u64 * u64::from(bits) / 8) as u32).div_ceil(STEP_BYTES);
     // How much of the time the multiprocessors are busy when each takes its share of the groups of columns.
-    let groups = |tiles: u32| problem.n.div_ceil((tiles * TILE_COLUMNS) as usize) * problem.batches();
+    let groups = |tiles: u32| problem.n.div_ceil((tiles * TILE_COLUMNS / products) as usize) * problem.batches();
     let busy = |tiles: u32| {
         let share = groups(tiles) as f64 / f64::from(machine.multiprocessors);
         share / share.ceil()
@@ -100,7 +123,7 @@ fn fragments(problem: &Problem, machine: &Machine) -> FragmentsSchedule {
     let most_warps = if bits == 4 || narrow && rows_ahead { 8 } else { 16 };
     let of_warps = |warps: u32| {
         let depth = if bits == 8 && row_groups == 1 { (steps / warps).clamp(1, 2) } else { 1 };
-        let mut schedule = FragmentsSchedule { warps, tiles, depth, ctas: 1, rows_ahead };
+        let mut schedule = FragmentsSchedule { warps, tiles, products, depth, ctas: 1, rows_ahead };
         let threads = warps * WARP;
         let by_registers = REGISTERS / (schedule.registers(problem).next_multiple_of(8) * threads);
         let by_shared = machine.shared_bytes / (2 * warps * schedule.slab_bytes(problem));
@@ -116,12 +139,15 @@ fn fragments(problem: &Problem, machine: &Machine) -> FragmentsSchedule {
         .into_iter()
         .filter(|&warps| warps <= steps.min(most_warps))
         .find_map(of_warps)
-        .unwrap_or(FragmentsSchedule { warps: 1, tiles: 1, depth: 1, ctas: 1, rows_ahead: false })
+        .unwrap_or(FragmentsSchedule { warps: 1, tiles: 1, products, depth: 1, ctas: 1, rows_ahead: false })
 }
 
 /// The schedule on ordinary multiply-adds.
 fn lanes(problem: &Problem, machine: &Machine) -> Option<LanesSchedule> {
     let Operand::Memory(b) = &problem.b else { return None };
+    if problem.products() > 1 {
+        return None;
+    }
     let plain = b.is_matrix() && b.stored == problem.element && problem.m <= LANE_ROWS;
     let simple = matches!(problem.element, DType::F32 | DType::F16 | DType::BF16);
     let rows = match &problem.a {

@@ -18,6 +18,9 @@
 //! unpacked ([`super::format`]) and scaled ([`super::scales`]) on the way; sixteen bytes of them are more k, of which a lane
 //! loads as many elements of A.
 //!
+//! Two products of one left factor share every tile: column `g` of the first one's B, and column `g` of the second one's
+//! in place of `g + 8`.
+//!
 //! A warp has `depth` steps under way: as soon as a step's registers have been multiplied they are loaded anew, for the
 //! step `depth * warps` steps further on, or for the first steps of the next group of columns. So memory stays busy while
 //! the partial sums of a group, `[warp, row, column]` in shared memory, are added ([`super::join`]); two slabs take turns, so
@@ -32,7 +35,7 @@ use super::super::surround::Surround;
 use super::format::Format;
 use super::join::Slabs;
 use super::scales::Scales;
-use super::schedule::{FragmentsSchedule, GROUP_ROWS, STEP_BYTES, TILE_COLUMNS};
+use super::schedule::{FragmentsSchedule, GROUP_ROWS, STEP_BYTES};
 use super::source::{CHUNK_BYTES, Chunk, Source};
 use gable_ptx::{B32, B64, F32, KernelBuilder, Pred, R};
 use gable_tensor::DType;
@@ -66,10 +69,11 @@ struct Fragments<'a> {
     scales: Option<Scales>,
     /// The lane's column of a tile and row of a group: its number over 4.
     lane_row: R<B32>,
-    /// Start of the lane's row of A in group 0, and of the batch entry of B, both at the lane's k; of the scales.
+    /// Start of the lane's row of A in group 0, at the lane's k.
     a_start: R<B64>,
-    b_start: R<B64>,
-    scales_start: Option<R<B64>>,
+    /// For each product, start of the batch entry of B at the lane's k, and of its scales, where there are any.
+    b_starts: Vec<R<B64>>,
+    scales_starts: Vec<R<B64>>,
     /// The lane's bytes of k of B in the warp's first step.
     lane_bytes: R<B32>,
     /// Whether the lane has a row in the last group of rows; absent where all have.
@@ -81,7 +85,7 @@ struct Fragments<'a> {
 
 /// Addresses of a group's columns.
 struct Columns {
-    /// Of the lane's columns of B: where no column is past the last, of the first one only.
+    /// Of the lane's columns of B: where no column is past the last, of each product's first one only.
     stored: Vec<R<B64>>,
     /// Of the scales of each of the lane's columns.
     scales: Vec<R<B64>>,
@@ -122,11 +126,14 @@ pub(super) fn emit(
     let batch = digits(k, entry, &problem.batch);
     let a_start = surround.pointer(k, Side::A, &batch)?;
     let a_start = entry_start(k, a, a_start);
-    let b_start = match problem.b {
-        Operand::Memory(_) => surround.pointer(k, Side::B, &batch)?,
-        Operand::Expression { .. } => surround.quantised(k, Part::Stored, &batch)?,
-    };
-    let b_start = entry_start(k, b, b_start);
+    let mut b_starts = Vec::new();
+    for &side in problem.rights() {
+        let start = match problem.operand(side) {
+            Operand::Memory(_) => surround.pointer(k, side, &batch)?,
+            Operand::Expression { .. } => surround.quantised(k, side, Part::Stored, &batch)?,
+        };
+        b_starts.push(entry_start(k, b, start));
+    }
     let format = Format::of(problem);
     let scales = match &problem.quantised {
         Some(quantised) if quantised.scales.is_some() => {
@@ -135,10 +142,10 @@ pub(super) fn emit(
         }
         _ => None,
     };
-    let scales_start = match scales {
-        Some(_) => Some(surround.quantised(k, Part::Scales, &batch)?),
-        None => None,
-    };
+    let mut scales_starts = Vec::new();
+    for &side in problem.rights().iter().filter(|_| scales.is_some()) {
+        scales_starts.push(surround.quantised(k, side, Part::Scales, &batch)?);
+    }
 
     let lane_row = k.shr_u32(lane, 2);
     let quarter = k.and_b32(lane, 3);
@@ -181,8 +188,8 @@ pub(super) fn emit(
         scales,
         lane_row,
         a_start: k.add_u64(row_start, wide_a),
-        b_start: k.add_u64(b_start, wide),
-        scales_start,
+        b_starts: b_starts.into_iter().map(|start| k.add_u64(start, wide)).collect(),
+        scales_starts,
         lane_bytes,
         has_last_row: (short > 0).then(|| k.setp_lt_u32(lane_row, short)),
         steps,
@@ -190,7 +197,12 @@ pub(super) fn emit(
     };
     kernel.clear_missing_rows(k);
 
-    let slabs = Slabs { warps: schedule.warps, columns: schedule.columns(), pitch: schedule.slab_pitch() };
+    let slabs = Slabs {
+        warps: schedule.warps,
+        columns: schedule.columns(),
+        products: schedule.products,
+        pitch: schedule.slab_pitch(),
+    };
     let shared = k.dynamic_shared(16);
     let shared = k.address_of_shared(&shared);
     let place_in = |k: &mut KernelBuilder, group: R<B32>| {
@@ -302,7 +314,7 @@ impl Fragments<'_> {
     }
 
     fn columns_of(&self, k: &mut KernelBuilder, group: R<B32>) -> Columns {
-        let count = if self.is_ragged_n() { 2 * self.schedule.tiles } else { 1 };
+        let count = if self.is_ragged_n() { 2 * self.schedule.tiles } else { self.schedule.products };
         let scaled = if self.scales.is_some() { 2 * self.schedule.tiles } else { 0 };
         let columns = Columns {
             stored: (0..count).map(|_| k.fresh()).collect(),
@@ -315,15 +327,14 @@ impl Fragments<'_> {
     fn set_columns(&self, k: &mut KernelBuilder, group: R<B32>, columns: &Columns) {
         let first = k.mad_lo_u32(group, self.schedule.columns(), self.lane_row);
         for i in 0..columns.stored.len().max(columns.scales.len()) {
-            let column = if i == 0 { first } else { k.add_u32(first, i as u32 * TILE_COLUMNS / 2) };
+            let (product, distance) = self.schedule.half(i as u32);
+            let column = if distance == 0 { first } else { k.add_u32(first, distance) };
             let column = if self.is_ragged_n() { k.min_u32(column, self.problem.n as u32 - 1) } else { column };
             if let Some(&address) = columns.stored.get(i) {
-                k.set(address).mad_wide_u32(column, self.b.row_bytes, self.b_start);
+                k.set(address).mad_wide_u32(column, self.b.row_bytes, self.b_starts[product as usize]);
             }
-            if let (Some(&address), Some(scales), Some(start)) =
-                (columns.scales.get(i), &self.scales, self.scales_start)
-            {
-                scales.set_column(k, address, column, start);
+            if let (Some(&address), Some(scales)) = (columns.scales.get(i), &self.scales) {
+                scales.set_column(k, address, column, self.scales_starts[product as usize]);
             }
         }
     }
@@ -352,9 +363,12 @@ impl Fragments<'_> {
                 k.add_u32(at.along, lane)
             });
             for (i, chunk) in (0..).zip(&half.columns) {
-                let (base, rows) = match columns[..] {
-                    [one] => (one, i * TILE_COLUMNS / 2),
-                    _ => (columns[i as usize], 0),
+                let (base, rows) = match columns.get(i as usize) {
+                    Some(&own) if self.is_ragged_n() => (own, 0),
+                    _ => {
+                        let (product, distance) = self.schedule.half(i);
+                        (columns[product as usize], distance)
+                    }
                 };
                 let offset = u64::from(rows) * u64::from(self.b.row_bytes) + u64::from(bytes);
                 let inside = |k: &mut KernelBuilder, within: u32| self.inside(k, position, within, at.more);
@@ -495,7 +509,8 @@ impl Fragments<'_> {
             for (group, sums) in (0..).zip(sums) {
                 for (i, &sum) in (0..).zip(sums) {
                     // A lane holds rows 2t and 2t + 1 of columns g and g + 8.
-                    let (column, row) = (tile * TILE_COLUMNS + i / 2 * TILE_COLUMNS / 2, group * GROUP_ROWS + i % 2);
+                    let (product, distance) = self.schedule.half(2 * tile + i / 2);
+                    let (column, row) = (product * slabs.columns + distance, group * GROUP_ROWS + i % 2);
                     let to = at.at(((row * slabs.pitch + column) * 4) as i32);
                     let left = (self.problem.m as u32).saturating_sub(row);
                     match left.div_ceil(2) {

@@ -13,8 +13,10 @@ use gable_ptx::{B32, F32, KernelBuilder, R, Reg, ScalarType, Space};
 pub(super) struct Slabs {
     /// Warps that have one.
     pub warps: u32,
-    /// Columns of a row.
+    /// Columns of a row, of each product.
     pub columns: u32,
+    /// Products, whose columns follow each other in a row.
+    pub products: u32,
     /// 32-bit words from one row to the next; a multiple of 4.
     pub pitch: u32,
 }
@@ -45,17 +47,21 @@ impl Slabs {
             let column = k.add_u32(cta.column, within);
             let word = k.mad_lo_u32(row, self.pitch, within);
             let from = k.mad_lo_u32(word, 4, start);
-            let mut sums: Vec<R<F32>> = Vec::new();
-            for warp in 0..self.warps {
-                let access = Access::new(Space::Shared, ScalarType::F32, lanes as u8);
-                let part = k.load(access, from.at((warp * self.bytes(problem)) as i32))?;
-                sums = match warp {
-                    0 => part.into_iter().map(typed).collect(),
-                    _ => sums.iter().zip(part).map(|(&sum, part)| k.add_f32(sum, typed::<F32>(part))).collect(),
-                };
+            let mut all: Vec<Reg> = Vec::new();
+            for product in 0..self.products {
+                let mut sums: Vec<R<F32>> = Vec::new();
+                for warp in 0..self.warps {
+                    let access = Access::new(Space::Shared, ScalarType::F32, lanes as u8);
+                    let distance = warp * self.bytes(problem) + product * self.columns * 4;
+                    let part = k.load(access, from.at(distance as i32))?;
+                    sums = match warp {
+                        0 => part.into_iter().map(typed).collect(),
+                        _ => sums.iter().zip(part).map(|(&sum, part)| k.add_f32(sum, typed::<F32>(part))).collect(),
+                    };
+                }
+                all.extend(sums.into_iter().map(R::reg));
             }
-            let sums: Vec<Reg> = sums.into_iter().map(R::reg).collect();
-            store_inside(k, problem, (problem.m as u32, self.columns), cta, (row, column), &sums, surround)
+            store_inside(k, problem, (problem.m as u32, self.columns), cta, (row, column), &all, surround)
         };
         if vectors <= threads {
             let works = k.setp_lt_u32(cta.thread, vectors);

@@ -1,7 +1,7 @@
 //! Schedules of the family for few rows, and what each takes of the machine.
 
 use super::super::problem::{ContractionError, Problem};
-use super::super::schedule::WARP;
+use super::super::schedule::{WARP, products_text};
 use crate::class::Class;
 use gable_ptx::Target;
 use std::fmt;
@@ -35,8 +35,10 @@ pub struct LanesSchedule {
 pub struct FragmentsSchedule {
     /// Warps of a CTA, between which k is split.
     pub warps: u32,
-    /// Tiles of [`TILE_COLUMNS`] columns that a CTA has at once.
+    /// Tiles of [`TILE_COLUMNS`] columns that a CTA has at once, of all products together.
     pub tiles: u32,
+    /// Products over the same left factor; they share the halves of the tiles.
+    pub products: u32,
     /// Steps of [`STEP_BYTES`] bytes of k that a warp has under way.
     pub depth: u32,
     /// CTAs per batch entry; each takes every so many-th group of columns.
@@ -55,9 +57,14 @@ pub enum FewRowsSchedule {
 }
 
 impl FragmentsSchedule {
-    /// Columns of a CTA's group.
+    /// Columns of each product in a CTA's group.
     pub fn columns(&self) -> u32 {
-        self.tiles * TILE_COLUMNS
+        self.tiles * TILE_COLUMNS / self.products
+    }
+
+    /// The product of a half of a tile, and its first column in the group.
+    pub(super) fn half(&self, number: u32) -> (u32, u32) {
+        (number % self.products, number / self.products * TILE_COLUMNS / 2)
     }
 
     /// Groups of columns of a batch entry.
@@ -73,7 +80,7 @@ impl FragmentsSchedule {
     /// 32-bit words between rows of the slab of partial sums: four more than the columns, so that the rows that a warp
     /// writes at once lie in other banks.
     pub fn slab_pitch(&self) -> u32 {
-        self.columns() + 4
+        self.tiles * TILE_COLUMNS + 4
     }
 
     /// Bytes of a warp's partial sums.
@@ -168,6 +175,11 @@ impl FewRowsSchedule {
                 if schedule.tiles == 0 || schedule.warps == 0 || schedule.depth == 0 || schedule.ctas == 0 {
                     return refuse("tiles, warps, depth or CTAs", 0, "at least 1".into());
                 }
+                let halves = 2 * schedule.tiles;
+                if schedule.products != problem.products() || !halves.is_multiple_of(schedule.products) {
+                    let expected = format!("{}, which divides the {halves} halves of tiles", problem.products());
+                    return refuse("products", schedule.products.into(), expected);
+                }
                 let (row, registers) = (target.row(), schedule.registers(problem));
                 most("CTAs of a batch entry", schedule.ctas.into(), schedule.groups(problem).into())?;
                 most("registers of a thread", registers.into(), row.max_registers_per_thread.into())?;
@@ -185,7 +197,12 @@ impl fmt::Display for FewRowsSchedule {
             FewRowsSchedule::Fragments(s) => {
                 let ahead = if s.rows_ahead { " ahead" } else { "" };
                 let columns = s.columns();
-                write!(f, "mma.sync rows{ahead} columns {columns} warps {} depth {} ctas {}", s.warps, s.depth, s.ctas)
+                let products = products_text(s.products);
+                write!(
+                    f,
+                    "mma.sync rows{ahead} columns {columns}{products} warps {} depth {} ctas {}",
+                    s.warps, s.depth, s.ctas
+                )
             }
         }
     }

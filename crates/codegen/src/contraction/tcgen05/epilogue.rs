@@ -141,12 +141,42 @@ impl Accumulator<'_> {
         Ok(words.into_iter().map(|word| if is_float { k.f32_of_b32(word).reg() } else { word.reg() }).collect())
     }
 
+    /// The same of every product, in an accumulator at `from`: `count` columns from the tile's `column` on.
+    fn load_products(
+        &self,
+        k: &mut KernelBuilder,
+        from: TensorAddress,
+        (column, count): (u32, u32),
+        problem: &Problem,
+        schedule: &Tcgen05Schedule,
+    ) -> Result<Vec<Vec<Reg>>, ContractionError> {
+        let together = schedule.columns_together().min(count);
+        let mut all = Vec::new();
+        for product in 0..schedule.products {
+            let mut sums = Vec::with_capacity(count as usize);
+            for first in (column..column + count).step_by(together as usize) {
+                let at = k.add_u32(from, schedule.sums_at(product, first));
+                sums.extend(self.load(k, at, together, sum_type(problem.element))?);
+            }
+            all.push(sums);
+        }
+        Ok(all)
+    }
+
     /// Says that the warp has read all its sums.
     fn release(&self, k: &mut KernelBuilder) {
         k.tcgen05_fence_before_thread_sync();
         k.bar_warp_sync(-1);
         self.ring.release(k, self.at.stage, self.elected);
     }
+}
+
+/// Pieces of `lanes` neighbouring columns, each with the sums of every product, one product after the other.
+fn of_products(sums: &[Vec<Reg>], lanes: usize) -> impl Iterator<Item = Vec<Reg>> {
+    let columns = sums.first().map_or(0, Vec::len);
+    (0..columns)
+        .step_by(lanes)
+        .map(move |first| sums.iter().flat_map(|sums| sums[first..][..lanes].iter().copied()).collect())
 }
 
 fn direct(
@@ -160,18 +190,21 @@ fn direct(
 ) -> Result<(), ContractionError> {
     let lanes = if problem.store.along_m { 1 } else { problem.store.lanes };
     let row = k.add_u32(warp_row, finisher.lane);
-    let step = if schedule.tile.n.is_multiple_of(LOAD) { LOAD } else { LOAD / 2 };
-    k.for_u32(0, schedule.tile.n, step, |k, chunk| -> Result<(), ContractionError> {
-        k.bar_warp_sync(-1);
-        let from = k.add_u32(accumulator.sums, chunk);
-        let sums = accumulator.load(k, from, step, sum_type(problem.element))?;
-        let first = k.add_u32(place.column, chunk);
-        for (part, sums) in sums.chunks(lanes).enumerate() {
-            let column = k.add_u32(first, (part * lanes) as u32);
-            store_at(k, problem, schedule.extent(), &place.batch, (row, column), sums, surround)?;
-        }
-        Ok(())
-    })?;
+    let together = schedule.columns_together();
+    let step = if together.is_multiple_of(LOAD) { LOAD } else { LOAD / 2 };
+    for start in (0..schedule.tile.n).step_by(together as usize) {
+        k.for_u32(0, together, step, |k, chunk| -> Result<(), ContractionError> {
+            k.bar_warp_sync(-1);
+            let from = k.add_u32(accumulator.sums, chunk);
+            let sums = accumulator.load_products(k, from, (start, step), problem, schedule)?;
+            let first = k.add_u32(place.column, chunk);
+            for (part, sums) in of_products(&sums, lanes).enumerate() {
+                let column = k.add_u32(first, start + (part * lanes) as u32);
+                store_at(k, problem, schedule.extent(), &place.batch, (row, column), &sums, surround)?;
+            }
+            Ok(())
+        })?;
+    }
     accumulator.release(k);
     Ok(())
 }
@@ -201,13 +234,13 @@ fn staged_tile(
     let fillings = results.iter().map(|result| schedule.tile.n / result.columns()).sum();
     let mut buffers = Buffers::new(finisher.staging, WARP, finisher.elected, fillings);
     for chunk in (0..schedule.tile.n).step_by(widest as usize) {
-        let from = k.add_u32(accumulator.sums, chunk);
-        let sums = accumulator.load(k, from, widest, sum_type(problem.element))?;
+        let sums = accumulator.load_products(k, accumulator.sums, (chunk, widest), problem, schedule)?;
         if chunk + widest == schedule.tile.n {
             accumulator.release(k);
         }
+        let sums: Vec<Vec<Reg>> = of_products(&sums, lanes).collect();
         let fragments: Vec<Fragment<'_>> = sums
-            .chunks(lanes)
+            .iter()
             .enumerate()
             .map(|(part, sums)| Fragment { row: 0, column: chunk + (part * lanes) as u32, sums })
             .collect();

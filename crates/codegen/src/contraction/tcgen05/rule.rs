@@ -16,13 +16,13 @@
 use super::super::bounds::{l2_seconds, memory_seconds, tensor_rate};
 use super::super::boxes::SPAN;
 use super::super::operands::{self, STEP};
-use super::super::problem::{Problem, Side};
+use super::super::problem::Problem;
 use super::super::schedule::{Schedule, Tile};
 use super::schedule::{ROWS, Tcgen05Schedule};
 use gable_ptx::Target;
 use gable_roofline::Machine;
 
-/// Columns of tiles that are considered, and CTAs that share one.
+/// Columns of tiles that are considered, and CTAs that share one. Several products share the columns.
 const CANDIDATES: &[(u32, u32)] =
     &[(256, 2), (192, 2), (256, 1), (128, 2), (192, 1), (128, 1), (64, 2), (96, 1), (64, 1), (32, 1), (16, 1)];
 
@@ -42,7 +42,7 @@ const FINISH_CYCLES: f64 = 150.0;
 /// Predicted seconds of a schedule.
 pub(crate) fn seconds(problem: &Problem, schedule: &Tcgen05Schedule, machine: &Machine) -> f64 {
     let rate = tensor_rate(problem.element, machine);
-    let Tile { m, n, k } = schedule.tile;
+    let (Tile { m, k, .. }, n) = (schedule.tile, schedule.columns());
     let element = problem.element.bytes() as f64;
     let rounds = f64::from(problem.rounds(k));
     let instructions = rounds * f64::from(SPAN / STEP);
@@ -67,18 +67,18 @@ pub fn ranked(problem: &Problem, target: Target, machine: &Machine) -> Vec<(f64,
     let mut found: Vec<(f64, Tcgen05Schedule)> = CANDIDATES
         .iter()
         .map(|&(n, ctas_per_tile)| {
-            let tile = Tile { m: ROWS * ctas_per_tile, n, k: SPAN / problem.element.bytes() as u32 };
+            let products = problem.products();
+            let (m, n) = (ROWS * ctas_per_tile, problem.columns_of_each(n));
+            let tile = Tile { m, n, k: SPAN / problem.element.bytes() as u32 };
             let ctas = machine.multiprocessors / ctas_per_tile * ctas_per_tile;
-            let schedule = Tcgen05Schedule { tile, ctas_per_tile, stages: 2, group: 16 / ctas_per_tile, ctas };
+            let schedule =
+                Tcgen05Schedule { tile, products, ctas_per_tile, stages: 2, group: 16 / ctas_per_tile, ctas };
             // More stages than this have not been seen to help.
             let schedule = schedule.with_most_stages(limit);
             Tcgen05Schedule { stages: schedule.stages.min(8), ..schedule }
         })
         .filter(|schedule| Schedule::Tcgen05(*schedule).validate(problem, target).is_ok())
-        .filter(|schedule| {
-            let boxes = |side, outer| operands::boxes(problem, side, outer, problem.element).is_some();
-            boxes(Side::A, schedule.brought().m) && boxes(Side::B, schedule.brought().n)
-        })
+        .filter(|schedule| operands::are_boxes(problem, (schedule.brought().m, schedule.brought().n)))
         .map(|schedule| (seconds(problem, &schedule, machine), schedule))
         .collect();
     found.sort_by(|a, b| a.0.total_cmp(&b.0));

@@ -3,7 +3,7 @@
 use super::super::boxes::SPAN;
 use super::super::problem::{ContractionError, Major, Problem, Side};
 use super::super::ring::{BARRIER, Ring};
-use super::super::schedule::{Tile, WARP};
+use super::super::schedule::{Tile, WARP, products_text};
 use super::super::staged::BUFFERS;
 use gable_ptx::{Feature, Target};
 use std::fmt;
@@ -36,8 +36,10 @@ const ADDRESS: u32 = 8;
 /// Schedule of a kernel on `tcgen05`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Tcgen05Schedule {
-    /// The tile of a CTA or of a pair, and what is brought of it for one round.
+    /// The tile of a CTA or of a pair, and what is brought of it for one round. Its columns are those of each product.
     pub tile: Tile,
+    /// Products over the same left factor.
+    pub products: u32,
     /// CTAs that share a tile: 1, or the 2 of a pair, of which each has half of the rows and brings half of the columns.
     pub ctas_per_tile: u32,
     /// Stages of the ring in shared memory.
@@ -59,21 +61,38 @@ impl Tcgen05Schedule {
         (self.tile.m, self.tile.n)
     }
 
-    /// Columns of tensor memory that the sums of all accumulators take, as many as can be allocated.
-    pub fn tensor_columns(&self) -> u32 {
-        (ACCUMULATORS * self.tile.n).next_power_of_two().max(LEAST_COLUMNS)
+    /// Columns of all right factors in a stage, and of an accumulator.
+    pub fn columns(&self) -> u32 {
+        self.products * self.tile.n
     }
 
-    /// What a CTA brings of a tile for one round.
+    /// What a CTA brings of a tile for one round; its columns are those of each product.
     pub fn brought(&self) -> Tile {
         let ctas = self.ctas_per_tile.max(1);
         Tile { m: self.tile.m / ctas, n: self.tile.n / ctas, k: self.tile.k }
     }
 
-    /// Bytes of one stage: rows of A, then columns of B.
+    /// Where an accumulator has the sums of a product's column: the columns that a CTA brings lie together, those of the first
+    /// product first.
+    pub(super) fn sums_at(&self, product: u32, column: u32) -> u32 {
+        let own = self.columns_together();
+        (column / own * self.products + product) * own + column % own
+    }
+
+    /// Columns of a product that an accumulator has in one piece.
+    pub(super) fn columns_together(&self) -> u32 {
+        if self.products == 1 { self.tile.n } else { self.brought().n }
+    }
+
+    /// Columns of tensor memory that the sums of all accumulators take, as many as can be allocated.
+    pub fn tensor_columns(&self) -> u32 {
+        (ACCUMULATORS * self.columns()).next_power_of_two().max(LEAST_COLUMNS)
+    }
+
+    /// Bytes of one stage: rows of A, then columns of each right factor.
     pub fn stage_bytes(&self) -> u32 {
         let brought = self.brought();
-        (brought.m + brought.n) * SPAN
+        (brought.m + self.products * brought.n) * SPAN
     }
 
     /// CTAs of the launch for so many tiles.
@@ -126,10 +145,14 @@ impl Tcgen05Schedule {
         if m != ROWS * self.ctas_per_tile {
             return refuse("rows of the tile", m, (ROWS * self.ctas_per_tile).to_string());
         }
-        // Each CTA of a pair brings a whole number of patterns of eight rows.
-        let grain = 16 * self.ctas_per_tile;
-        if n == 0 || n > 256 || !n.is_multiple_of(grain) {
-            return refuse("columns of the tile", n, format!("a multiple of {grain} up to 256"));
+        if self.products != problem.products() {
+            return refuse("products", self.products, problem.products().to_string());
+        }
+        // One instruction multiplies the columns of all products, and each CTA of a pair brings a whole number of patterns of
+        // eight rows.
+        let (grain, most) = (16 * self.ctas_per_tile, 256 / self.products);
+        if n == 0 || n > most || !n.is_multiple_of(grain) {
+            return refuse("columns of the tile", n, format!("a multiple of {grain} up to {most}"));
         }
         if self.tensor_columns() > TENSOR_COLUMNS {
             return refuse("columns of tensor memory", self.tensor_columns(), format!("at most {TENSOR_COLUMNS}"));
@@ -156,7 +179,7 @@ impl Tcgen05Schedule {
 impl fmt::Display for Tcgen05Schedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Tile { m, n, k } = self.tile;
-        write!(f, "tcgen05 tile {m}x{n}x{k}")?;
+        write!(f, "tcgen05 tile {m}x{n}x{k}{}", products_text(self.products))?;
         if self.ctas_per_tile > 1 {
             write!(f, " of {} ctas", self.ctas_per_tile)?;
         }

@@ -14,7 +14,7 @@ use super::super::staged::{self, Buffers, Staged};
 use super::super::surround::{Fragment, Surround};
 use super::schedule::{ROWS, WgmmaSchedule};
 use super::{Consumer, Sums};
-use gable_ptx::{B32, F32, KernelBuilder, R, Value};
+use gable_ptx::{B32, F32, KernelBuilder, R, Reg, Value};
 use gable_tensor::DType;
 
 /// Columns that one call of the region computes: two blocks of eight.
@@ -90,6 +90,12 @@ fn lane_origin(k: &mut KernelBuilder, lane: R<B32>, row: R<B32>, column: R<B32>)
     (k.add_u32(row, down), k.mad_lo_u32(across, PAIR as u32, column))
 }
 
+/// `lanes` sums of every product from register `first` on of a block of eight columns, one product after the other.
+fn of_products(schedule: &WgmmaSchedule, sums: &[[Reg; 4]], group: u32, first: u32, lanes: usize) -> Vec<Reg> {
+    let blocks = (group as usize..).step_by((schedule.tile.n / 8) as usize).take(schedule.products as usize);
+    blocks.flat_map(|block| sums[block][first as usize..][..lanes].iter().copied()).collect()
+}
+
 #[expect(clippy::too_many_arguments, reason = "the parts of one kernel")]
 fn direct(
     k: &mut KernelBuilder,
@@ -104,12 +110,14 @@ fn direct(
     let lanes = if problem.store.along_m { 1 } else { problem.store.lanes.min(PAIR) };
     let (first_row, first_column) = lane_origin(k, consumer.lane, warp_row, place.column);
     for (block, sums) in sums.iter().enumerate() {
-        for (group, sums) in sums.iter().enumerate() {
-            for (half, sums) in sums.chunks(PAIR).enumerate() {
-                let row = k.add_u32(first_row, block as u32 * ROWS + half as u32 * 8);
-                for (part, sums) in sums.chunks(lanes).enumerate() {
-                    let column = k.add_u32(first_column, group as u32 * 8 + (part * lanes) as u32);
-                    store_at(k, problem, schedule.extent(), &place.batch, (row, column), sums, surround)?;
+        for group in 0..schedule.tile.n / 8 {
+            for half in 0..2 {
+                let row = k.add_u32(first_row, block as u32 * ROWS + half * 8);
+                for part in 0..(PAIR / lanes) as u32 {
+                    let first = part * lanes as u32;
+                    let column = k.add_u32(first_column, group * 8 + first);
+                    let sums = of_products(schedule, sums, group, half * PAIR as u32 + first, lanes);
+                    store_at(k, problem, schedule.extent(), &place.batch, (row, column), &sums, surround)?;
                 }
             }
         }
@@ -180,16 +188,16 @@ fn staged_tile(
             // What the region makes of the chunk, packed: for each result the words of each step of sixteen columns.
             let mut packed: Vec<Vec<Vec<Value>>> = vec![Vec::new(); results.len()];
             for step in (chunk..chunk + widest).step_by(STEP_COLUMNS as usize) {
-                let groups = &sums[(step / 8) as usize..][..2];
-                let fragments: Vec<Fragment<'_>> = groups
+                let places = [(0, 0), (0, 1), (1, 0), (1, 1)];
+                let of_places =
+                    places.map(|(group, half)| of_products(schedule, sums, step / 8 + group, half * PAIR as u32, PAIR));
+                let fragments: Vec<Fragment<'_>> = places
                     .iter()
-                    .enumerate()
-                    .flat_map(|(group, sums)| {
-                        sums.chunks(PAIR).enumerate().map(move |(half, sums)| Fragment {
-                            row: block as u32 * ROWS + half as u32 * 8,
-                            column: step + group as u32 * 8,
-                            sums,
-                        })
+                    .zip(&of_places)
+                    .map(|(&(group, half), sums)| Fragment {
+                        row: block as u32 * ROWS + half * 8,
+                        column: step + group * 8,
+                        sums,
                     })
                     .collect();
                 let words =

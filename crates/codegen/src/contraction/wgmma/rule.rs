@@ -2,7 +2,7 @@
 //!
 //! The time of a candidate, in cycles of one multiprocessor:
 //!
-//! - A round multiplies `tile.m x tile.n x 128 bytes`; the tensor cores do so at the machine's rate, less a share that no
+//! - A round multiplies `tile.m x tile.n x 128 bytes` for each product; the tensor cores do so at the machine's rate, less a share that no
 //!   kernel was seen to use. Rows and columns beyond the edges count.
 //! - A tile costs its rounds and, where consumers cooperate, its epilogue; with ping-pong the epilogue hides behind the
 //!   other consumer's rounds as far as it is shorter than them.
@@ -12,13 +12,14 @@
 //! The largest of multiplying, L2 and memory decides; where bytes bind, a tenth of multiplying is added. The fastest candidate wins, the earlier of the table on a tie.
 
 use super::super::bounds::{l2_seconds, memory_seconds, tensor_rate};
-use super::super::problem::{Problem, Side};
+use super::super::operands;
+use super::super::problem::Problem;
 use super::super::schedule::{Schedule, Tile};
 use super::schedule::{Sharing, WgmmaSchedule};
 use gable_ptx::Target;
 use gable_roofline::Machine;
 
-/// Tiles and sharings that are considered, widest first.
+/// Tiles and sharings that are considered, widest first. Several products share the columns.
 const CANDIDATES: &[(u32, u32, u32, Sharing)] = &[
     (128, 256, 2, Sharing::Cooperative),
     (256, 128, 2, Sharing::Cooperative),
@@ -61,7 +62,7 @@ pub(crate) fn seconds(problem: &Problem, schedule: &WgmmaSchedule, machine: &Mac
         Sharing::PingPong => PING_PONG_SHARE,
     };
     let per_clock = tensor_rate(problem.element, machine) * share;
-    let Tile { m, n, k } = schedule.tile;
+    let (Tile { m, k, .. }, n) = (schedule.tile, schedule.columns());
     let rounds = f64::from(problem.rounds(k));
     let multiply = 2.0 * f64::from(m) * f64::from(n) * rounds * f64::from(k) / per_clock;
     let multiply = if schedule.consumers == 1 { multiply + rounds * ALONE_CYCLES } else { multiply };
@@ -86,7 +87,8 @@ pub fn ranked(problem: &Problem, target: Target, machine: &Machine) -> Vec<(f64,
         .iter()
         .map(|&(m, n, consumers, sharing)| {
             let schedule = WgmmaSchedule {
-                tile: Tile { m, n, k: WgmmaSchedule::k_of(problem.element) },
+                tile: Tile { m, n: problem.columns_of_each(n), k: WgmmaSchedule::k_of(problem.element) },
+                products: problem.products(),
                 consumers,
                 sharing,
                 stages: 2,
@@ -98,10 +100,7 @@ pub fn ranked(problem: &Problem, target: Target, machine: &Machine) -> Vec<(f64,
             WgmmaSchedule { stages: schedule.stages.min(8), ..schedule }
         })
         .filter(|schedule| Schedule::Wgmma(*schedule).validate(problem, target).is_ok())
-        .filter(|schedule| {
-            let boxes = |side, outer| super::super::operands::boxes(problem, side, outer, problem.element).is_some();
-            boxes(Side::A, schedule.tile.m) && boxes(Side::B, schedule.tile.n)
-        })
+        .filter(|schedule| operands::are_boxes(problem, schedule.extent()))
         .map(|schedule| (seconds(problem, &schedule, machine), schedule))
         .collect();
     found.sort_by(|a, b| a.0.total_cmp(&b.0));

@@ -3,7 +3,7 @@
 use super::super::boxes::SPAN;
 use super::super::problem::{ContractionError, Major, Problem, Side};
 use super::super::ring::{BARRIER, Ring};
-use super::super::schedule::{Tile, WARP};
+use super::super::schedule::{Tile, WARP, products_text};
 use super::super::staged::BUFFERS;
 use gable_ptx::Target;
 use gable_tensor::DType;
@@ -34,7 +34,10 @@ pub enum Sharing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct WgmmaSchedule {
     /// The tile that is brought to shared memory for one round: of all consumers together, or of one when they take turns.
+    /// Its columns are those of each product.
     pub tile: Tile,
+    /// Products over the same left factor.
+    pub products: u32,
     /// Warpgroups that multiply; one more brings the operands.
     pub consumers: u32,
     /// How they share the work.
@@ -63,6 +66,11 @@ impl WgmmaSchedule {
         (self.tile.m, self.tile.n)
     }
 
+    /// Columns of all right factors in a stage.
+    pub fn columns(&self) -> u32 {
+        self.products * self.tile.n
+    }
+
     /// Rows of the tile that one consumer computes.
     pub fn consumer_rows(&self) -> u32 {
         match self.sharing {
@@ -79,21 +87,12 @@ impl WgmmaSchedule {
 
     /// Sums that a thread of a consumer holds.
     pub fn sums(&self) -> u32 {
-        self.consumer_rows() * self.tile.n / WARPGROUP
+        self.consumer_rows() * self.columns() / WARPGROUP
     }
 
-    /// Bytes of an operand's tile in one stage.
-    pub fn operand_bytes(&self, side: Side) -> u32 {
-        let outer = match side {
-            Side::A => self.tile.m,
-            Side::B => self.tile.n,
-        };
-        outer * SPAN
-    }
-
-    /// Bytes of one stage: a tile of A, then a tile of B.
+    /// Bytes of one stage: a tile of A, then a tile of each right factor.
     pub fn stage_bytes(&self) -> u32 {
-        self.operand_bytes(Side::A) + self.operand_bytes(Side::B)
+        (self.tile.m + self.columns()) * SPAN
     }
 
     /// Bytes of the ring.
@@ -151,17 +150,23 @@ impl WgmmaSchedule {
         if m == 0 || !m.is_multiple_of(unit) {
             return refuse("rows of the tile", m, format!("a multiple of {unit}"));
         }
+        if self.products != problem.products() {
+            return refuse("products", self.products, problem.products().to_string());
+        }
+        // One instruction multiplies the columns of all products.
         let step = match problem.element {
             DType::I8 | DType::U8 if n > 32 => 16,
             _ => 8,
         };
-        if n == 0 || n > 256 || !n.is_multiple_of(step) {
-            return refuse("columns of the tile", n, format!("a multiple of {step} up to 256"));
+        let most = 256 / self.products;
+        if n == 0 || n > most || !n.is_multiple_of(step) {
+            return refuse("columns of the tile", n, format!("a multiple of {step} up to {most}"));
         }
         if k != Self::k_of(problem.element) {
             return refuse("k of the tile", k, format!("{SPAN} bytes of {}", problem.element));
         }
-        for (side, outer) in [(Side::A, m), (Side::B, n)] {
+        for side in problem.sides() {
+            let outer = if side == Side::A { m } else { n };
             // Columns come in spans of their own, of which only whole ones are laid out.
             let (major, _) = problem.operand(side).vector();
             if major == Major::Outer && !outer.is_multiple_of(SPAN / problem.element.bytes() as u32) {
@@ -204,8 +209,12 @@ impl fmt::Display for WgmmaSchedule {
         };
         write!(
             f,
-            "wgmma tile {m}x{n}x{k} {sharing} consumers {} stages {} group {} ctas {}",
-            self.consumers, self.stages, self.group, self.ctas
+            "wgmma tile {m}x{n}x{k}{} {sharing} consumers {} stages {} group {} ctas {}",
+            products_text(self.products),
+            self.consumers,
+            self.stages,
+            self.group,
+            self.ctas
         )
     }
 }
