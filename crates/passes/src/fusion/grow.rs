@@ -1,7 +1,8 @@
-//! Each anchor takes what follows it: maps over its result, and reshapes and transposes that a store can follow.
+//! Each anchor takes what follows it: maps over its result, and reshapes and transposes that a store can follow. A product
+//! takes further products of its left factor too, where the results meet.
 
 use super::partition::Partition;
-use super::policy;
+use super::{partner, policy};
 use crate::context::Context;
 use gable_ir::region::{self, RegionKind};
 
@@ -36,7 +37,11 @@ fn grow(partition: &mut Partition, group: usize, context: &mut Context) {
                 && partition.fits(group, user)
                 && !partition.leads_to(group, &partition.graph.operands(user))
         }) else {
-            return;
+            match partner::find(partition, group) {
+                Some(taken) if context.step() => taken.into_iter().for_each(|id| partition.join(group, id)),
+                _ => return,
+            }
+            continue;
         };
         if !context.step() {
             return;

@@ -4,7 +4,7 @@
 //! regions that keep the contract in `gable_ir::region`, in the order in which they run. Nothing is rounded elsewhere
 //! than before: regions only say what is computed together.
 //!
-//! Three phases. [`grow`]: each anchor takes what follows it. [`gather`]: what is left goes, from the outputs upward,
+//! Three phases. [`grow`]: each anchor takes what follows it, and further products that meet it there ([`partner`]). [`gather`]: what is left goes, from the outputs upward,
 //! into the regions that use it, or becomes a map region. [`name`]: order and names.
 //!
 //! Legality is asked of one place, `gable_ir::region::anatomy`; [`policy`] decides what is worth while.
@@ -12,6 +12,7 @@
 mod gather;
 mod grow;
 mod partition;
+mod partner;
 mod policy;
 
 use crate::context::Context;

@@ -103,8 +103,13 @@ impl<'g> Partition<'g> {
 
     /// Whether the group with `id` as well keeps the contract and the limits.
     pub(super) fn fits(&self, group: usize, id: NodeId) -> bool {
+        self.fits_all(group, &[id])
+    }
+
+    /// The same with all of `ids`.
+    pub(super) fn fits_all(&self, group: usize, ids: &[NodeId]) -> bool {
         let now = &self.groups[group];
-        let larger = region_of(now.kind, now.nodes.iter().copied().chain([id]));
+        let larger = region_of(now.kind, now.nodes.iter().chain(ids).copied());
         larger.nodes.len() <= MAX_VALUES
             && region::anatomy(self.graph, &larger).is_ok()
             && region::inputs(self.graph, &larger.nodes).len() <= MAX_INPUTS

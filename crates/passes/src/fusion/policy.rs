@@ -7,7 +7,7 @@ use super::partition::Partition;
 use gable_ir::region::RegionKind;
 use gable_ir::{Graph, Group, NodeId, Op, Unit, cost};
 use gable_tensor::DType;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Operations that a GPU does in the time in which it moves a byte: f32 rate over memory rate, which is 14 (H200) to 70
 /// (RTX PRO 6000) on the machines of the roofline table. The low end, so that no machine is made to compute too much.
@@ -44,6 +44,29 @@ pub(super) fn follows(partition: &Partition, group: usize, user: NodeId) -> bool
         Op::Cast(op) => only_user || !widens(graph.ty(graph.operand(user, 0)).dtype, op.to),
         op => op.is(Group::Map),
     }
+}
+
+/// Whether two right factors come from memory in the same way, so that one kernel brings both alike.
+pub(super) fn lie_alike(graph: &Graph, a: NodeId, b: NodeId) -> bool {
+    let is_computed = |id: NodeId| graph.op(id).is(Group::Map) || graph.op(id).is(Group::Movement);
+    let mut pending = vec![(a, b)];
+    let mut seen = BTreeSet::new();
+    while let Some((a, b)) = pending.pop() {
+        if !seen.insert((a, b)) {
+            continue;
+        }
+        if graph.ty(a) != graph.ty(b) {
+            return false;
+        }
+        if is_computed(a) || is_computed(b) {
+            let (of_a, of_b) = (graph.operands(a), graph.operands(b));
+            if graph.op(a) != graph.op(b) || of_a.len() != of_b.len() {
+                return false;
+            }
+            pending.extend(of_a.into_iter().zip(of_b));
+        }
+    }
+    true
 }
 
 fn widens(from: DType, to: DType) -> bool {
