@@ -204,11 +204,18 @@ fn check_class(launch: &KernelLaunch) -> Result<(), Fault> {
     let found = Class::found(&launch.kernel);
     // A stated `fma` kernel may turn out to need none, where constants decide everything; never the other way round.
     let holds = found == launch.class || (launch.class == Class::Fma && found == Class::None);
-    if holds {
+    if !holds {
+        return Err(Fault::contract(format!(
+            "kernel `{}` states class `{}`, its instructions are of class `{found}`",
+            launch.kernel.name, launch.class
+        )));
+    }
+    let in_loops = Class::found_in_loops(&launch.kernel);
+    if !launch.class.is_looped() || in_loops == launch.class {
         return Ok(());
     }
     Err(Fault::contract(format!(
-        "kernel `{}` states class `{}`, its instructions are of class `{found}`",
+        "kernel `{}` states class `{}`, the instructions of its loops are of class `{in_loops}`",
         launch.kernel.name, launch.class
     )))
 }

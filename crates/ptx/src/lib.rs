@@ -16,6 +16,7 @@ mod inst;
 mod lex;
 pub mod meaning;
 mod module;
+pub mod nvdisasm;
 mod operand;
 mod parse;
 pub mod ptxas;
@@ -27,6 +28,7 @@ pub mod slot;
 pub mod syntax;
 mod table;
 mod target;
+mod toolkit;
 mod verify;
 
 pub use builder::{Assign, KernelBuilder, LocalArray, SharedArray};

@@ -3,10 +3,12 @@
 //! The text is a function of the data: registers are declared by their highest number, everything else is printed in the
 //! order in which it stands. `parse` reads the text back into an equal module.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::form::{DstSlot, Slot};
 use crate::inst::{Inst, Statement};
+use crate::meaning::Meaning;
 use crate::operand::{Base, Operand, Symbol, Value};
 use crate::register::{Class, Reg};
 use crate::scalar::ScalarType;
@@ -179,6 +181,33 @@ impl Kernel {
     pub fn insts(&self) -> impl Iterator<Item = &Inst> {
         self.body.iter().filter_map(|statement| match statement {
             Statement::Inst(inst) => Some(inst),
+            _ => None,
+        })
+    }
+
+    /// The instructions between a label and a later branch back to it, in order.
+    pub fn insts_in_loops(&self) -> impl Iterator<Item = &Inst> {
+        let mut labels = BTreeMap::new();
+        let mut in_loop = vec![false; self.body.len()];
+        for (position, statement) in self.body.iter().enumerate() {
+            match statement {
+                Statement::Label(label) => {
+                    labels.insert(label, position);
+                }
+                Statement::Inst(inst) if matches!(inst.op.form().meaning, Meaning::Branch { .. }) => {
+                    let target = inst.src.iter().find_map(|operand| match operand {
+                        Operand::Label(label) => labels.get(label),
+                        _ => None,
+                    });
+                    if let Some(&start) = target {
+                        in_loop[start..position].fill(true);
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.body.iter().zip(in_loop).filter_map(|(statement, in_loop)| match statement {
+            Statement::Inst(inst) if in_loop => Some(inst),
             _ => None,
         })
     }

@@ -1,16 +1,15 @@
 //! NVIDIA's assembler as a child process: PTX text in, machine code and resource figures out.
 //!
-//! `ptxas` is looked for in `GABLE_PTXAS`, on `PATH`, in `bin` of `CUDA_HOME` and `CUDA_PATH`, and in `tools/bin` of the workspace
-//! that this crate was built in, in this order. It comes with a CUDA toolkit, or by `cargo xtask tools`.
+//! `ptxas` is looked for in `GABLE_PTXAS` and where [`crate::toolkit`] says.
 //! Only compilers call it: a driver can assemble PTX itself when it loads it.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::{env, fs, io};
 
 use crate::target::Target;
+use crate::toolkit::{self, WorkFolder};
 
 /// An assembler that was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,25 +83,8 @@ impl Ptxas {
     }
 
     fn find_in(variable: impl Fn(&str) -> Option<std::ffi::OsString>) -> Result<Ptxas, PtxasError> {
-        let file_name = format!("ptxas{}", env::consts::EXE_SUFFIX);
-        // An explicit choice is never replaced by another assembler.
-        if let Some(path) = variable("GABLE_PTXAS") {
-            let path = PathBuf::from(path);
-            let tried = vec![format!("GABLE_PTXAS (`{}`)", path.display())];
-            return if path.is_file() { Ok(Ptxas { path }) } else { Err(PtxasError::NotFound { tried }) };
-        }
-        let on_path = variable("PATH").unwrap_or_default();
-        let toolkits = ["CUDA_HOME", "CUDA_PATH"].into_iter().filter_map(&variable);
-        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tools/bin");
-        env::split_paths(&on_path)
-            .chain(toolkits.map(|toolkit| Path::new(&toolkit).join("bin")))
-            .chain([workspace])
-            .map(|folder| folder.join(&file_name))
-            .find(|path| path.is_file())
-            .map(|path| Ptxas { path })
-            .ok_or_else(|| PtxasError::NotFound {
-                tried: ["PATH", "CUDA_HOME", "CUDA_PATH", "tools/bin"].map(String::from).into(),
-            })
+        let path = toolkit::find("ptxas", "GABLE_PTXAS", variable).map_err(|tried| PtxasError::NotFound { tried })?;
+        Ok(Ptxas { path })
     }
 
     /// The assembler at `path`.
@@ -129,7 +111,7 @@ impl Ptxas {
 
     /// `assemble` for a target by name, which need not be one of ours.
     pub fn assemble_for(&self, text: &str, target: &str) -> Result<Assembled, PtxasError> {
-        let folder = WorkFolder::new()?;
+        let folder = WorkFolder::new().map_err(|(path, e)| failed("create", &path, e))?;
         let (source, cubin) = (folder.path.join("module.ptx"), folder.path.join("module.cubin"));
         fs::write(&source, text).map_err(|e| failed("write", &source, e))?;
         let output = self.run([
@@ -158,34 +140,6 @@ impl Ptxas {
 
 fn failed(action: &'static str, path: &Path, source: io::Error) -> PtxasError {
     PtxasError::Io { action, path: path.to_owned(), source }
-}
-
-/// A folder of our own among the temporary files, removed with the value.
-struct WorkFolder {
-    path: PathBuf,
-}
-
-impl WorkFolder {
-    fn new() -> Result<WorkFolder, PtxasError> {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        loop {
-            let number = NEXT.fetch_add(1, Ordering::Relaxed);
-            let path = env::temp_dir().join(format!("gable-ptxas-{}-{number}", std::process::id()));
-            match fs::create_dir(&path) {
-                Ok(()) => return Ok(WorkFolder { path }),
-                // Left behind by an older process of the same number.
-                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(e) => return Err(failed("create", &path, e)),
-            }
-        }
-    }
-}
-
-impl Drop for WorkFolder {
-    fn drop(&mut self) {
-        // Nothing depends on it: what stays behind is a few files in the temporary folder.
-        let _ = fs::remove_dir_all(&self.path);
-    }
 }
 
 /// Reads `ptxas --verbose`: for each entry a line that names it, then one of properties and one of usage.

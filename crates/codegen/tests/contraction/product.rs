@@ -3,6 +3,7 @@
 use crate::cases;
 use crate::emulation;
 use crate::region::Region;
+use gable_codegen::contraction::candidates;
 use gable_codegen::contraction::problem::{ContractionError, Problem};
 use gable_codegen::contraction::region::{ContractionKernel, kernel_by};
 use gable_codegen::contraction::rule;
@@ -41,6 +42,16 @@ pub fn kernel(source: &str, target: Target, schedule: Schedule) -> gable_ptx::Ke
 pub fn chosen(source: &str, target: Target) -> Schedule {
     let kernel = lowered(source, target, |problem| rule::choose(problem, target));
     kernel.unwrap_or_else(|e| panic!("{source}\n{target}: {e}")).schedule
+}
+
+/// The schedules that may be timed for the graph's only region.
+pub fn candidates(source: &str, target: Target) -> Vec<Schedule> {
+    let module = module(source);
+    let program =
+        Program::of_region(&module.graph, &module.graph.regions[0]).unwrap_or_else(|e| panic!("{source}\n{e}"));
+    let problem = gable_codegen::contraction::region::problem(&program, target);
+    let problem = problem.unwrap_or_else(|e| panic!("{source}\n{e}")).expect("it has a result");
+    candidates::candidates(&problem, target).unwrap_or_else(|e| panic!("{source}\n{target}: {e}"))
 }
 
 /// Why a schedule is none for the graph's only region.
