@@ -17,6 +17,9 @@
 //!   `arg_reduce`; or several `matmul`s, at most [`MAX_PRODUCTS`], of one left operand and one result type, of which none
 //!   depends on another. After it come maps, reshapes and transposes only, so each element of the anchor's result goes to one
 //!   place of each output; operands that meet again have come the same way. Every output is the anchor or after it.
+//!   After a single `matmul` there may also be *folds*: `reduce` over the whole last axis of a value that came to it from the
+//!   matmul by maps and by moves that leave the last axis as it is. After a fold come maps and reshapes of folds of the
+//!   same axis; they do not meet values that have all elements. Such a region has an output that is no fold's.
 //! - `row`: one or more anchors over rows of one length of at most [`MAX_ROW`], along the last axis: `softmax`,
 //!   `log_softmax`, `layer_norm`, `rms_norm`, and `reduce` over the last axis alone. Element `(row, column)` of a *full*
 //!   value is at row-major position `row * length + column`, whatever its shape; a *per-row* value has one element for
@@ -136,7 +139,7 @@ pub struct Anatomy {
     pub anchors: Vec<NodeId>,
     /// The role of every value of the region.
     pub roles: BTreeMap<NodeId, Role>,
-    /// Row regions: values that have one element per row.
+    /// Row regions: values that have one element per row. Contractions: folds and what comes after them.
     pub per_row: BTreeSet<NodeId>,
     /// Row regions: values that have all elements of every row.
     pub full: BTreeSet<NodeId>,
@@ -196,6 +199,8 @@ pub fn anatomy_giving(graph: &Graph, region: &Region, outputs: &[NodeId]) -> Res
         } else if op.is(Group::Map) || op.is(Group::Movement) || matches!(op, Op::Const(_) | Op::Iota(_)) {
             let after = graph.operands(id).iter().any(|&operand| found.follows(operand));
             if after { Role::After } else { Role::Before }
+        } else if region.kind == RegionKind::Contraction && folds(graph, id) && found.follows(graph.operand(id, 0)) {
+            Role::After
         } else {
             return Err(format!("{} does not belong in a `{}` region", named(id), region.kind.name()));
         };
@@ -215,9 +220,15 @@ pub fn anatomy_giving(graph: &Graph, region: &Region, outputs: &[NodeId]) -> Res
         RegionKind::Ordered if order.len() != 1 => return Err("an ordered op stands alone".into()),
         _ => {
             check_anchors(graph, region.kind, &found)?;
-            check_after(graph, &order, &found)?;
+            check_after(graph, &order, &mut found)?;
             if let Some(&id) = outputs.iter().find(|id| !found.follows(**id)) {
                 return Err(format!("output {} does not depend on the anchor", named(id)));
+            }
+            if !found.per_row.is_empty() && found.anchors.len() > 1 {
+                return Err("it has folds and more than one anchor".into());
+            }
+            if !found.per_row.is_empty() && outputs.iter().all(|id| found.per_row.contains(id)) {
+                return Err("every output is a fold or after one".into());
             }
         }
     }
@@ -246,24 +257,59 @@ fn check_anchors(graph: &Graph, kind: RegionKind, found: &Anatomy) -> Result<(),
     Ok(())
 }
 
-/// After the anchors: maps, reshapes and transposes, and one way from an anchor to each value.
-fn check_after(graph: &Graph, order: &[NodeId], found: &Anatomy) -> Result<(), String> {
-    let mut ways: BTreeMap<NodeId, Vec<&Op>> = found.anchors.iter().map(|&id| (id, Vec::new())).collect();
+/// Whether `id` is a `reduce` over the last axis alone: after a matmul, a fold.
+pub fn folds(graph: &Graph, id: NodeId) -> bool {
+    match graph.op(id) {
+        Op::Reduce(op) => graph.ty(graph.operand(id, 0)).rank().checked_sub(1).is_some_and(|last| op.axes == [last]),
+        _ => false,
+    }
+}
+
+/// One step of the way from an anchor to a value that is not a map.
+#[derive(Clone, Copy, PartialEq)]
+enum Step<'g> {
+    Move(&'g Op),
+    Fold,
+}
+
+/// After the anchors: maps, reshapes, transposes and folds, and one way from an anchor to each value.
+fn check_after(graph: &Graph, order: &[NodeId], found: &mut Anatomy) -> Result<(), String> {
+    let mut ways: BTreeMap<NodeId, Vec<Step<'_>>> = found.anchors.iter().map(|&id| (id, Vec::new())).collect();
+    // Values whose last axis is the anchor's.
+    let mut keep_last: BTreeSet<NodeId> = found.anchors.iter().copied().collect();
     for &id in order.iter().filter(|id| found.roles[id] == Role::After) {
         let op = graph.op(id);
-        let before: Vec<&Vec<&Op>> = graph.operands(id).iter().filter_map(|operand| ways.get(operand)).collect();
-        if before.windows(2).any(|pair| pair[0] != pair[1]) {
+        let from: Vec<NodeId> = graph.operands(id).into_iter().filter(|operand| ways.contains_key(operand)).collect();
+        if from.windows(2).any(|pair| ways[&pair[0]] != ways[&pair[1]]) {
             return Err(format!("%{} (`{}`) joins values that lie differently", id.index(), op.name()));
         }
-        let mut way = before[0].clone();
+        let first = from[0];
+        let mut way = ways[&first].clone();
+        let per_row = found.per_row.contains(&first);
         match op {
-            Op::Reshape(_) | Op::Transpose(_) => way.push(op),
+            Op::Reshape(_) => way.push(Step::Move(op)),
+            Op::Transpose(_) if !per_row => way.push(Step::Move(op)),
+            Op::Reduce(_) if keep_last.contains(&first) => way.push(Step::Fold),
             _ if op.is(Group::Map) => {}
             _ => return Err(format!("%{} (`{}`) comes after the anchor", id.index(), op.name())),
         }
         ways.insert(id, way);
+        if per_row || matches!(op, Op::Reduce(_)) {
+            found.per_row.insert(id);
+        } else if keep_last.contains(&first) && keeps_last_axis(graph, id) {
+            keep_last.insert(id);
+        }
     }
     Ok(())
+}
+
+/// Whether a map, reshape or transpose leaves the last axis of its operand as it is.
+fn keeps_last_axis(graph: &Graph, id: NodeId) -> bool {
+    match graph.op(id) {
+        Op::Reshape(_) => graph.ty(id).shape.last() == graph.ty(graph.operand(id, 0)).shape.last(),
+        Op::Transpose(op) => op.perm.last().is_some_and(|&axis| axis + 1 == op.perm.len()),
+        _ => true,
+    }
 }
 
 fn check_rows(graph: &Graph, order: &[NodeId], outputs: &[NodeId], found: &mut Anatomy) -> Result<(), String> {

@@ -1,13 +1,15 @@
 //! Each anchor takes what follows it: maps over its result, and reshapes and transposes that a store can follow. A product
 //! takes further products of its left factor too, where the results meet.
 
+use super::fold;
 use super::partition::Partition;
 use super::{partner, policy};
 use crate::context::Context;
+use gable_ir::OpError;
 use gable_ir::region::{self, RegionKind};
 
 /// Makes a group of every anchor that no earlier group has taken, in canonical order.
-pub(super) fn grow_anchors(partition: &mut Partition, context: &mut Context) {
+pub(super) fn grow_anchors(partition: &mut Partition, context: &mut Context) -> Result<(), OpError> {
     for (anchor, kind) in partition.anchors() {
         if partition.home(anchor).is_some() {
             continue;
@@ -15,8 +17,13 @@ pub(super) fn grow_anchors(partition: &mut Partition, context: &mut Context) {
         let group = partition.seed(kind, anchor);
         if kind != RegionKind::Ordered {
             grow(partition, group, context);
+            if fold::take_folds(partition, group, context)? {
+                // What a fold is made into.
+                grow(partition, group, context);
+            }
         }
     }
+    Ok(())
 }
 
 /// Takes users of the group's values until none fits.

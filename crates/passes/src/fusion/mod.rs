@@ -4,11 +4,13 @@
 //! regions that keep the contract in `gable_ir::region`, in the order in which they run. Nothing is rounded elsewhere
 //! than before: regions only say what is computed together.
 //!
-//! Three phases. [`grow`]: each anchor takes what follows it, and further products that meet it there ([`partner`]). [`gather`]: what is left goes, from the outputs upward,
+//! Three phases. [`grow`]: each anchor takes what follows it, further products that meet it there ([`partner`]), and the
+//! reductions of a product's rows ([`fold`]). [`gather`]: what is left goes, from the outputs upward,
 //! into the regions that use it, or becomes a map region. [`name`]: order and names.
 //!
 //! Legality is asked of one place, `gable_ir::region::anatomy`; [`policy`] decides what is worth while.
 
+mod fold;
 mod gather;
 mod grow;
 mod partition;
@@ -32,7 +34,7 @@ pub fn run(module: &mut Module, context: &mut Context) -> Result<(), PassError> 
     give_leaves_a_place(graph).map_err(built)?;
     give_regions_their_own_leaves(graph).map_err(built)?;
     let mut partition = Partition::new(graph);
-    grow::grow_anchors(&mut partition, context);
+    grow::grow_anchors(&mut partition, context).map_err(built)?;
     gather::gather_rest(&mut partition, context).map_err(built)?;
     module.graph.regions = partition.finish();
     module.graph.remove_dead();

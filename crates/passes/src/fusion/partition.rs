@@ -126,6 +126,17 @@ impl<'g> Partition<'g> {
             && region::inputs(self.graph, &larger.nodes).len() <= MAX_INPUTS
     }
 
+    /// As [`Partition::fits`], for several values, of which `own` are needed by nobody else.
+    pub(super) fn fit_together(&self, group: usize, ids: &[NodeId], own: &[NodeId]) -> bool {
+        let now = &self.groups[group];
+        let larger = region_of(now.kind, now.nodes.iter().chain(ids).copied());
+        let mut outputs = region::outputs(self.graph, &larger.nodes);
+        outputs.retain(|output| !own.contains(output));
+        larger.nodes.len() <= MAX_VALUES
+            && region::anatomy_giving(self.graph, &larger, &outputs).is_ok()
+            && region::inputs(self.graph, &larger.nodes).len() <= MAX_INPUTS
+    }
+
     /// Puts a value without a home into a group.
     pub(super) fn join(&mut self, group: usize, id: NodeId) {
         let now = &self.groups[group];
@@ -136,24 +147,26 @@ impl<'g> Partition<'g> {
 
     /// Makes the group use a copy of `id` of its own, and puts that into the group.
     pub(super) fn join_copy(&mut self, group: usize, id: NodeId) -> Result<NodeId, OpError> {
-        let operands = self.graph.operands(id);
-        let copy = self.graph.add(self.graph.op(id).clone(), &operands)?;
-        self.graph.node_mut(copy).origin = self.graph.node(id).origin.clone();
-        self.set_position(copy, self.position(id));
-        self.move_uses(group, id, copy);
+        let users = self.groups[group].nodes.clone();
+        let copy = self.copy_for(&users, id)?;
         self.join(group, copy);
         Ok(copy)
     }
 
-    /// Makes the group's values use `new` wherever they use `old`.
-    pub(super) fn move_uses(&mut self, group: usize, old: NodeId, new: NodeId) {
-        for user in self.groups[group].nodes.clone() {
+    /// Makes `users` use a copy of `id` of their own, which stands where `id` does.
+    pub(super) fn copy_for(&mut self, users: &[NodeId], id: NodeId) -> Result<NodeId, OpError> {
+        let operands = self.graph.operands(id);
+        let copy = self.graph.add(self.graph.op(id).clone(), &operands)?;
+        self.graph.node_mut(copy).origin = self.graph.node(id).origin.clone();
+        self.set_position(copy, self.position(id));
+        for &user in users {
             for (at, operand) in self.graph.operands(user).into_iter().enumerate() {
-                if operand == old {
-                    self.graph.set_operand(user, at, new);
+                if operand == id {
+                    self.graph.set_operand(user, at, copy);
                 }
             }
         }
+        Ok(copy)
     }
 
     /// Puts a new value into a group; it stands where `like` stands in the canonical order.

@@ -177,6 +177,11 @@ fn operations_per_element(graph: &Graph, id: NodeId) -> f64 {
     cost.flops.iter().map(|(unit, flops)| weight(unit) * flops).sum::<f64>() / elements
 }
 
+/// Whether computing the value twice costs next to nothing: conversions and single operations.
+pub(super) fn is_cheap(graph: &Graph, id: NodeId) -> bool {
+    special_ops(graph, id) == 0.0 && operations_per_element(graph, id) <= 1.0
+}
+
 fn special_ops(graph: &Graph, id: NodeId) -> f64 {
     cost::of_node(graph, id).and_then(|cost| cost.flops.get(&Unit::Special).copied()).unwrap_or(0.0)
 }

@@ -1,0 +1,137 @@
+//! Reductions of a product's rows join the product: each of its tiles reduces what it has computed, and the result is
+//! never read back for it.
+
+use super::partition::Partition;
+use super::policy;
+use crate::context::Context;
+use gable_ir::region::{self, RegionKind};
+use gable_ir::{Graph, Group, NodeId, OpError};
+use std::collections::BTreeSet;
+
+/// Takes reductions over the last axis of what a group of a matmul computes, each with the maps before it. Whether there
+/// was one.
+pub(super) fn take_folds(partition: &mut Partition, group: usize, context: &mut Context) -> Result<bool, OpError> {
+    if partition.groups[group].kind != RegionKind::Contraction {
+        return Ok(false);
+    }
+    let mut taken = false;
+    for fold in candidates(partition, group) {
+        let Some(maps) = maps_before(partition, group, fold) else { continue };
+        if leads_to_rows(partition, fold) || !fits(partition, group, fold, &maps) || !context.step() {
+            continue;
+        }
+        let maps = own(partition, fold, maps)?;
+        maps.into_iter().chain([fold]).for_each(|id| partition.join(group, id));
+        taken = true;
+    }
+    Ok(taken)
+}
+
+/// Reductions without a home over the last axis of what the group's values become by maps, in canonical order.
+fn candidates(partition: &Partition, group: usize) -> Vec<NodeId> {
+    let mut pending = partition.groups[group].nodes.clone();
+    let mut seen: BTreeSet<NodeId> = pending.iter().copied().collect();
+    let mut found = Vec::new();
+    while let Some(id) = pending.pop() {
+        for user in partition.graph.users(id) {
+            if partition.home(user).is_some() || !seen.insert(user) {
+                continue;
+            }
+            if region::folds(partition.graph, user) {
+                found.push(user);
+            } else if partition.graph.op(user).is(Group::Map) {
+                pending.push(user);
+            }
+        }
+    }
+    found.sort_by_key(|&id| (partition.position(id), id));
+    found
+}
+
+/// The maps between the group's values and the operand of `fold`, operands before users; `None` where something else
+/// stands between, or where another group has computed one of them.
+fn maps_before(partition: &Partition, group: usize, fold: NodeId) -> Option<Vec<NodeId>> {
+    let graph = &*partition.graph;
+    let follows = follows(partition, group);
+    let mut pending = vec![graph.operand(fold, 0)];
+    let mut found: BTreeSet<NodeId> = BTreeSet::new();
+    while let Some(id) = pending.pop() {
+        if partition.home(id) == Some(group) || !follows(id) || found.contains(&id) {
+            continue;
+        }
+        if partition.home(id).is_some() || !graph.op(id).is(Group::Map) {
+            return None;
+        }
+        found.insert(id);
+        pending.extend(graph.operands(id));
+    }
+    let mut found: Vec<NodeId> = found.into_iter().collect();
+    found.sort_by_key(|&id| (partition.position(id), id));
+    Some(found)
+}
+
+/// Says of a value whether it depends on the group.
+fn follows(partition: &Partition, group: usize) -> impl Fn(NodeId) -> bool {
+    let mut after: BTreeSet<NodeId> = partition.groups[group].nodes.iter().copied().collect();
+    let mut pending: Vec<NodeId> = after.iter().copied().collect();
+    while let Some(id) = pending.pop() {
+        pending.extend(partition.graph.users(id).into_iter().filter(|&user| after.insert(user)));
+    }
+    move |id| after.contains(&id)
+}
+
+/// Whether rows that depend on the fold are worked on as wholes afterwards: they are read once more anyhow, and the fold
+/// costs nothing there.
+fn leads_to_rows(partition: &Partition, fold: NodeId) -> bool {
+    let graph = &*partition.graph;
+    let mut pending = vec![fold];
+    let mut seen: BTreeSet<NodeId> = BTreeSet::new();
+    while let Some(id) = pending.pop() {
+        for user in graph.users(id).into_iter().filter(|&user| partition.home(user).is_none()) {
+            if !seen.insert(user) {
+                continue;
+            }
+            if region::can_anchor(graph, user, RegionKind::Row) {
+                return true;
+            }
+            if graph.op(user).is(Group::Map) || graph.op(user).is(Group::Movement) {
+                pending.push(user);
+            }
+        }
+    }
+    false
+}
+
+/// Whether the group keeps the contract with the fold and its maps, and no way leads out of it and back in; and whether
+/// what others need of the maps as well is cheap to compute twice.
+fn fits(partition: &Partition, group: usize, fold: NodeId, maps: &[NodeId]) -> bool {
+    let graph = &*partition.graph;
+    let all: Vec<NodeId> = maps.iter().copied().chain([fold]).collect();
+    let operands: Vec<NodeId> =
+        all.iter().flat_map(|&id| graph.operands(id)).filter(|operand| !all.contains(operand)).collect();
+    let shared = maps.iter().filter(|&&id| is_shared(graph, &all, id));
+    shared.into_iter().all(|&id| policy::is_cheap(graph, id))
+        && partition.fit_together(group, &all, maps)
+        && !partition.leads_to(group, &operands)
+}
+
+/// Whether others than `all` need the value.
+fn is_shared(graph: &Graph, all: &[NodeId], id: NodeId) -> bool {
+    graph.is_output(id) || graph.users(id).iter().any(|user| !all.contains(user))
+}
+
+/// Copies of those maps that others use too: the group computes them for itself and does not write them. In the same
+/// order, with the others as they were.
+fn own(partition: &mut Partition, fold: NodeId, maps: Vec<NodeId>) -> Result<Vec<NodeId>, OpError> {
+    let mut all: Vec<NodeId> = maps;
+    all.push(fold);
+    // From the last one on, so that the users of a copied value are known.
+    for at in (0..all.len() - 1).rev() {
+        let id = all[at];
+        if is_shared(partition.graph, &all, id) {
+            all[at] = partition.copy_for(&all[at + 1..], id)?;
+        }
+    }
+    all.pop();
+    Ok(all)
+}
