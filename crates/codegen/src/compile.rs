@@ -6,12 +6,13 @@
 
 use crate::class::Class;
 use crate::contraction::candidates::{Choices, candidates, region_key};
-use crate::contraction::problem::Problem;
+use crate::contraction::problem::{ContractionError, Problem};
+use crate::contraction::region::ContractionKernel;
 use crate::error::{CodegenError, Fault};
 use crate::program::Program;
 use crate::schedule::Hardware;
 use crate::work::{KernelLaunch, Memory, Work};
-use crate::{contraction, map, ordered, reduction, row, window};
+use crate::{contraction, map, ordered, reduction, row, split, window};
 use gable_artifact::{Access, Action, Arg, BufferRef, Kernel, Launch, Space, Step, StepCost, TargetPlan};
 use gable_ir::{Graph, NodeId, Op, Region, RegionKind, cost};
 use gable_ptx::Target;
@@ -108,12 +109,37 @@ fn compile_region<'g>(
     } else {
         let overwritten: Vec<usize> =
             (0..inputs.len()).filter(|&input| outputs.iter().any(|output| output.overlaps(&inputs[input]))).collect();
-        region_work_with(&program, region.kind, hardware, &overwritten, choices)?
+        works(graph, region, &program, hardware, &overwritten, choices)?
     };
     for launch in work.iter().filter_map(Work::launch) {
         check_class(launch)?;
     }
     Ok(Compiled { region, work, inputs, outputs, cost: step_cost(graph, region) })
+}
+
+/// Kernels for a region of a graph that is bound, of memory that does not overlap.
+pub fn region_works(graph: &Graph, region: &Region, hardware: &Hardware) -> Result<Vec<Work>, Fault> {
+    let program = Program::of_region(graph, region)?;
+    works(graph, region, &program, hardware, &[], &Choices::default())
+}
+
+/// Kernels for a region; of its parts where the chosen schedule leaves folds to kernels of their own.
+fn works(
+    graph: &Graph,
+    region: &Region,
+    program: &Program,
+    hardware: &Hardware,
+    overwritten: &[usize],
+    choices: &Choices,
+) -> Result<Vec<Work>, Fault> {
+    match region_work_with(program, region.kind, hardware, overwritten, choices) {
+        Err(Fault::Contraction(ContractionError::FoldsApart(_))) if overwritten.is_empty() => {
+            let compile =
+                |part: &Region, program: &Program| region_work_with(program, part.kind, hardware, overwritten, choices);
+            split::works(graph, region, program, compile)
+        }
+        compiled => compiled,
+    }
 }
 
 /// Kernels for one program by the kind of its region. `overwritten` are inputs that share memory with outputs.
@@ -143,7 +169,7 @@ fn region_work_with(
             let target = hardware.target;
             let choose = |problem: &Problem| choices.choose(program, problem, target);
             let kernel = contraction::region::kernel_by(program, target, overwritten, choose)?;
-            Ok(kernel.map(|kernel| Work::Launch(kernel.launch(program))).into_iter().collect())
+            Ok(kernel.map(ContractionKernel::work).unwrap_or_default())
         }
     }
 }

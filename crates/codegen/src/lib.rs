@@ -21,6 +21,7 @@ pub mod program;
 pub mod reduction;
 pub mod row;
 pub mod schedule;
+mod split;
 pub mod window;
 pub mod work;
 

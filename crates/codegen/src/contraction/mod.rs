@@ -11,6 +11,7 @@
 //!   them, `staged` the results that leave by it.
 //! - `normal` finds the problem in a region, `dequantise` a right factor that is stored narrow, `radix` reads strided
 //!   views out of symbolic indices.
+//! - `fold` reduces the result's rows.
 //! - `gather` brings operands from memory or from the region, `tile` lays them out in shared memory, `values` packs and
 //!   converts, `cta` says which tile a CTA computes.
 
@@ -23,6 +24,7 @@ mod dequantise;
 mod direct;
 pub mod few_rows;
 mod fma;
+mod fold;
 mod gather;
 mod mma_sync;
 mod normal;
@@ -75,4 +77,13 @@ pub fn emit(
         Schedule::Direct(_) => return Err(ContractionError::NotTiled(schedule.to_string())),
     }
     Ok(Vec::new())
+}
+
+/// Parts of the columns for each of which a kernel of this schedule leaves partial results of folds; `None` where it does not
+/// reduce rows.
+fn fold_parts(problem: &Problem, schedule: &Schedule, surround: &mut dyn Surround) -> Option<u32> {
+    match schedule {
+        Schedule::Wgmma(schedule) => wgmma::fold_parts(problem, schedule, surround),
+        _ => None,
+    }
 }

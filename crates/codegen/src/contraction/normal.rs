@@ -5,6 +5,7 @@
 //! m, its filters as n, and taps and channels as k, in the order in which the filter has them. Groups are a batch axis.
 
 use super::axes::{Axes, Home, Kind, conv_axes, count_together, first_spatial, matmul_axes, shape, tap_axis, touched};
+use super::fold::{self, Fold};
 use super::problem::{Digit, Entries, Major, Memory, Operand, Problem, Right, Side, Store, Window};
 use super::radix::{Axis, digits_of, joined};
 use super::surround::ResultRows;
@@ -43,6 +44,10 @@ pub(super) struct Plan {
     pub sizes: Axes<usize>,
     /// The value and the element behind an operand that is memory, at batch axes made for reasoning.
     pub views: BTreeMap<Side, View>,
+    /// Positions of the outputs that are given at each element of the result; the others follow folds.
+    pub results: Vec<usize>,
+    /// Reductions of the result's rows.
+    pub folds: Vec<Fold>,
     kind: Kind,
     /// The left factor, and the right one of each product.
     operands: Vec<ValueId>,
@@ -99,7 +104,8 @@ impl Plan {
             further: vec![Right { operand: expression.clone(), quantised: None }; anchors.len() - 1],
             store: Store { along_m: false, lanes: 1 },
         };
-        let mut plan = Plan { anchors, problem, sizes, views: BTreeMap::new(), kind, operands };
+        let (folds, results) = fold::apart(engine.program, &anchors)?;
+        let mut plan = Plan { anchors, problem, sizes, views: BTreeMap::new(), results, folds, kind, operands };
         for side in plan.problem.sides() {
             let operand = match plan.memory(engine, side) {
                 Some((memory, view)) => {
@@ -241,9 +247,22 @@ impl Plan {
         }
     }
 
-    /// Coordinates of every output for those of the anchors: through maps unchanged, through reshapes by position,
-    /// through transposes by axis.
+    /// Coordinates of every result of [`Plan::results`] for those of the anchors.
     pub fn outputs(&self, engine: &mut Engine<'_>, anchor: &[IndexId]) -> Result<Vec<Vec<IndexId>>, Fault> {
+        let mut ways = self.ways(engine, anchor)?;
+        let missing = || Fault::contract("an output does not depend on the contraction");
+        let ids = self.results.iter().map(|&position| engine.program.outputs[position].0);
+        ids.map(|id| ways.remove(&id).ok_or_else(missing)).collect()
+    }
+
+    /// The results' values, in order.
+    fn result_ids(&self, engine: &Engine<'_>) -> Vec<ValueId> {
+        self.results.iter().map(|&position| engine.program.outputs[position].0).collect()
+    }
+
+    /// Coordinates of every value after the anchor and before folds, for those of the anchor: through maps unchanged, through
+    /// reshapes by position, through transposes by axis.
+    pub fn ways(&self, engine: &mut Engine<'_>, anchor: &[IndexId]) -> Result<BTreeMap<ValueId, Vec<IndexId>>, Fault> {
         let program = engine.program;
         let mut ways: BTreeMap<ValueId, Vec<IndexId>> = self.anchors.iter().map(|&id| (id, anchor.to_vec())).collect();
         for (id, node) in program.values.iter().enumerate() {
@@ -256,17 +275,15 @@ impl Plan {
                     engine.indices.coordinates(flat, &node.ty.shape)
                 }
                 Op::Transpose(op) => op.perm.iter().map(|&axis| before[axis]).collect(),
+                // What follows it has no element for each of the result's.
+                Op::Reduce(_) => continue,
                 other => {
                     return Err(Fault::contract(format!("`{}` comes after the contraction", other.name())));
                 }
             };
             ways.insert(id, after);
         }
-        let of_output = |&(id, _): &(ValueId, _)| {
-            let way = ways.get(&id).cloned();
-            way.ok_or_else(|| Fault::contract("an output does not depend on the contraction"))
-        };
-        program.outputs.iter().map(of_output).collect()
+        Ok(ways)
     }
 
     /// An operand that only moves elements of one input, converted at most: where they lie.
@@ -386,7 +403,7 @@ impl Plan {
         let result = self.result(engine, &indices);
         let outputs = self.outputs(engine, &result)?;
         let mut written = Vec::new();
-        for (coordinates, &(id, _)) in outputs.iter().zip(&engine.program.outputs) {
+        for (coordinates, id) in outputs.iter().zip(self.result_ids(engine)) {
             written.push(engine.indices.flat(coordinates, &engine.program.ty(id).shape));
         }
         let along_m = count_together(engine, &written, &axes.m) > count_together(engine, &written, &axes.n);
@@ -402,7 +419,7 @@ impl Plan {
     pub fn result_rows(&self, engine: &mut Engine<'_>) -> Option<Vec<ResultRows>> {
         let (all, outputs) = self.results_at(engine)?;
         let mut rows = Vec::new();
-        for (coordinates, &(id, _)) in outputs.iter().zip(&engine.program.outputs) {
+        for (coordinates, id) in outputs.iter().zip(self.result_ids(engine)) {
             let ty = engine.program.ty(id);
             let flat = engine.indices.flat(coordinates, &ty.shape);
             rows.push(self.rows_of(engine, id, flat, &all)?);
@@ -414,7 +431,7 @@ impl Plan {
     pub fn row_inputs(&self, engine: &mut Engine<'_>) -> Vec<(ValueId, ResultRows)> {
         let Some((all, outputs)) = self.results_at(engine) else { return Vec::new() };
         let mut read = Vec::new();
-        for (coordinates, &(id, _)) in outputs.iter().zip(&engine.program.outputs.clone()) {
+        for (coordinates, id) in outputs.iter().zip(self.result_ids(engine)) {
             touched(engine, id, coordinates, &mut read);
         }
         read.sort_unstable();
@@ -428,7 +445,7 @@ impl Plan {
     }
 
     /// Axes made for reasoning (batch entries, row, column), and the coordinates of every output there.
-    fn results_at(&self, engine: &mut Engine<'_>) -> Option<(Vec<Axis>, Vec<Vec<IndexId>>)> {
+    pub(super) fn results_at(&self, engine: &mut Engine<'_>) -> Option<(Vec<Axis>, Vec<Vec<IndexId>>)> {
         let batch: Vec<Axis> = self.sizes.batch.iter().map(|&size| Axis::new(&mut engine.indices, size)).collect();
         let (row, column) =
             (Axis::new(&mut engine.indices, self.problem.m), Axis::new(&mut engine.indices, self.problem.n));
@@ -477,7 +494,11 @@ impl Plan {
         let outputs = self.outputs(engine, &result)?;
         let program = engine.program;
         let after: BTreeSet<ValueId> = (0..program.values.len()).filter(|&id| self.depends(program, id)).collect();
-        for (mut coordinates, &(id, _)) in outputs.into_iter().zip(&program.outputs) {
+        let mut ways = self.ways(engine, &result)?;
+        let folded = self.folds.iter().filter_map(|fold| Some((ways.remove(&fold.operand)?, fold.operand)));
+        let ends: Vec<(Vec<IndexId>, ValueId)> =
+            outputs.into_iter().zip(self.result_ids(engine)).chain(folded).collect();
+        for (mut coordinates, id) in ends {
             let mut at = id;
             while !self.anchors.contains(&at) {
                 let node = &program.values[at];

@@ -258,6 +258,9 @@ pub enum ContractionError {
         /// The problem in one line.
         problem: String,
     },
+    /// Reductions of the result's rows were asked of a schedule that leaves them to a kernel of their own.
+    #[error("schedule {0} does not reduce rows of its result: the region's `reduce` needs a kernel of its own")]
+    FoldsApart(String),
     /// The main loops write tiles only.
     #[error("schedule {0} is written around a region's own elements, not as tiles")]
     NotTiled(String),

@@ -3,23 +3,25 @@
 use super::MapParameter;
 use super::axes::Axes;
 use super::direct;
+use super::fold::{self, Gathered};
 use super::normal::Plan;
 use super::problem::{ContractionError, Major, Operand, Part, Problem, Side};
 use super::rule;
 use super::schedule::{Schedule, sum_type};
 use super::surround::{self, Fragment, ResultRows, Surround};
+use crate::combine::combine_lanes;
 use crate::element;
 use crate::engine::{Engine, GuardId, Lanes};
 use crate::error::Fault;
 use crate::index::IndexId;
-use crate::program::Program;
-use crate::work::{KernelLaunch, Memory};
+use crate::program::{Program, ValueId};
+use crate::work::{KernelLaunch, Memory, Work};
 use gable_artifact::TensorMap;
 use gable_ptx::{B32, B64, Base, KernelBuilder, Pred, R, Reg, ScalarType, Target, Value};
 use gable_tensor::DType;
 use std::collections::BTreeMap;
 
-/// A contraction's kernel and how it is launched. Its parameters are the program's inputs and then its outputs.
+/// A contraction's kernel and how it is launched.
 #[derive(Clone, Debug)]
 pub struct ContractionKernel {
     /// The code.
@@ -28,8 +30,12 @@ pub struct ContractionKernel {
     pub problem: Problem,
     /// How.
     pub schedule: Schedule,
-    /// Tensor maps that are parameters after the program's inputs and outputs, and what they are over.
+    /// Parameters that are buffers: inputs, outputs, and partial results of folds.
+    pub buffers: Vec<Memory>,
+    /// Tensor maps that are parameters after the buffers, and what they are over.
     pub maps: Vec<(Memory, TensorMap)>,
+    /// The kernel that joins the partial results of folds afterwards.
+    pub join: Option<KernelLaunch>,
 }
 
 impl ContractionKernel {
@@ -49,8 +55,14 @@ impl ContractionKernel {
         self.schedule.shared_bytes(&self.problem)
     }
 
-    /// The launch over the buffers of the program that the kernel was made for.
-    pub fn launch(self, program: &Program) -> KernelLaunch {
+    /// All launches, in order.
+    pub fn work(mut self) -> Vec<Work> {
+        let join = self.join.take();
+        [Some(self.launch()), join].into_iter().flatten().map(Work::Launch).collect()
+    }
+
+    /// The launch of the product's kernel.
+    fn launch(self) -> KernelLaunch {
         let (grid, block, dynamic_shared_bytes) = ([self.grid(), 1, 1], [self.block(), 1, 1], self.shared_bytes());
         let class = self.schedule.class();
         let maps = self.maps.into_iter().map(|(of, map)| Memory::TensorMap { of: Box::new(of), map: Box::new(map) });
@@ -63,7 +75,7 @@ impl ContractionKernel {
             cluster: [self.schedule.cluster(), 1, 1],
             dependent: false,
             dynamic_shared_bytes,
-            args: KernelLaunch::all_buffers(program).into_iter().chain(maps).collect(),
+            args: self.buffers.into_iter().chain(maps).collect(),
         }
     }
 }
@@ -89,10 +101,13 @@ pub fn kernel_by(
     choose: impl FnOnce(&Problem) -> Result<Schedule, ContractionError>,
 ) -> Result<Option<ContractionKernel>, Fault> {
     let name = if program.find(|op| matches!(op, gable_ir::Op::Conv(_))).is_empty() { "matmul" } else { "conv" };
-    let mut engine = Engine::new(program, name, target, overwritten);
+    let (_, results) = fold::apart(program, &anchors_of(program))?;
+    let mut engine = Engine::giving(program, name, target, overwritten, &results);
     let Some(plan) = Plan::of(&mut engine)? else { return Ok(None) };
     refuse_overwritten(&engine, &plan, overwritten)?;
     let problem = plan.problem.clone();
+    let mut buffers = KernelLaunch::all_inputs(program);
+    buffers.extend(results.iter().map(|&position| Memory::Output(position)));
     if direct::suits(&plan, &problem) {
         let schedule = direct::schedule(&plan, &problem);
         engine.k.comment(format!("{problem}\n{}", Schedule::Direct(schedule)));
@@ -102,19 +117,33 @@ pub fn kernel_by(
             kernel: engine.k.finish(),
             problem,
             schedule: Schedule::Direct(schedule),
+            buffers,
             maps: Vec::new(),
+            join: None,
         }));
     }
     let schedule = choose(&problem)?;
+    let mut region = Region { engine, plan, folds: None };
+    let mut join = None;
+    if !region.plan.folds.is_empty() {
+        let scratch = region.scratch(&schedule)?.ok_or_else(|| ContractionError::FoldsApart(schedule.to_string()))?;
+        join = Some(fold::join(program, &region.plan, &scratch, target)?);
+        buffers.extend(scratch.memory(true));
+        let pointers = scratch.pointers(&mut region.engine);
+        region.folds = Some(Folds { scratch, pointers, gathered: Gathered::new() });
+    }
     // The builder moves out of the engine, and back for each thing that the main loop asks of the region.
-    let mut k = std::mem::replace(&mut engine.k, KernelBuilder::new(name, target));
+    let mut k = std::mem::replace(&mut region.engine.k, KernelBuilder::new(name, target));
     k.comment(format!("{problem}\n{schedule}"));
-    let mut region = Region { engine, plan };
     let maps = super::emit(&mut k, &problem, &schedule, &mut region)?;
     let maps = maps.into_iter().map(|map| region.over(map)).collect::<Result<_, Fault>>()?;
-    Ok(Some(ContractionKernel { kernel: k.finish(), problem, schedule, maps }))
+    Ok(Some(ContractionKernel { kernel: k.finish(), problem, schedule, buffers, maps, join }))
 }
 
+/// The region's matrix products, or its convolution.
+fn anchors_of(program: &Program) -> Vec<ValueId> {
+    program.find(|op| matches!(op, gable_ir::Op::Matmul(_) | gable_ir::Op::Conv(_)))
+}
 /// An operand is read by many CTAs while others write results, so its memory must be its own.
 fn refuse_overwritten(engine: &Engine<'_>, plan: &Plan, overwritten: &[usize]) -> Result<(), Fault> {
     let program = engine.program;
@@ -134,13 +163,31 @@ const PREFETCH_GRAIN: i64 = 16;
 struct Region<'p> {
     engine: Engine<'p>,
     plan: Plan,
+    folds: Option<Folds>,
+}
+
+/// Folds while the kernel is written.
+struct Folds {
+    scratch: fold::Scratch,
+    pointers: Vec<R<B64>>,
+    gathered: Gathered,
 }
 
 impl<'p> Region<'p> {
+    /// Where the schedule's kernel leaves the partial results of folds; `None` where it cannot reduce rows.
+    fn scratch(&mut self, schedule: &Schedule) -> Result<Option<fold::Scratch>, Fault> {
+        if !self.plan.folds_rows(&mut self.engine) {
+            return Ok(None);
+        }
+        let problem = self.plan.problem.clone();
+        let parts = super::fold_parts(&problem, schedule, self);
+        parts.map(|parts| fold::Scratch::of(&self.plan, parts)).transpose()
+    }
+
     /// A map, and the memory that it is over.
     fn over(&self, map: MapParameter) -> Result<(Memory, TensorMap), Fault> {
         match map {
-            MapParameter::Result(position, map) => Ok((Memory::Output(position), map)),
+            MapParameter::Result(position, map) => Ok((Memory::Output(self.plan.results[position]), map)),
             MapParameter::Operand(side, map) => {
                 let view = self.plan.views.get(&side);
                 let inputs = &self.engine.program.inputs;
@@ -356,12 +403,14 @@ impl Surround for Region<'_> {
         extent: (u32, u32),
         fragments: &[Fragment<'_>],
     ) -> Result<Vec<Vec<Vec<Value>>>, ContractionError> {
-        self.write(k, |engine, plan| {
+        let mut gathered = self.folds.as_mut().map(|folds| std::mem::take(&mut folds.gathered)).unwrap_or_default();
+        let results = self.write(k, |engine, plan| {
             let problem = &plan.problem;
             let batch = batch_indices(engine, plan, batch);
             let mut rows: BTreeMap<u32, IndexId> = BTreeMap::new();
             let mut columns: BTreeMap<u32, IndexId> = BTreeMap::new();
-            let mut results = vec![Vec::with_capacity(fragments.len()); engine.program.outputs.len()];
+            let mut results = vec![Vec::with_capacity(fragments.len()); plan.results.len()];
+            let first_column = column;
             for fragment in fragments {
                 let lanes = fragment.sums.len() as u32 / problem.products();
                 let row = *rows
@@ -375,14 +424,64 @@ impl Surround for Region<'_> {
                 let anchors = rounded(engine, problem, fragment.sums)?;
                 let result = plan.result(engine, &axes);
                 bind(engine, plan, &result, anchors);
-                for (position, coordinates) in plan.outputs(engine, &result)?.into_iter().enumerate() {
-                    let (value, _) = engine.program.outputs[position];
+                for (number, coordinates) in plan.outputs(engine, &result)?.into_iter().enumerate() {
+                    let (value, _) = engine.program.outputs[plan.results[number]];
                     let elements = engine.emit(value, &coordinates)?;
                     let elements: Vec<Value> = (0..lanes).map(|lane| elements.at(lane)).collect();
-                    results[position].push(engine.pack(engine.program.ty(value).dtype, &elements)?);
+                    results[number].push(engine.pack(engine.program.ty(value).dtype, &elements)?);
                 }
+                if plan.folds.is_empty() {
+                    continue;
+                }
+                let inside = (!problem.n.is_multiple_of(extent.1 as usize)).then(|| {
+                    let at = engine.k.add_u32(first_column, fragment.column);
+                    engine.k.setp_lt_u32(at, problem.n as u32)
+                });
+                fold::gather(engine, plan, &result, (lanes, fragment.row), inside, &mut gathered)?;
             }
             Ok(results)
+        });
+        if let Some(folds) = &mut self.folds {
+            folds.gathered = gathered;
+        }
+        results
+    }
+
+    fn leave_folds(
+        &mut self,
+        k: &mut KernelBuilder,
+        batch: &[R<B32>],
+        row: R<B32>,
+        extent: (u32, u32),
+        width: u32,
+        part: R<B32>,
+    ) -> Result<(), ContractionError> {
+        let Some(folds) = &mut self.folds else { return Ok(()) };
+        let gathered = std::mem::take(&mut folds.gathered);
+        let (pointers, parts) = (folds.pointers.clone(), folds.scratch.parts);
+        self.write(k, |engine, plan| {
+            engine.set_lanes(1);
+            let batch = batch_indices(engine, plan, batch);
+            let part = engine.variable(part, 0, i64::from(parts) - 1);
+            let thread = engine.k.tid_x();
+            let lane = engine.k.and_b32(thread, width - 1);
+            let is_first = engine.k.setp_eq_u32(lane, 0);
+            let column = engine.indices.constant(0);
+            for ((number, distance), partial) in gathered {
+                let fold = &plan.folds[number];
+                let partial = combine_lanes(&mut engine.k, &fold.combine, partial, width)?;
+                let at = Self::fragment_index(engine, row, distance, plan.problem.m, extent.0, 1);
+                let axes = plan.axes_at(engine, &batch, at, column, None);
+                let result = plan.result(engine, &axes);
+                let mut stores = is_first;
+                if !plan.problem.m.is_multiple_of(extent.0 as usize) {
+                    let at = engine.k.add_u32(row, distance);
+                    let exists = engine.k.setp_lt_u32(at, plan.problem.m as u32);
+                    stores = engine.k.and_pred(stores, exists);
+                }
+                fold::leave(engine, plan, (number, pointers[number]), &result, part, &partial, stores)?;
+            }
+            Ok(())
         })
     }
 }
@@ -436,7 +535,7 @@ pub(super) fn finish(
 ) -> Result<(), Fault> {
     let result = plan.result(engine, axes);
     bind(engine, plan, &result, anchors);
-    for (position, coordinates) in plan.outputs(engine, &result)?.into_iter().enumerate() {
+    for (coordinates, &position) in plan.outputs(engine, &result)?.into_iter().zip(&plan.results) {
         let (value, _) = engine.program.outputs[position];
         let elements = engine.emit(value, &coordinates)?;
         engine.store_output(position, &coordinates, &elements, GuardId::ALWAYS)?;

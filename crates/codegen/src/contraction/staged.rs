@@ -43,16 +43,14 @@ impl Staged {
     }
 }
 
-/// All results, if all can leave through staging buffers of `rows` rows: where the tile has whole spans of columns, `lanes`
-/// neighbours come together, and every result lies as rows that the copy engine can write. Declares their maps as
-/// parameters.
-pub(super) fn results(
-    k: &mut KernelBuilder,
+/// The boxes of all results, if all can leave through staging buffers of `rows` rows: where the tile has whole spans of
+/// columns, `lanes` neighbours come together, and every result lies as rows that the copy engine can write.
+fn boxes_of(
     problem: &Problem,
     tile_columns: u32,
     (rows, lanes): (u32, usize),
     surround: &mut dyn Surround,
-) -> Option<Vec<Staged>> {
+) -> Option<Vec<(DType, Boxes)>> {
     if problem.store.along_m || problem.store.lanes < lanes {
         return None;
     }
@@ -66,16 +64,32 @@ pub(super) fn results(
             batch: &problem.batch,
             batch_strides: &lies.batch_strides,
         };
-        Boxes::of(&matrix, lies.dtype, columns(lies.dtype), rows).filter(|_| stageable)
+        let boxes = Boxes::of(&matrix, lies.dtype, columns(lies.dtype), rows).filter(|_| stageable)?;
+        Some((lies.dtype, boxes))
     };
     let lie = surround.result_rows()?;
-    let boxes: Vec<Boxes> = lie.iter().map(boxes_of).collect::<Option<_>>()?;
-    if boxes.is_empty() {
-        return None;
-    }
-    let named = lie.iter().zip(boxes).enumerate().map(|(position, (rows, boxes))| Staged {
+    let boxes: Vec<(DType, Boxes)> = lie.iter().map(boxes_of).collect::<Option<_>>()?;
+    (!boxes.is_empty()).then_some(boxes)
+}
+
+/// Whether all results can leave through staging buffers, as [`results`] asks for.
+pub(super) fn suits(problem: &Problem, tile_columns: u32, shape: (u32, usize), surround: &mut dyn Surround) -> bool {
+    boxes_of(problem, tile_columns, shape, surround).is_some()
+}
+
+/// All results, if all can leave through staging buffers of `shape`: so many rows, so many neighbours that come together.
+/// Declares their maps as parameters.
+pub(super) fn results(
+    k: &mut KernelBuilder,
+    problem: &Problem,
+    tile_columns: u32,
+    shape: (u32, usize),
+    surround: &mut dyn Surround,
+) -> Option<Vec<Staged>> {
+    let boxes = boxes_of(problem, tile_columns, shape, surround)?;
+    let named = boxes.into_iter().enumerate().map(|(position, (dtype, boxes))| Staged {
         position,
-        dtype: rows.dtype,
+        dtype,
         boxes,
         map: k.param_tensor_map(&format!("map_out{position}")),
     });

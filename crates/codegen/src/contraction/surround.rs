@@ -86,4 +86,19 @@ pub trait Surround {
         extent: (u32, u32),
         fragments: &[Fragment<'_>],
     ) -> Result<Vec<Vec<Vec<Value>>>, ContractionError>;
+
+    /// Leaves the partial results of folds: `results` has combined those of each of the thread's rows since the last call.
+    /// `width` neighbouring lanes, a power of two, share their rows; `row` is the thread's first, and `part` says which of
+    /// the parts of the columns it has computed. All lanes of a warp come here together.
+    fn leave_folds(
+        &mut self,
+        _k: &mut KernelBuilder,
+        _batch: &[R<B32>],
+        _row: R<B32>,
+        _extent: (u32, u32),
+        _width: u32,
+        _part: R<B32>,
+    ) -> Result<(), ContractionError> {
+        Ok(())
+    }
 }

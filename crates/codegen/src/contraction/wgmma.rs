@@ -357,3 +357,8 @@ pub(super) fn suits(problem: &Problem, target: gable_ptx::Target) -> bool {
         && shape_of(problem.element, 8).is_ok()
         && operands::are_boxes(problem, (ROWS, ROWS))
 }
+
+/// Parts of the columns whose folds the kernel leaves: its tiles, where results leave through staging buffers.
+pub(super) fn fold_parts(problem: &Problem, schedule: &WgmmaSchedule, surround: &mut dyn Surround) -> Option<u32> {
+    epilogue::stages(problem, schedule, surround).then(|| problem.n.div_ceil(schedule.tile.n as usize) as u32)
+}

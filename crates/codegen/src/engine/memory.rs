@@ -175,15 +175,22 @@ impl Engine<'_> {
     ) -> Result<(), Fault> {
         let ty = self.program.ty(self.program.outputs[output].0);
         let flat = self.indices.flat(coordinates, &ty.shape);
-        self.store_flat(self.outputs[output], ty.dtype, flat, elements, guard)
+        let buffer = self.output_buffer(output)?;
+        self.store_flat(buffer, ty.dtype, flat, elements, guard)
     }
 
     /// The element that an output holds at `coordinates` by now. There must be one lane.
     pub fn load_output(&mut self, output: usize, coordinates: &[IndexId]) -> Result<Value, Fault> {
         let ty = self.program.ty(self.program.outputs[output].0);
         let flat = self.indices.flat(coordinates, &ty.shape);
-        let loaded = self.load(self.outputs[output], ty.dtype, flat, 1, GuardId::ALWAYS, 0)?;
+        let buffer = self.output_buffer(output)?;
+        let loaded = self.load(buffer, ty.dtype, flat, 1, GuardId::ALWAYS, 0)?;
         Ok(loaded[0])
+    }
+
+    fn output_buffer(&self, output: usize) -> Result<Buffer, Fault> {
+        let buffer = self.outputs.get(&output).copied();
+        buffer.ok_or_else(|| Fault::contract(format!("output {output} is another kernel's")))
     }
 
     pub(crate) fn store_flat(

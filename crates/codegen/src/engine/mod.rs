@@ -78,7 +78,7 @@ pub struct Engine<'p> {
     pub program: &'p Program,
     lanes: u32,
     inputs: BTreeMap<ValueId, Buffer>,
-    outputs: Vec<Buffer>,
+    outputs: BTreeMap<usize, Buffer>,
     values: Scoped<ValueKey, Lanes>,
     registers: Scoped<(IndexId, bool), Reg>,
     addresses: Scoped<(R64, IndexId), R<B64>>,
@@ -94,24 +94,33 @@ impl<'p> Engine<'p> {
     /// An empty kernel for `program`. Parameters are the program's inputs and then its outputs, all pointers.
     /// Inputs that share memory with an output are named in `overwritten`, by position.
     pub fn new(program: &'p Program, name: &str, target: Target, overwritten: &[usize]) -> Engine<'p> {
-        Engine::over(program, name, target, overwritten, program.outputs.len())
+        let all: Vec<usize> = (0..program.outputs.len()).collect();
+        Engine::giving(program, name, target, overwritten, &all)
     }
 
     /// The same without the outputs: a kernel that leaves its results in scratch memory.
     pub fn of_inputs(program: &'p Program, name: &str, target: Target) -> Engine<'p> {
-        Engine::over(program, name, target, &[], 0)
+        Engine::giving(program, name, target, &[], &[])
     }
 
-    fn over(program: &'p Program, name: &str, target: Target, overwritten: &[usize], n_outputs: usize) -> Engine<'p> {
+    /// The same for a kernel that writes these outputs, by position, and no others.
+    pub fn giving(
+        program: &'p Program,
+        name: &str,
+        target: Target,
+        overwritten: &[usize],
+        outputs: &[usize],
+    ) -> Engine<'p> {
         let mut k = KernelBuilder::new(name, target);
         let inputs = program.inputs.iter().enumerate().map(|(position, &(id, _))| {
             let pointer = k.param_pointer(&format!("in{position}"));
             (id, Buffer { pointer, read_only: !overwritten.contains(&position) })
         });
         let inputs = inputs.collect();
-        let outputs = (0..n_outputs)
-            .map(|position| Buffer { pointer: k.param_pointer(&format!("out{position}")), read_only: false })
-            .collect();
+        let buffer = |&position: &usize| {
+            (position, Buffer { pointer: k.param_pointer(&format!("out{position}")), read_only: false })
+        };
+        let outputs = outputs.iter().map(buffer).collect();
         Engine {
             k,
             indices: Indices::default(),

@@ -4,6 +4,7 @@ mod cases;
 #[path = "../emulation/mod.rs"]
 mod emulation;
 mod few_rows;
+mod folds;
 mod machine_code;
 mod pairs;
 mod plain;

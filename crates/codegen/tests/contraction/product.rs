@@ -8,7 +8,7 @@ use gable_codegen::contraction::problem::{ContractionError, Problem};
 use gable_codegen::contraction::region::{ContractionKernel, kernel_by};
 use gable_codegen::contraction::rule;
 use gable_codegen::contraction::schedule::Schedule;
-use gable_codegen::{Fault, Program, Work};
+use gable_codegen::{Fault, Program};
 use gable_ir::{Module, eval, text, verify};
 use gable_ptx::Target;
 use gable_tensor::Tensor;
@@ -71,7 +71,7 @@ pub fn check(source: &str, target: Target, schedule: Schedule) {
     let kernel = kernel_by(&program, target, &[], |_| Ok(schedule))
         .unwrap_or_else(|e| panic!("{source}\n{target} {schedule}: {e}"))
         .expect("the result has elements");
-    let works = [Work::Launch(kernel.launch(&program))];
+    let works = kernel.work();
     let region = Region::new(&works, target);
     let inputs_of =
         |id| &inputs.iter().find(|(name, _)| name == graph.input_name(id)).expect("an input of the graph").1;

@@ -2,8 +2,9 @@
 
 use crate::region::Region;
 use crate::{cases, emulation};
+use gable_codegen::compile::region_works;
 use gable_codegen::contraction::region::{ContractionKernel, kernel};
-use gable_codegen::{Program, Work};
+use gable_codegen::{Hardware, Program, Work};
 use gable_ir::{Module, eval};
 use gable_ptx::ptxas::Ptxas;
 use gable_ptx::{Module as PtxModule, Target};
@@ -14,10 +15,18 @@ use rayon::prelude::*;
 /// A case's program and its kernel.
 pub fn lowered(name: &str, module: &Module, target: Target) -> (Program, Option<ContractionKernel>) {
     let graph = &module.graph;
-    gable_ir::region::anatomy(graph, &graph.regions[0]).unwrap_or_else(|e| panic!("{name}: {e}"));
     let program = Program::of_region(graph, &graph.regions[0]).unwrap_or_else(|e| panic!("{name}: {e}"));
     let kernel = kernel(&program, target, &[]).unwrap_or_else(|e| panic!("{name}: {e}"));
     (program, kernel)
+}
+
+/// A case's program and its launches.
+fn launches(name: &str, module: &Module, target: Target) -> (Program, Vec<Work>) {
+    let graph = &module.graph;
+    gable_ir::region::anatomy(graph, &graph.regions[0]).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let program = Program::of_region(graph, &graph.regions[0]).unwrap_or_else(|e| panic!("{name}: {e}"));
+    let works = region_works(graph, &graph.regions[0], &Hardware::of(target));
+    (program, works.unwrap_or_else(|e| panic!("{name} on {target}: {e}")))
 }
 
 /// Runs one case on the targets in every schedule; the error says what differs.
@@ -33,9 +42,10 @@ fn run(
     let expected = eval::evaluate(module, &given).map_err(|e| e.to_string())?;
     let input_of = |id| inputs.iter().find(|(name, _)| name == graph.input_name(id)).expect("inputs of the graph");
     for &target in targets {
-        let (program, kernel) = lowered(name, module, target);
-        let kernel = kernel.ok_or("there is no kernel")?;
-        let works = [Work::Launch(kernel.clone().launch(&program))];
+        let (program, works) = launches(name, module, target);
+        if works.is_empty() {
+            return Err("there is no kernel".into());
+        }
         let region = Region::new(&works, target);
         let given: Vec<&[u8]> = program.inputs.iter().map(|&(_, id)| &input_of(id).1.bytes()[..]).collect();
         let sizes: Vec<usize> = program.outputs.iter().map(|&(id, _)| program.ty(id).bytes()).collect();
@@ -51,9 +61,10 @@ fn run(
                 let found = found.reshaped(expected.shape().to_vec()).map_err(|e| e.to_string())?;
                 let comparison = compare(&found, expected, tolerance);
                 if !comparison.within {
-                    let (problem, chosen) = (&kernel.problem, &kernel.schedule);
+                    let chosen = works.iter().filter_map(Work::launch).map(|launch| launch.schedule.to_string());
+                    let chosen: Vec<String> = chosen.collect();
                     return Err(format!(
-                        "{output} on {target}, {schedule}: {comparison} ({tolerance:?})\n  {problem}\n  {chosen}"
+                        "{output} on {target}, {schedule}: {comparison} ({tolerance:?})\n  {chosen:?}"
                     ));
                 }
             }
@@ -114,9 +125,10 @@ fn every_case_assembles_for_every_target() {
         // One module for all: the assembler's start costs more than a kernel.
         let mut module = PtxModule::new(target, Vec::new());
         for (_, (name, case)) in cases.iter().enumerate().filter(|(i, _)| takes(*i)) {
-            if let (_, Some(mut kernel)) = lowered(name, case, target) {
-                kernel.kernel.name.clone_from(name);
-                module.push(kernel.kernel);
+            for (number, launch) in launches(name, case, target).1.iter().filter_map(Work::launch).enumerate() {
+                let mut kernel = launch.kernel.clone();
+                kernel.name = format!("{name}_{number}");
+                module.push(kernel);
             }
         }
         let assembled = ptxas.assemble(&module.to_string(), target).unwrap_or_else(|e| panic!("{e}"));

@@ -14,6 +14,7 @@ use super::super::staged::{self, Buffers, Staged};
 use super::super::surround::{Fragment, Surround};
 use super::schedule::{ROWS, WgmmaSchedule};
 use super::{Consumer, Sums};
+use crate::division::quotient;
 use gable_ptx::{B32, F32, KernelBuilder, R, Reg, Value};
 use gable_tensor::DType;
 
@@ -22,6 +23,9 @@ const STEP_COLUMNS: u32 = 16;
 
 /// Rows of a warp in a block of 64.
 const WARP_ROWS: u32 = 16;
+
+/// Lanes that share a row.
+const QUAD: u32 = 4;
 
 /// Neighbouring sums of one register pair.
 const PAIR: usize = 2;
@@ -82,6 +86,11 @@ impl Epilogue {
             k.bulk_wait_group(0);
         }
     }
+}
+
+/// Whether results leave through staging buffers.
+pub(super) fn stages(problem: &Problem, schedule: &WgmmaSchedule, surround: &mut dyn Surround) -> bool {
+    staged::suits(problem, schedule.tile.n, (WARP_ROWS, PAIR), surround)
 }
 
 /// Row and column of the lane's first sum, from the warp's first row and the tile's first column.
@@ -177,6 +186,7 @@ fn staged_tile(
     surround: &mut dyn Surround,
 ) -> Result<(), ContractionError> {
     let (first_row, first_column) = lane_origin(k, consumer.lane, warp_row, place.column);
+    let part = quotient(k, place.column, schedule.tile.n);
     let slots = Slots::new(k, consumer.lane, consumer.staging, results);
     let (_, elected) = k.elect_sync(-1);
     let widest = results.iter().map(Staged::columns).max().unwrap_or(STEP_COLUMNS);
@@ -220,6 +230,7 @@ fn staged_tile(
                 }
             }
         }
+        surround.leave_folds(k, &place.batch, first_row, schedule.extent(), QUAD, part)?;
     }
     Ok(())
 }

@@ -1,0 +1,211 @@
+//! Folds: reductions of the result's rows, computed where the result is.
+//!
+//! ```text
+//!   tile of a CTA, or a warp's part of it            scratch memory              join, a kernel of its own
+//!   +--------------------------------+             part 0   1   2  ..
+//!   | row r: thread's columns ------>| lanes ---->  r  [ ] [ ] [ ]  --- in order ---> fold of row r -> what follows it
+//!   +--------------------------------+
+//! ```
+//!
+//! A thread combines its elements of a row as it computes them, lanes that share the row combine theirs by shuffles, and
+//! one of them leaves the partial result for the part of the columns that it has seen. The join combines the parts of
+//! each row in order, so that results are equal from run to run.
+
+mod join;
+
+use super::normal::Plan;
+use super::radix::digits_of;
+use crate::combine::{Combine, Partial, memory_type};
+use crate::engine::{Engine, Lanes};
+use crate::error::Fault;
+use crate::index::IndexId;
+use crate::program::{Program, ValueId};
+use crate::work::Memory;
+use gable_ir::Op;
+use gable_ptx::meaning::Access;
+use gable_ptx::{B64, Pred, R, ScalarType, Space};
+use std::collections::{BTreeMap, BTreeSet};
+
+pub(super) use join::launch as join;
+
+/// Scratch memory is counted in multiples of this.
+const SCRATCH_ALIGNMENT: u64 = 256;
+
+/// A reduction of the result's rows.
+#[derive(Clone, Debug)]
+pub(super) struct Fold {
+    /// The reduction.
+    pub value: ValueId,
+    /// What it reduces, over its last axis.
+    pub operand: ValueId,
+    /// How.
+    pub combine: Combine,
+    keep: bool,
+}
+
+/// The folds after the anchors, and the positions of the outputs that do not follow one.
+pub(super) fn apart(program: &Program, anchors: &[ValueId]) -> Result<(Vec<Fold>, Vec<usize>), Fault> {
+    let (mut after, mut folded): (BTreeSet<ValueId>, BTreeSet<ValueId>) =
+        (anchors.iter().copied().collect(), BTreeSet::new());
+    let mut folds = Vec::new();
+    for (id, node) in program.values.iter().enumerate() {
+        if !node.operands.iter().any(|operand| after.contains(operand)) {
+            continue;
+        }
+        after.insert(id);
+        if node.operands.iter().any(|operand| folded.contains(operand)) {
+            folded.insert(id);
+        } else if let Op::Reduce(op) = &node.op {
+            let operand = program.ty(node.operands[0]);
+            if op.axes != [operand.shape.len().wrapping_sub(1)] {
+                return Err(Fault::contract("a fold after the contraction is along the last axis"));
+            }
+            let combine = Combine::of(&node.op, operand.dtype, *operand.shape.last().unwrap_or(&1))?;
+            folds.push(Fold { value: id, operand: node.operands[0], combine, keep: op.keep });
+            folded.insert(id);
+        }
+    }
+    let is_result = |position: &usize| !folded.contains(&program.outputs[*position].0);
+    Ok((folds, (0..program.outputs.len()).filter(is_result).collect()))
+}
+
+impl Fold {
+    /// The type of a partial result.
+    fn ty(&self) -> Result<ScalarType, Fault> {
+        self.combine.types()?.first().copied().ok_or_else(|| Fault::contract("a fold has a partial result"))
+    }
+
+    /// The fold's coordinates for those of an element that it reduces.
+    fn coordinates(&self, engine: &mut Engine<'_>, operand: &[IndexId]) -> Vec<IndexId> {
+        let (_, rows) = operand.split_last().expect("a fold has a last axis");
+        let zero = engine.indices.constant(0);
+        rows.iter().copied().chain(self.keep.then_some(zero)).collect()
+    }
+
+    /// What neighbouring elements of one row add.
+    pub fn partial(&self, engine: &mut Engine<'_>, elements: &Lanes, lanes: u32) -> Result<Partial, Fault> {
+        let mut sum: Option<Partial> = None;
+        for lane in 0..lanes {
+            let none = |_: &mut Engine<'_>| Err(Fault::contract("folds have no positions"));
+            let one = self.combine.of_element(engine, elements.at(lane), none)?;
+            sum = Some(match sum {
+                None => one,
+                Some(sum) => self.combine.combine(&mut engine.k, &sum, &one)?,
+            });
+        }
+        sum.ok_or_else(|| Fault::contract("neighbours are at least one"))
+    }
+}
+
+impl Plan {
+    /// Whether every fold reduces whole rows of the problem: its place does not depend on the column.
+    pub fn folds_rows(&self, engine: &mut Engine<'_>) -> bool {
+        let Some((all, _)) = self.results_at(engine) else { return false };
+        let entries: Vec<IndexId> = all[..all.len() - 2].iter().map(|axis| axis.index).collect();
+        let [row, column] = [all[all.len() - 2], all[all.len() - 1]];
+        let axes = self.axes_at(engine, &entries, row.index, column.index, None);
+        let result = self.result(engine, &axes);
+        let Ok(ways) = self.ways(engine, &result) else { return false };
+        self.folds.iter().all(|fold| {
+            let Some(operand) = ways.get(&fold.operand) else { return false };
+            let shape = &engine.program.ty(fold.value).shape;
+            let at = fold.coordinates(engine, operand);
+            let flat = engine.indices.flat(&at, shape);
+            let along_columns = digits_of(&engine.indices, flat, &all).and_then(|(_, mut digits)| digits.pop());
+            let whole = engine.program.ty(fold.operand).shape.last() == Some(&self.problem.n);
+            whole && along_columns.is_some_and(|digits| digits.iter().all(|digit| digit.stride == 0))
+        })
+    }
+
+    /// Rows of all batch entries: results of each fold.
+    fn n_rows(&self) -> usize {
+        self.problem.batches() * self.problem.m
+    }
+}
+
+/// Partial results in memory: for each fold `parts` times as many as there are rows, rows next to each other in the order
+/// of the fold's own elements.
+#[derive(Clone, Debug)]
+pub(super) struct Scratch {
+    /// Parts of the columns.
+    pub parts: u32,
+    rows: usize,
+    types: Vec<ScalarType>,
+}
+
+impl Scratch {
+    /// For folds over so many parts of the columns.
+    pub fn of(plan: &Plan, parts: u32) -> Result<Scratch, Fault> {
+        let types = plan.folds.iter().map(Fold::ty).collect::<Result<_, _>>()?;
+        Ok(Scratch { parts, rows: plan.n_rows(), types })
+    }
+
+    /// Declares a parameter for each fold.
+    pub fn pointers(&self, engine: &mut Engine<'_>) -> Vec<R<B64>> {
+        (0..self.types.len()).map(|fold| engine.k.param_pointer(&format!("fold{fold}"))).collect()
+    }
+
+    /// The parameters.
+    pub fn memory(&self, written: bool) -> Vec<Memory> {
+        let mut offset = 0;
+        let mut all = Vec::with_capacity(self.types.len());
+        for ty in &self.types {
+            let bytes = u64::from(self.parts) * self.rows as u64 * u64::from(ty.bytes());
+            all.push(Memory::Scratch { offset, bytes, written });
+            offset += bytes.next_multiple_of(SCRATCH_ALIGNMENT);
+        }
+        all
+    }
+}
+
+/// Where a thread's partial results gather while its rows are computed: by fold and row, counted from the thread's first.
+pub(super) type Gathered = BTreeMap<(usize, u32), Partial>;
+
+/// Combines what the neighbours at `result` add to each fold, where they are `inside`, to what their row has gathered.
+pub(super) fn gather(
+    engine: &mut Engine<'_>,
+    plan: &Plan,
+    result: &[IndexId],
+    (lanes, row): (u32, u32),
+    inside: Option<R<Pred>>,
+    gathered: &mut Gathered,
+) -> Result<(), Fault> {
+    let ways = plan.ways(engine, result)?;
+    for (number, fold) in plan.folds.iter().enumerate() {
+        let elements = engine.emit(fold.operand, operand_of(&ways, fold)?)?;
+        let mut partial = fold.partial(engine, &elements, lanes)?;
+        if let Some(inside) = inside {
+            partial = fold.combine.where_(&mut engine.k, inside, &partial)?;
+        }
+        if let Some(before) = gathered.get(&(number, row)) {
+            partial = fold.combine.combine(&mut engine.k, before, &partial)?;
+        }
+        gathered.insert((number, row), partial);
+    }
+    Ok(())
+}
+
+/// Stores the partial result of a part of the row of `result` where `pred` holds.
+pub(super) fn leave(
+    engine: &mut Engine<'_>,
+    plan: &Plan,
+    (number, pointer): (usize, R<B64>),
+    result: &[IndexId],
+    part: IndexId,
+    partial: &Partial,
+    pred: R<Pred>,
+) -> Result<(), Fault> {
+    let fold = &plan.folds[number];
+    let ways = plan.ways(engine, result)?;
+    let at = fold.coordinates(engine, operand_of(&ways, fold)?);
+    let flat = engine.indices.flat(&at, &engine.program.ty(fold.value).shape);
+    let at = engine.indices.scale_add(part, plan.n_rows() as i64, flat);
+    let ty = fold.ty()?;
+    let place = engine.place(pointer, at, ty.bytes() as usize)?;
+    let access = Access::new(Space::Global, memory_type(ty), 1);
+    Ok(engine.k.when(pred, |k| k.store(access, place, partial))?)
+}
+
+fn operand_of<'a>(ways: &'a BTreeMap<ValueId, Vec<IndexId>>, fold: &Fold) -> Result<&'a [IndexId], Fault> {
+    ways.get(&fold.operand).map(Vec::as_slice).ok_or_else(|| Fault::contract("a fold does not follow the contraction"))
+}
