@@ -8,7 +8,7 @@
 //!   fit there are [`few_rows`] and `direct` (convolutions of narrow groups).
 //! - `bounds` is what the machine's row says of time, for the rules.
 //! - `boxes` describes operands and results to the copy engine, `ring` is the stages that it fills, `operands` what lies in
-//!   them, `staged` the results that leave by it.
+//!   them, `carried` the operands that threads bring there instead, `staged` the results that leave by it.
 //! - `normal` finds the problem in a region, `dequantise` a right factor that is stored narrow, `radix` reads strided
 //!   views out of symbolic indices.
 //! - `fold` reduces the result's rows.
@@ -19,6 +19,7 @@ mod axes;
 mod bounds;
 mod boxes;
 pub mod candidates;
+mod carried;
 mod cta;
 mod dequantise;
 mod direct;

@@ -9,10 +9,12 @@
 //! ```
 //!
 //! Either way 64 rows of the result take 8192 bytes, one after the other. The right factors of several products follow each
-//! other, so that for an instruction they are one factor with all their columns.
+//! other, so that for an instruction they are one factor with all their columns. A factor that is no boxes is laid out alike
+//! by threads: see `carried`.
 
 use super::MapParameter;
 use super::boxes::{Boxes, SPAN};
+use super::carried;
 use super::cta::{TilePlace, Walk};
 use super::problem::{ContractionError, Major, Operand, Problem, Side};
 use super::ring::{Position, Ring, Scope};
@@ -25,7 +27,7 @@ use std::fmt;
 pub(super) const STEP: u32 = 32;
 
 /// Rows that take a block of their own in a stage.
-const ROWS: u32 = 64;
+pub(super) const ROWS: u32 = 64;
 
 /// Most elements of a box along one dimension.
 const MOST_BOX_ROWS: u32 = 256;
@@ -33,26 +35,38 @@ const MOST_BOX_ROWS: u32 = 256;
 /// Bytes of eight rows of a span, after which the swizzle repeats.
 const PATTERN: u32 = 8 * SPAN;
 
-/// One operand's map and tile.
-struct Brought {
-    side: Side,
-    major: Major,
+/// One operand's tile.
+pub(super) struct Factor {
+    pub side: Side,
+    /// Along which index neighbours lie in a stage.
+    pub major: Major,
+    /// Outer indices of the tile.
+    pub outer: u32,
+    /// How the copy engine brings it; none where threads do.
+    pub copied: Option<Copied>,
+}
+
+/// An operand that the copy engine brings.
+pub(super) struct Copied {
     boxes: Boxes,
     map: R<B64>,
     /// Outer indices of one box, and bytes of one box.
     per_box: (u32, u32),
-    /// Outer indices of the tile.
-    outer: u32,
 }
 
 /// All operands: the left factor, then the right one of each product.
 pub(super) struct Operands {
-    sides: Vec<Brought>,
+    pub sides: Vec<Factor>,
+}
+
+/// Along which index neighbours of an operand lie in a stage: only elements of 16 bits are read across rows.
+pub(super) fn major(problem: &Problem, side: Side) -> Major {
+    if problem.element.bytes() == 2 { problem.operand(side).vector().0 } else { Major::K }
 }
 
 /// Outer indices of one box of an operand's tile of `outer` outer indices.
 fn rows_per_box(problem: &Problem, side: Side, outer: u32, element: DType) -> u32 {
-    match problem.operand(side).vector().0 {
+    match major(problem, side) {
         Major::K => outer.min(MOST_BOX_ROWS),
         Major::Outer => SPAN / element.bytes() as u32,
     }
@@ -66,12 +80,42 @@ pub(super) fn boxes(problem: &Problem, side: Side, outer: u32, element: DType) -
 }
 
 /// Whether every operand has boxes for tiles of `m` rows and `n` columns of each product, and all right factors lie alike.
-pub(super) fn are_boxes(problem: &Problem, (m, n): (u32, u32)) -> bool {
+fn are_boxes(problem: &Problem, (m, n): (u32, u32)) -> bool {
     let major = problem.b.vector().0;
     boxes(problem, Side::A, m, problem.element).is_some()
         && problem.rights().iter().all(|&side| {
             problem.operand(side).vector().0 == major && boxes(problem, side, n, problem.element).is_some()
         })
+}
+
+/// Whether threads carry an operand: of a single product, one that is no boxes.
+pub(super) fn is_carried(problem: &Problem, side: Side) -> bool {
+    problem.products() == 1 && boxes(problem, side, ROWS, problem.element).is_none()
+}
+
+/// Whether threads carry any operand.
+pub(super) fn any_carried(problem: &Problem) -> bool {
+    [Side::A, Side::B].into_iter().any(|side| is_carried(problem, side))
+}
+
+/// Whether all operands can be brought in tiles of `extent` rows and columns of each product: as boxes, or by threads.
+pub(super) fn suit(problem: &Problem, extent: (u32, u32)) -> bool {
+    are_boxes(problem, extent)
+        || any_carried(problem)
+            && [Side::A, Side::B].into_iter().all(|side| !is_carried(problem, side) || carried::suits(problem, side))
+}
+
+/// Refuses operands that can be brought in no way, by the name of the schedule.
+pub(super) fn require(problem: &Problem, schedule: &dyn fmt::Display) -> Result<(), ContractionError> {
+    if suit(problem, (ROWS, ROWS)) {
+        return Ok(());
+    }
+    Err(ContractionError::Schedule {
+        schedule: schedule.to_string(),
+        what: "ways to bring an operand",
+        found: 0,
+        expected: "boxes of a tensor map, or elements that threads can carry".into(),
+    })
 }
 
 impl Operands {
@@ -82,28 +126,45 @@ impl Operands {
         tile: Tile,
         schedule: &dyn fmt::Display,
     ) -> Result<Operands, ContractionError> {
-        let mut bring = |side: Side, outer: u32| -> Result<Brought, ContractionError> {
-            let missing = || ContractionError::Schedule {
-                schedule: schedule.to_string(),
-                what: "boxes of an operand",
-                found: 0,
-                expected: "an operand that lies in memory as one strided matrix for each batch entry".into(),
-            };
-            let boxes = boxes(problem, side, outer, problem.element).ok_or_else(missing)?;
-            let map = k.param_tensor_map(&format!("map_{}", format!("{side:?}").to_lowercase()));
-            let rows = rows_per_box(problem, side, outer, problem.element);
-            let bytes = boxes.map.box_bytes() as u32;
-            let major = problem.operand(side).vector().0;
-            Ok(Brought { side, major, boxes, map, per_box: (rows, bytes), outer })
+        require(problem, schedule)?;
+        let mut bring = |side: Side, outer: u32| -> Factor {
+            let copied = boxes(problem, side, outer, problem.element).map(|boxes| {
+                let map = k.param_tensor_map(&format!("map_{}", format!("{side:?}").to_lowercase()));
+                let rows = rows_per_box(problem, side, outer, problem.element);
+                let bytes = boxes.map.box_bytes() as u32;
+                Copied { boxes, map, per_box: (rows, bytes) }
+            });
+            Factor { side, major: major(problem, side), outer, copied }
         };
         let outer = |side| if side == Side::A { tile.m } else { tile.n };
-        let sides = problem.sides().map(|side| bring(side, outer(side))).collect::<Result<_, _>>()?;
+        let sides = problem.sides().map(|side| bring(side, outer(side))).collect();
         Ok(Operands { sides })
     }
 
     /// The maps, in the order of the parameters.
     pub fn parameters(&self) -> Vec<MapParameter> {
-        self.sides.iter().map(|one| MapParameter::Operand(one.side, one.boxes.map.clone())).collect()
+        let maps = self.sides.iter().filter_map(|one| Some((one.side, one.copied.as_ref()?)));
+        maps.map(|(side, copied)| MapParameter::Operand(side, copied.boxes.map.clone())).collect()
+    }
+
+    /// Bytes of a stage that the copy engine brings.
+    pub fn copied_bytes(&self) -> u32 {
+        self.sides.iter().filter(|one| one.copied.is_some()).map(|one| one.outer * SPAN).sum()
+    }
+
+    /// Byte of a stage where an operand's tile begins.
+    pub fn start(&self, side: Side) -> u32 {
+        match side {
+            Side::A => 0,
+            right => (self.sides[0].outer + right.product() as u32 * self.sides[1].outer) * SPAN,
+        }
+    }
+
+    /// Has the maps fetched.
+    pub fn prefetch_maps(&self, k: &mut KernelBuilder) {
+        for copied in self.sides.iter().filter_map(|one| one.copied.as_ref()) {
+            k.prefetch_tensormap(copied.map.at(0));
+        }
     }
 
     /// Brings every round of `tile_k` of every tile of the walk, as stages of the ring become empty. By one thread; gives
@@ -118,9 +179,7 @@ impl Operands {
         tile_k: u32,
         walk: &Walk,
     ) -> Result<Position, ContractionError> {
-        for one in &self.sides {
-            k.prefetch_tensormap(one.map.at(0));
-        }
+        self.prefetch_maps(k);
         let at = ring.first_to_fill(k);
         let depth = problem.rounds(tile_k) * tile_k;
         walk.for_each(k, problem, |k, place| {
@@ -139,9 +198,7 @@ impl Operands {
                 }
                 let full = ring.leading(k, full);
                 let stage = ring.stage(k, at);
-                for one in &self.sides {
-                    self.bring(k, one, &own, k0, stage, (full, ring.scope))?;
-                }
+                self.copy(k, &own, k0, stage, (full, ring.scope))?;
                 ring.advance(k, at);
                 Ok(())
             })
@@ -149,21 +206,36 @@ impl Operands {
         Ok(at)
     }
 
-    /// Begins to bring an operand's tile at `k0` to the stage at `stage`.
-    fn bring(
+    /// Has the copy engine begin to bring what it can of the round at `k0` to the stage at `stage`.
+    pub fn copy(
         &self,
         k: &mut KernelBuilder,
-        one: &Brought,
+        place: &TilePlace,
+        k0: R<B32>,
+        stage: R<B32>,
+        barrier: (R<B32>, Scope),
+    ) -> Result<(), ContractionError> {
+        for one in &self.sides {
+            if let Some(copied) = &one.copied {
+                self.copy_one(k, (one, copied), place, k0, stage, barrier)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins to bring an operand's tile at `k0` to the stage at `stage`.
+    fn copy_one(
+        &self,
+        k: &mut KernelBuilder,
+        (one, copied): (&Factor, &Copied),
         place: &TilePlace,
         k0: R<B32>,
         stage: R<B32>,
         (full, scope): (R<B32>, Scope),
     ) -> Result<(), ContractionError> {
-        let (start, origin) = match one.side {
-            Side::A => (0, place.row),
-            right => ((self.sides[0].outer + right.product() as u32 * one.outer) * SPAN, place.column),
-        };
-        let (rows, bytes) = one.per_box;
+        let start = self.start(one.side);
+        let origin = if one.side == Side::A { place.row } else { place.column };
+        let (rows, bytes) = copied.per_box;
         for number in 0..one.outer.div_ceil(rows) {
             let to = k.add_u32(stage, start + number * bytes);
             let outer = k.add_u32(origin, number * rows);
@@ -171,7 +243,7 @@ impl Operands {
                 Major::K => (k0, outer),
                 Major::Outer => (outer, k0),
             };
-            one.boxes.load(k, one.map, at, &place.batch, to, full, scope == Scope::Pair)?;
+            copied.boxes.load(k, copied.map, at, &place.batch, to, full, scope == Scope::Pair)?;
         }
         Ok(())
     }
@@ -179,7 +251,7 @@ impl Operands {
     /// Descriptors of stage 0 at `data`, one for all right factors. The left factor's rows are read from `left` on. `format` is how the instruction's
     /// descriptors say that rows are swizzled by 128 bytes.
     pub fn descriptors(&self, k: &mut KernelBuilder, format: u64, left: R<B32>, data: R<B32>) -> Descriptors {
-        let right = k.add_u32(data, self.sides[0].outer * SPAN);
+        let right = k.add_u32(data, self.start(Side::B));
         let majors = [self.sides[0].major, self.sides[1].major];
         let a = descriptor(k, format, left, majors[0]);
         let b = descriptor(k, format, right, majors[1]);

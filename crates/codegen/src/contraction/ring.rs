@@ -1,7 +1,8 @@
-//! A ring of stages in shared memory between a thread that has them filled by asynchronous copies and warps that read them.
+//! A ring of stages in shared memory between threads that fill them, or have them filled by asynchronous copies, and warps
+//! that read them.
 //!
 //! ```text
-//! stage s:  full[s]   completes when all bytes of the stage have arrived      producer expects them, consumers wait
+//! stage s:  full[s]   completes when all bytes of the stage have arrived      producers expect or store them, consumers wait
 //!           empty[s]  completes when every reader has arrived                 consumers arrive, producer waits
 //! ```
 //!
@@ -58,10 +59,11 @@ impl Ring {
         1 + limit.saturating_sub(with_one) / (stage_bytes + 2 * BARRIER)
     }
 
-    /// Initialises the barriers: `readers` arrivals empty a stage. By one thread, before the CTA's first barrier.
-    pub fn init(&self, k: &mut KernelBuilder, readers: u32) {
+    /// Initialises the barriers: `writers` arrivals fill a stage, beside the bytes that are expected, and `readers` empty it.
+    /// By one thread, before the CTA's first barrier.
+    pub fn init(&self, k: &mut KernelBuilder, writers: u32, readers: u32) {
         for stage in 0..self.stages {
-            k.mbarrier_init(self.barriers.at((stage * BARRIER) as i32), 1);
+            k.mbarrier_init(self.barriers.at((stage * BARRIER) as i32), writers);
             k.mbarrier_init(self.barriers.at(((self.stages + stage) * BARRIER) as i32), readers);
         }
         k.fence_mbarrier_init();

@@ -6,8 +6,9 @@
 //! decides, so the same graph gives the same kernels everywhere.
 
 use super::bounds::{l2_seconds, tensor_rate};
+use super::carried::{chunk_cycles, copies};
 use super::few_rows;
-use super::problem::{ContractionError, Major, Operand, Problem};
+use super::problem::{ContractionError, Major, Operand, Problem, Side};
 use super::schedule::{FmaSchedule, MmaSyncSchedule, Schedule, Tile, WARP, sum_type};
 use super::values::scalar_type;
 use gable_ptx::Target;
@@ -86,11 +87,22 @@ fn expected_seconds(problem: &Problem, schedule: &Schedule, machine: &Machine, r
     // Small tiles read shared memory more often per multiply-add: a warp's tile of 32 x 32 costs about a fifth.
     let reuse = 1.0 + 3.0 * (1.0 / f64::from(warp_m) + 1.0 / f64::from(warp_n));
     let waves = (ctas / multiprocessors).ceil();
-    let compute = waves * tile_flops / flops_per_s * reuse;
+    let compute = waves * (tile_flops / flops_per_s * reuse + bring_seconds(problem, schedule, machine));
     // One trip to memory before the first product and one after the last, hidden by other resident CTAs.
     let fill = (ctas / (multiprocessors * f64::from(resident))).ceil() * 1.5e-6;
     let bytes = (f64::from(m) + f64::from(n)) * k_padded * problem.element.bytes() as f64 * ctas;
     compute.max(l2_seconds(bytes, machine)) + fill
+}
+
+/// Seconds that the warps of a CTA on `mma.sync` spend on bringing its tiles through registers.
+fn bring_seconds(problem: &Problem, schedule: &Schedule, machine: &Machine) -> f64 {
+    let Schedule::MmaSync(s) = schedule else { return 0.0 };
+    let chunks_of = |outer: u32| f64::from(outer) * (problem.k * problem.element.bytes()).div_ceil(16) as f64;
+    let through_registers =
+        [(Side::A, s.tile.m), (Side::B, s.tile.n)].into_iter().filter(|(side, _)| !copies(problem, *side));
+    let slots: f64 = through_registers.map(|(side, outer)| chunks_of(outer) * chunk_cycles(problem, side)).sum();
+    // A multiprocessor issues from four warps in a cycle.
+    slots / f64::from(4 * WARP) / (machine.clock_ghz * 1e9)
 }
 
 /// The machine that schedules for a target are made for. Family targets have none of their own: the first of the family
@@ -122,6 +134,9 @@ pub(super) fn table(problem: &Problem) -> Vec<Schedule> {
     if sum.bytes() == 8 { FMA_64 } else { FMA_32 }.iter().map(|s| Schedule::Fma(of_problem(s))).collect()
 }
 
+/// Share of the tensor cores' rate that `mma.sync` is expected to reach where they have newer instructions too: an estimate.
+const PLAIN_SHARE: f64 = 0.6;
+
 /// The most rows that are few where `wgmma` multiplies.
 const FEW_ROWS_OF_WGMMA: usize = 16;
 
@@ -130,7 +145,8 @@ pub fn choose(problem: &Problem, target: Target) -> Result<Schedule, Contraction
     problem.check()?;
     let machine = machine_of(target);
     // From here on tiles of 64 rows take no longer, bound by the same bytes (H200, 16 and 32 rows by 28672 x 4096).
-    let is_tiled = problem.m > FEW_ROWS_OF_WGMMA && super::wgmma::suits(problem, target);
+    let carries = super::operands::any_carried(problem);
+    let is_tiled = problem.m > FEW_ROWS_OF_WGMMA && !carries && super::wgmma::suits(problem, target);
     if problem.k > 0
         && !is_tiled
         && let Some(schedule) = few_rows::choose(problem, machine)
@@ -139,20 +155,19 @@ pub fn choose(problem: &Problem, target: Target) -> Result<Schedule, Contraction
         schedule.validate(problem, target)?;
         return Ok(schedule);
     }
-    if super::wgmma::suits(problem, target)
-        && let Some(schedule) = super::wgmma::rule::choose(problem, target, machine)
-    {
-        schedule.validate(problem, target)?;
-        return Ok(schedule);
+    let mut newer = None;
+    if super::wgmma::suits(problem, target) {
+        newer = super::wgmma::rule::choose(problem, target, machine);
+    } else if super::tcgen05::suits(problem, target) {
+        newer = super::tcgen05::rule::choose(problem, target, machine);
     }
-    if super::tcgen05::suits(problem, target)
-        && let Some(schedule) = super::tcgen05::rule::choose(problem, target, machine)
-    {
+    if let Some((_, schedule)) = newer.filter(|_| !carries) {
         schedule.validate(problem, target)?;
         return Ok(schedule);
     }
     scalar_type(problem.element)?;
     let rate = match (has_mma(problem), sum_type(problem.element).bytes()) {
+        (true, _) if newer.is_some() => PLAIN_SHARE * tensor_rate(problem.element, machine),
         (true, _) => tensor_rate(problem.element, machine),
         (false, 8) => machine.rates.f64,
         (false, _) => machine.rates.f32,
@@ -169,6 +184,13 @@ pub fn choose(problem: &Problem, target: Target) -> Result<Schedule, Contraction
             }
             Err(error) => refused = error,
         }
+    }
+    // Where threads bring an operand whatever the class, the plain ones win small problems.
+    if let Some((seconds, schedule)) = newer
+        && best.is_none_or(|(least, _)| seconds < least)
+    {
+        schedule.validate(problem, target)?;
+        return Ok(schedule);
     }
     best.map(|(_, schedule)| schedule).ok_or(refused)
 }

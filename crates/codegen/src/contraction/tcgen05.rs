@@ -27,6 +27,9 @@
 //! Several products of one left factor are one to the instruction: a stage holds a tile of each right factor, one after
 //! the other, and an accumulator the columns of the first product, then of the next.
 //!
+//! Where an operand is no boxes of a tensor map, warps 6 and up carry it, and have the copy engine bring the other one: see
+//! `carried`. Warp 4 has nothing to do then.
+//!
 //! Sums never occupy registers while they grow, so two threads keep the tensor cores busy, and a tile is finished while the
 //! next one is multiplied: `free` and `ready` are a ring of two stages like the one of operands.
 //!
@@ -49,17 +52,18 @@ pub mod schedule;
 
 use super::MapParameter;
 use super::boxes::SPAN;
+use super::carried::{self, Carriers};
 use super::cta::{Pair, Walk};
 use super::operands::{self, Operands, STEP};
 use super::problem::{ContractionError, Major, Problem, Side};
-use super::ring::{Ring, Scope};
+use super::ring::{Position, Ring, Scope};
 use super::schedule::{Schedule, WARP};
 use super::surround::Surround;
 use epilogue::Epilogue;
 use gable_ptx::meaning::{Collector, TensorKind, TensorMultiply};
 use gable_ptx::{B32, Feature, KernelBuilder, Offset, R, Target, Tcgen05Operand};
 use gable_tensor::DType;
-use schedule::{ACCUMULATORS, FINISHERS, MULTIPLIER, PRODUCER, ROWS, Tcgen05Schedule};
+use schedule::{ACCUMULATORS, CARRIER_THREADS, FINISHERS, MULTIPLIER, PRODUCER, ROWS, Tcgen05Schedule};
 
 /// How descriptors of shared memory say that rows are swizzled by 128 bytes, and their version in bits 46 to 48.
 const SWIZZLED: u64 = 2 << 61 | 1 << 46;
@@ -110,10 +114,12 @@ pub(super) fn emit(
         barriers: accumulator_barriers,
         scope,
     };
+    let carriers = schedule.carriers * CARRIER_THREADS;
+    let writers = if carriers == 0 { 1 } else { carried::writers(&operands, carriers) };
     let first_thread = k.setp_eq_u32(thread, 0);
     k.if_(first_thread, |k| {
-        ring.init(k, 1);
-        accumulators.init(k, schedule.ctas_per_tile * FINISHERS);
+        ring.init(k, writers, 1);
+        accumulators.init(k, 1, schedule.ctas_per_tile * FINISHERS);
     });
     meet(k, is_pair);
     k.set(tensor).ld_shared_b32(address.at(0));
@@ -125,9 +131,23 @@ pub(super) fn emit(
         Walk::alone(k, schedule.extent(), group, ctas)
     };
     let (_, elected) = k.elect_sync(-1);
-    let produces = k.setp_eq_u32(warp, PRODUCER);
-    let brings = k.and_pred(produces, elected);
-    k.if_(brings, |k| producer(k, problem, schedule, &ring, &operands, &walk))?;
+    if carriers == 0 {
+        let produces = k.setp_eq_u32(warp, PRODUCER);
+        let brings = k.and_pred(produces, elected);
+        k.if_(brings, |k| -> Result<(), ContractionError> {
+            let at = operands.bring_all(k, problem, &ring, schedule.tile.k, &walk)?;
+            wait_for_all(k, &ring, at);
+            Ok(())
+        })?;
+    } else {
+        let carries = k.setp_gt_u32(warp, MULTIPLIER);
+        k.if_(carries, |k| -> Result<(), ContractionError> {
+            let carriers = Carriers { thread: k.sub_u32(thread, (MULTIPLIER + 1) * WARP), threads: carriers };
+            let at = carried::carry_all(k, problem, &ring, &operands, schedule.tile, &walk, &carriers, surround)?;
+            wait_for_all(k, &ring, at);
+            Ok(())
+        })?;
+    }
     let begins = k.and_pred(multiplies, elected);
     let begins = walk.pair.iter().fold(begins, |begins, pair: &Pair| k.and_pred(begins, pair.leads));
     k.if_(begins, |k| multiplier(k, problem, schedule, &ring, &accumulators, &operands, &walk))?;
@@ -167,22 +187,12 @@ fn meet(k: &mut KernelBuilder, is_pair: bool) {
     k.tcgen05_fence_after_thread_sync();
 }
 
-/// Brings operands, and ends when all that were brought have been read.
-fn producer(
-    k: &mut KernelBuilder,
-    problem: &Problem,
-    schedule: &Tcgen05Schedule,
-    ring: &Ring,
-    operands: &Operands,
-    walk: &Walk,
-) -> Result<(), ContractionError> {
-    let at = operands.bring_all(k, problem, ring, schedule.tile.k, walk)?;
-    // The tensor cores arrive on the barriers, which must be there until then.
+/// Waits until all that was brought has been read: the tensor cores arrive on the barriers, which must be there until then.
+fn wait_for_all(k: &mut KernelBuilder, ring: &Ring, at: Position) {
     for _ in 0..ring.stages {
         ring.wait_empty(k, at);
         ring.advance(k, at);
     }
-    Ok(())
 }
 
 /// Begins all products, of one tile after the other: those of both CTAs of a pair.
@@ -257,7 +267,7 @@ fn instruction(
     target: Target,
 ) -> Result<(TensorMultiply, u32), ContractionError> {
     let (kind, code, sums) = factors(problem.element, target)?;
-    let across = |side| u32::from(problem.operand(side).vector().0 == Major::Outer);
+    let across = |side| u32::from(operands::major(problem, side) == Major::Outer);
     let descriptor = sums << 4
         | code << 7
         | code << 10
@@ -270,12 +280,13 @@ fn instruction(
     Ok((multiply, descriptor))
 }
 
-/// Whether `tcgen05` multiplies the problem here: all operands are boxes of a tensor map.
+/// Whether `tcgen05` multiplies the problem here: all operands are boxes of a tensor map, or threads
+/// can carry them.
 pub(super) fn suits(problem: &Problem, target: Target) -> bool {
     problem.k > 0
         && target.has(Feature::Tcgen05)
         && factors(problem.element, target).is_ok()
-        && operands::are_boxes(problem, (ROWS, ROWS))
+        && operands::suit(problem, (ROWS, ROWS))
 }
 
 /// A register that holds an address of tensor memory.

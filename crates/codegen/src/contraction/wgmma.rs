@@ -14,6 +14,8 @@
 //!     after the last: sums -> region -> staging buffer -> copy to memory, while the next tile's stages fill
 //! ```
 //!
+//! Where an operand is no boxes of a tensor map, all threads of one or two producing warpgroups carry it: see `carried`.
+//!
 //! Cooperating consumers share each tile's rows. With ping-pong each has a tile of its own and they take turns at the
 //! tensor cores, so that one finishes its tile while the other multiplies: better where k is short or much follows.
 //!
@@ -33,6 +35,7 @@ pub mod schedule;
 
 use super::MapParameter;
 use super::boxes::SPAN;
+use super::carried::{self, Carriers};
 use super::cta::{TilePlace, Walk, place_of, tiles_of};
 use super::operands::{self, Operands, STEP};
 use super::problem::{ContractionError, Problem};
@@ -45,6 +48,7 @@ use gable_ptx::meaning::{Element, WarpgroupMultiply};
 use gable_ptx::{B32, Class, F32, KernelBuilder, Pred, R, Reg, Src, WgmmaOperand};
 use gable_tensor::DType;
 use schedule::{ROWS, STAGING, Sharing, WARPGROUP, WgmmaSchedule};
+use std::cell::RefCell;
 
 /// How descriptors say that rows are swizzled by 128 bytes.
 const SWIZZLED: u64 = 1 << 62;
@@ -85,21 +89,32 @@ pub(super) fn emit(
         Sharing::PingPong => 1,
     };
     let first_thread = k.setp_eq_u32(thread, 0);
-    k.if_(first_thread, |k| ring.init(k, readers));
+    let carriers = schedule.carriers * WARPGROUP;
+    let writers = if carriers == 0 { 1 } else { carried::writers(&operands, carriers) };
+    k.if_(first_thread, |k| ring.init(k, writers, readers));
     k.bar_sync(0u32);
 
-    let produces = k.setp_eq_u32(warpgroup, 0);
+    let produces = k.setp_lt_u32(warpgroup, schedule.producers());
+    // Producers ask the region for elements, consumers hand it sums; one is written after the other.
+    let surround = RefCell::new(surround);
     let (produced, consumed) = k.if_else(
         produces,
         |k| -> Result<(), ContractionError> {
             k.setmaxnreg_dec(schedule.registers().0);
             let walk = Walk::alone(k, schedule.extent(), schedule.group, schedule.ctas);
-            k.if_(first_thread, |k| operands.bring_all(k, problem, &ring, schedule.tile.k, &walk)).map(|_| ())
+            if carriers == 0 {
+                return k
+                    .if_(first_thread, |k| operands.bring_all(k, problem, &ring, schedule.tile.k, &walk))
+                    .map(|_| ());
+            }
+            let carriers = Carriers { thread, threads: carriers };
+            let mut surround = surround.borrow_mut();
+            carried::carry_all(k, problem, &ring, &operands, schedule.tile, &walk, &carriers, *surround).map(|_| ())
         },
         |k| -> Result<(), ContractionError> {
             k.setmaxnreg_inc(schedule.registers().1);
             let consumer = Consumer::new(k, schedule, thread, warpgroup, data);
-            consumer.run(k, problem, schedule, &ring, &operands, &mut epilogue, surround)
+            consumer.run(k, problem, schedule, &ring, &operands, &mut epilogue, *surround.borrow_mut())
         },
     );
     produced.and(consumed)?;
@@ -129,7 +144,7 @@ impl Consumer {
         warpgroup: R<B32>,
         data: R<B32>,
     ) -> Consumer {
-        let number = k.sub_u32(warpgroup, 1);
+        let number = k.sub_u32(warpgroup, schedule.producers());
         let in_group = k.and_b32(thread, WARPGROUP - 1);
         let warp = k.shr_u32(in_group, WARP.trailing_zeros());
         let lane = k.and_b32(thread, WARP - 1);
@@ -350,12 +365,12 @@ fn shape_of(element: DType, n: u32) -> Result<WarpgroupMultiply, ContractionErro
     Ok(WarpgroupMultiply { n: n as u16, k, a: factor, b: factor, accumulator, a_in_registers: false })
 }
 
-/// Whether `wgmma` multiplies the problem here: all operands are boxes of a tensor map.
+/// Whether `wgmma` multiplies the problem here: all operands are boxes of a tensor map, or threads can carry them.
 pub(super) fn suits(problem: &Problem, target: gable_ptx::Target) -> bool {
     problem.k > 0
         && target.has(gable_ptx::Feature::Wgmma)
         && shape_of(problem.element, 8).is_ok()
-        && operands::are_boxes(problem, (ROWS, ROWS))
+        && operands::suit(problem, (ROWS, ROWS))
 }
 
 /// Parts of the columns whose folds the kernel leaves: its tiles, where results leave through staging buffers.

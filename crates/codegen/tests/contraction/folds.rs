@@ -25,7 +25,7 @@ fn source((m, n, k): (usize, usize, usize), more: &str) -> String {
 
 fn wgmma(m: u32, n: u32, consumers: u32, sharing: Sharing) -> Schedule {
     let tile = Tile { m, n, k: 64 };
-    Schedule::Wgmma(WgmmaSchedule { tile, consumers, sharing, stages: 3, group: 2, ctas: 2, products: 1 })
+    Schedule::Wgmma(WgmmaSchedule { tile, consumers, carriers: 0, sharing, stages: 3, group: 2, ctas: 2, products: 1 })
 }
 
 #[test]

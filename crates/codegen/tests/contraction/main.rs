@@ -1,5 +1,6 @@
 //! The contraction kernels' main loops: run on the CPU against the plain sum, assembled for every target, chosen by rule.
 
+mod carried;
 mod cases;
 #[path = "../emulation/mod.rs"]
 mod emulation;
@@ -47,6 +48,17 @@ fn check(problem: &Problem, schedule: &Schedule, behind: [Option<Memory>; 2]) {
 
 /// The same with elements between batch entries of the factors.
 fn check_batched(problem: &Problem, schedule: &Schedule, behind: [Option<Memory>; 2], batch: [Vec<i64>; 2]) {
+    check_on(&emulation::TARGETS, problem, schedule, behind, batch);
+}
+
+/// The same on some targets.
+fn check_on(
+    targets: &[Target],
+    problem: &Problem,
+    schedule: &Schedule,
+    behind: [Option<Memory>; 2],
+    batch: [Vec<i64>; 2],
+) {
     let memory_of = |operand: &Operand, behind: &Option<Memory>| match operand {
         Operand::Memory(memory) => memory.clone(),
         Operand::Expression { .. } => behind.clone().expect("an expression has memory behind it"),
@@ -61,7 +73,7 @@ fn check_batched(problem: &Problem, schedule: &Schedule, behind: [Option<Memory>
     let factor = [&problem.a, &problem.b].iter().filter(|o| matches!(o, Operand::Expression { .. })).count();
     let expected =
         reference(problem, [&memories[0], &memories[1]], &batch, [&data[0], &data[1]], 2f64.powi(factor as i32));
-    for target in emulation::TARGETS {
+    for &target in targets {
         let kernel = emulation::decode(&kernel(problem, schedule, &behind, &batch, target), target);
         for order in emulation::SCHEDULES {
             let found = emulated(&kernel, problem, schedule, &data, expected.len(), order)
@@ -340,7 +352,7 @@ fn random_problems_by_the_chosen_schedules_are_exact() {
         let target = [Target::Sm90a, Target::Sm120a, Target::Sm121a][below(3)];
         let problem = product(dtype, shape, transposed);
         let schedule = rule::choose(&problem, target).expect("a schedule");
-        check(&problem, &schedule, [None, None]);
+        check_on(&[target], &problem, &schedule, [None, None], [Vec::new(), Vec::new()]);
     }
 }
 

@@ -38,18 +38,34 @@ fn dtype_sum(dtype: &str) -> &str {
 
 fn wgmma((m, n): (u32, u32), dtype: DType, consumers: u32, sharing: Sharing) -> Schedule {
     let tile = Tile { m, n, k: WgmmaSchedule::k_of(dtype) };
-    Schedule::Wgmma(WgmmaSchedule { tile, products: 2, consumers, sharing, stages: 3, group: 2, ctas: 2 })
+    Schedule::Wgmma(WgmmaSchedule { tile, products: 2, consumers, carriers: 0, sharing, stages: 3, group: 2, ctas: 2 })
 }
 
 fn tcgen05(n: u32, dtype: DType) -> Schedule {
     let tile = Tile { m: 128, n, k: 128 / dtype.bytes() as u32 };
-    Schedule::Tcgen05(Tcgen05Schedule { tile, products: 2, ctas_per_tile: 1, stages: 3, group: 2, ctas: 2 })
+    Schedule::Tcgen05(Tcgen05Schedule {
+        tile,
+        products: 2,
+        ctas_per_tile: 1,
+        carriers: 0,
+        stages: 3,
+        group: 2,
+        ctas: 2,
+    })
 }
 
 /// The same for two pairs of CTAs.
 fn of_two_ctas(n: u32, dtype: DType) -> Schedule {
     let tile = Tile { m: 256, n, k: 128 / dtype.bytes() as u32 };
-    Schedule::Tcgen05(Tcgen05Schedule { tile, products: 2, ctas_per_tile: 2, stages: 3, group: 2, ctas: 4 })
+    Schedule::Tcgen05(Tcgen05Schedule {
+        tile,
+        products: 2,
+        ctas_per_tile: 2,
+        carriers: 0,
+        stages: 3,
+        group: 2,
+        ctas: 4,
+    })
 }
 
 fn mma((m, n, k): (u32, u32, u32), warps: (u32, u32)) -> Schedule {
@@ -142,6 +158,7 @@ fn a_schedule_of_other_products_is_refused() {
     let schedule = WgmmaSchedule {
         tile: one,
         products: 1,
+        carriers: 0,
         consumers: 2,
         sharing: Sharing::Cooperative,
         stages: 3,

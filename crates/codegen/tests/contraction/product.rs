@@ -61,34 +61,46 @@ pub fn refused(source: &str, target: Target, schedule: Schedule) -> String {
 
 /// Runs the graph's only region by the schedule, in every order of the emulator.
 pub fn check(source: &str, target: Target, schedule: Schedule) {
-    let module = module(source);
-    let inputs = cases::whole_numbers(&module);
-    let tolerance = cases::whole_tolerance(&module);
+    let fault = run(&module(source), target, &emulation::SCHEDULES, |_| Ok(schedule)).err();
+    assert_eq!(fault, None, "{source}");
+}
+
+/// Runs a module's only region by the schedule that is chosen, and compares it with the graph's evaluation. The error says
+/// what went wrong.
+pub fn run(
+    module: &Module,
+    target: Target,
+    orders: &[gable_emulator::Schedule],
+    choose: impl FnOnce(&Problem) -> Result<Schedule, ContractionError>,
+) -> Result<(), String> {
+    let inputs = cases::whole_numbers(module);
+    let tolerance = cases::whole_tolerance(module);
     let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
-    let expected = eval::evaluate(&module, &given).unwrap_or_else(|e| panic!("{source}\n{e}"));
+    let expected = eval::evaluate(module, &given).map_err(|e| e.to_string())?;
     let graph = &module.graph;
-    let program = Program::of_region(graph, &graph.regions[0]).unwrap_or_else(|e| panic!("{source}\n{e}"));
-    let kernel = kernel_by(&program, target, &[], |_| Ok(schedule))
-        .unwrap_or_else(|e| panic!("{source}\n{target} {schedule}: {e}"))
-        .expect("the result has elements");
+    let program = Program::of_region(graph, &graph.regions[0]).map_err(|e| e.to_string())?;
+    let kernel = kernel_by(&program, target, &[], choose).map_err(|e| e.to_string())?.ok_or("there is no kernel")?;
+    let what = format!("{target}: {}\n{}", kernel.problem, kernel.schedule);
     let works = kernel.work();
     let region = Region::new(&works, target);
     let inputs_of =
         |id| &inputs.iter().find(|(name, _)| name == graph.input_name(id)).expect("an input of the graph").1;
     let bytes: Vec<&[u8]> = program.inputs.iter().map(|&(_, id)| &inputs_of(id).bytes()[..]).collect();
     let sizes: Vec<usize> = program.outputs.iter().map(|&(id, _)| program.ty(id).bytes()).collect();
-    for order in emulation::SCHEDULES {
-        let found =
-            region.run(&bytes, &sizes, order).unwrap_or_else(|e| panic!("{source}\n{target} {schedule}, {order}: {e}"));
+    for &order in orders {
+        let found = region.run(&bytes, &sizes, order).map_err(|e| format!("{what}, {order}: {e}"))?;
         for (&(value, id), data) in program.outputs.iter().zip(found) {
             let (name, _) = graph.outputs().iter().find(|(_, output)| *output == id).expect("an output of the graph");
             let expected = &expected.iter().find(|(other, _)| other == name).expect("a result for each output").1;
             let ty = program.ty(value);
             let found = Tensor::new(ty.dtype, expected.shape().to_vec(), data).expect("the kernel fills its output");
             let comparison = compare(&found, expected, tolerance);
-            assert!(comparison.within, "{source}\n{target} {schedule}, {order}, {name}: {comparison}");
+            if !comparison.within {
+                return Err(format!("{what}, {order}, {name}: {comparison}"));
+            }
         }
     }
+    Ok(())
 }
 
 /// A graph of one region: `a` by `b`, of which each may lie transposed, then `after` with `%sum`, which gives `%result`.

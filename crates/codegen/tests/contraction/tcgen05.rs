@@ -12,13 +12,13 @@ use gable_tensor::DType;
 /// A schedule with few CTAs, so that each walks over several tiles.
 fn schedule(n: u32, dtype: DType, stages: u32) -> Tcgen05Schedule {
     let tile = Tile { m: 128, n, k: 128 / dtype.bytes() as u32 };
-    Tcgen05Schedule { tile, products: 1, ctas_per_tile: 1, stages, group: 2, ctas: 2 }
+    Tcgen05Schedule { tile, products: 1, ctas_per_tile: 1, carriers: 0, stages, group: 2, ctas: 2 }
 }
 
 /// The same for two pairs of CTAs.
 fn paired(n: u32, dtype: DType, stages: u32) -> Tcgen05Schedule {
     let tile = Tile { m: 256, n, k: 128 / dtype.bytes() as u32 };
-    Tcgen05Schedule { tile, products: 1, ctas_per_tile: 2, stages, group: 2, ctas: 4 }
+    Tcgen05Schedule { tile, products: 1, ctas_per_tile: 2, carriers: 0, stages, group: 2, ctas: 4 }
 }
 
 fn check(source: &str, schedule: Tcgen05Schedule) {

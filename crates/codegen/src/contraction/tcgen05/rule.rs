@@ -5,6 +5,7 @@
 //! - An instruction multiplies `128 x tile.n x 32 bytes` of k on each multiprocessor at the machine's rate, less a share that no
 //!   kernel is expected to use. It reads both factors from shared memory, where copies have written them at the same rate: the
 //!   longer of the two counts. Of a pair, each CTA holds and reads half of the columns. Rows and columns beyond the edges count.
+//! - Where threads carry an operand, a round takes as long as that (`carried`), if it is longer.
 //! - A tile is finished while the next one is multiplied: the longer of the two counts, and the last tile's end.
 //! - Tiles run in waves: the busiest multiprocessor decides. Before its first round the ring is filled once.
 //! - All tiles' operands come through L2, at a multiple of the rate of memory, and once from memory itself.
@@ -15,10 +16,11 @@
 
 use super::super::bounds::{l2_seconds, memory_seconds, tensor_rate};
 use super::super::boxes::SPAN;
+use super::super::carried;
 use super::super::operands::{self, STEP};
 use super::super::problem::Problem;
 use super::super::schedule::{Schedule, Tile};
-use super::schedule::{ROWS, Tcgen05Schedule};
+use super::schedule::{CARRIER_THREADS, ROWS, Tcgen05Schedule};
 use gable_ptx::Target;
 use gable_roofline::Machine;
 
@@ -52,6 +54,8 @@ pub(crate) fn seconds(problem: &Problem, schedule: &Tcgen05Schedule, machine: &M
     let brought = schedule.brought();
     let shared = 2.0 * f64::from((brought.m + brought.n) * STEP) / SHARED_BYTES;
     let multiply = instructions * products.max(shared);
+    let carry = carried::round_cycles(problem, schedule.tile, schedule.carriers * CARRIER_THREADS);
+    let multiply = multiply.max(rounds * carry);
     let finish = f64::from(n.div_ceil(16)) * FINISH_CYCLES;
     let tiles = problem.tiles(schedule.extent()) as f64;
     let waves = (tiles * ctas_per_tile / f64::from(schedule.ctas)).ceil();
@@ -64,28 +68,30 @@ pub(crate) fn seconds(problem: &Problem, schedule: &Tcgen05Schedule, machine: &M
 /// All schedules that fit the problem and the target, the fastest by prediction first.
 pub fn ranked(problem: &Problem, target: Target, machine: &Machine) -> Vec<(f64, Tcgen05Schedule)> {
     let limit = target.row().max_shared_bytes;
+    let carriers: &[u32] = if operands::any_carried(problem) { &[1, 2] } else { &[0] };
     let mut found: Vec<(f64, Tcgen05Schedule)> = CANDIDATES
         .iter()
-        .map(|&(n, ctas_per_tile)| {
+        .flat_map(|&candidate| carriers.iter().map(move |&carriers| (candidate, carriers)))
+        .map(|((n, ctas_per_tile), carriers)| {
             let products = problem.products();
             let (m, n) = (ROWS * ctas_per_tile, problem.columns_of_each(n));
             let tile = Tile { m, n, k: SPAN / problem.element.bytes() as u32 };
             let ctas = machine.multiprocessors / ctas_per_tile * ctas_per_tile;
             let schedule =
-                Tcgen05Schedule { tile, products, ctas_per_tile, stages: 2, group: 16 / ctas_per_tile, ctas };
+                Tcgen05Schedule { tile, products, ctas_per_tile, carriers, stages: 2, group: 16 / ctas_per_tile, ctas };
             // More stages than this have not been seen to help.
             let schedule = schedule.with_most_stages(limit);
             Tcgen05Schedule { stages: schedule.stages.min(8), ..schedule }
         })
         .filter(|schedule| Schedule::Tcgen05(*schedule).validate(problem, target).is_ok())
-        .filter(|schedule| operands::are_boxes(problem, (schedule.brought().m, schedule.brought().n)))
+        .filter(|schedule| operands::suit(problem, (schedule.brought().m, schedule.brought().n)))
         .map(|schedule| (seconds(problem, &schedule, machine), schedule))
         .collect();
     found.sort_by(|a, b| a.0.total_cmp(&b.0));
     found
 }
 
-/// The schedule of the least predicted time.
-pub(crate) fn choose(problem: &Problem, target: Target, machine: &Machine) -> Option<Schedule> {
-    ranked(problem, target, machine).first().map(|(_, schedule)| Schedule::Tcgen05(*schedule))
+/// The schedule of the least predicted time, and that time in seconds.
+pub(crate) fn choose(problem: &Problem, target: Target, machine: &Machine) -> Option<(f64, Schedule)> {
+    ranked(problem, target, machine).first().map(|&(seconds, schedule)| (seconds, Schedule::Tcgen05(schedule)))
 }

@@ -1,6 +1,8 @@
 //! Schedules of warp-specialised kernels on `tcgen05`, as data: tiles, stages, and what they take of the machine.
 
 use super::super::boxes::SPAN;
+use super::super::carried;
+use super::super::operands;
 use super::super::problem::{ContractionError, Major, Problem, Side};
 use super::super::ring::{BARRIER, Ring};
 use super::super::schedule::{Tile, WARP, products_text};
@@ -17,6 +19,9 @@ pub(super) const FINISHERS: u32 = ROWS / WARP;
 /// The warp that brings operands, and the one that multiplies.
 pub(super) const PRODUCER: u32 = FINISHERS;
 pub(super) const MULTIPLIER: u32 = FINISHERS + 1;
+
+/// Threads of four warps that carry.
+pub(super) const CARRIER_THREADS: u32 = 4 * WARP;
 
 /// Sums of so many tiles are in tensor memory at once: of one that is multiplied and one that is finished.
 pub(super) const ACCUMULATORS: u32 = 2;
@@ -42,6 +47,8 @@ pub struct Tcgen05Schedule {
     pub products: u32,
     /// CTAs that share a tile: 1, or the 2 of a pair, of which each has half of the rows and brings half of the columns.
     pub ctas_per_tile: u32,
+    /// Times four warps whose threads carry operands that are no boxes of a tensor map; 0 where the copy engine brings all.
+    pub carriers: u32,
     /// Stages of the ring in shared memory.
     pub stages: u32,
     /// Tiles along m that neighbouring CTAs share columns with, for L2.
@@ -53,7 +60,7 @@ pub struct Tcgen05Schedule {
 impl Tcgen05Schedule {
     /// Threads of a CTA.
     pub fn threads(&self) -> u32 {
-        (FINISHERS + 2) * WARP
+        (FINISHERS + 2) * WARP + self.carriers * CARRIER_THREADS
     }
 
     /// Rows and columns of a tile.
@@ -139,6 +146,21 @@ impl Tcgen05Schedule {
             return refuse("tensor memory", 0, "a target that has it".into());
         }
         super::factors(problem.element, target)?;
+        operands::require(problem, self)?;
+        let carries = operands::any_carried(problem);
+        if carries != (self.carriers > 0) || self.carriers > 2 {
+            let expected =
+                if carries { "1 or 2: threads carry an operand" } else { "0: the copy engine brings all operands" };
+            return refuse("carriers", self.carriers, expected.into());
+        }
+        let threads = self.carriers * CARRIER_THREADS;
+        if carries && [m, n].into_iter().any(|outer| !carried::divides(outer, threads)) {
+            let expected = "a divisor of the chunks of both tiles, or more than there are".into();
+            return refuse("threads that carry", threads, expected);
+        }
+        if carries && self.ctas_per_tile != 1 {
+            return refuse("CTAs of a tile", self.ctas_per_tile, "1, where threads carry an operand".into());
+        }
         if !matches!(self.ctas_per_tile, 1 | 2) {
             return refuse("CTAs of a tile", self.ctas_per_tile, "1 or 2".into());
         }
@@ -162,7 +184,7 @@ impl Tcgen05Schedule {
             return refuse("k of the tile", k, format!("{SPAN} bytes of {}", problem.element));
         }
         // Columns come in spans of their own, of which only whole ones are laid out.
-        if problem.operand(Side::B).vector().0 == Major::Outer && !self.brought().n.is_multiple_of(span) {
+        if operands::major(problem, Side::B) == Major::Outer && !self.brought().n.is_multiple_of(span) {
             let expected = format!("a multiple of {SPAN} bytes for each CTA where they lie together in memory");
             return refuse("columns of the tile", n, expected);
         }
@@ -183,6 +205,7 @@ impl fmt::Display for Tcgen05Schedule {
         if self.ctas_per_tile > 1 {
             write!(f, " of {} ctas", self.ctas_per_tile)?;
         }
-        write!(f, " stages {} group {} ctas {}", self.stages, self.group, self.ctas)
+        write!(f, " stages {} group {} ctas {}", self.stages, self.group, self.ctas)?;
+        if self.carriers > 0 { write!(f, " carriers {}", self.carriers) } else { Ok(()) }
     }
 }

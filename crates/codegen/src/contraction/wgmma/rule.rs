@@ -4,6 +4,7 @@
 //!
 //! - A round multiplies `tile.m x tile.n x 128 bytes` for each product; the tensor cores do so at the machine's rate, less a share that no
 //!   kernel was seen to use. Rows and columns beyond the edges count.
+//! - Where threads carry an operand, a round takes as long as that (`carried`), if it is longer.
 //! - A tile costs its rounds and, where consumers cooperate, its epilogue; with ping-pong the epilogue hides behind the
 //!   other consumer's rounds as far as it is shorter than them.
 //! - Tiles run in waves: the busiest multiprocessor decides. Before its first round the ring is filled once.
@@ -12,10 +13,11 @@
 //! The largest of multiplying, L2 and memory decides; where bytes bind, a tenth of multiplying is added. The fastest candidate wins, the earlier of the table on a tie.
 
 use super::super::bounds::{l2_seconds, memory_seconds, tensor_rate};
+use super::super::carried;
 use super::super::operands;
 use super::super::problem::Problem;
 use super::super::schedule::{Schedule, Tile};
-use super::schedule::{Sharing, WgmmaSchedule};
+use super::schedule::{Sharing, WARPGROUP, WgmmaSchedule};
 use gable_ptx::Target;
 use gable_roofline::Machine;
 
@@ -66,6 +68,7 @@ pub(crate) fn seconds(problem: &Problem, schedule: &WgmmaSchedule, machine: &Mac
     let rounds = f64::from(problem.rounds(k));
     let multiply = 2.0 * f64::from(m) * f64::from(n) * rounds * f64::from(k) / per_clock;
     let multiply = if schedule.consumers == 1 { multiply + rounds * ALONE_CYCLES } else { multiply };
+    let multiply = multiply.max(rounds * carried::round_cycles(problem, schedule.tile, schedule.carriers * WARPGROUP));
     let blocks = f64::from(schedule.consumer_rows() / 64) * f64::from(n.div_ceil(16));
     let finish = blocks * FINISH_CYCLES;
     let tiles = problem.tiles(schedule.extent()) as f64;
@@ -83,13 +86,18 @@ pub(crate) fn seconds(problem: &Problem, schedule: &WgmmaSchedule, machine: &Mac
 /// All schedules that fit the problem and the target, the fastest by prediction first.
 pub fn ranked(problem: &Problem, target: Target, machine: &Machine) -> Vec<(f64, WgmmaSchedule)> {
     let limit = target.row().max_shared_bytes;
+    let carriers: &[u32] = if operands::any_carried(problem) { &[1, 2] } else { &[0] };
     let mut found: Vec<(f64, WgmmaSchedule)> = CANDIDATES
         .iter()
-        .map(|&(m, n, consumers, sharing)| {
+        .flat_map(|&candidate| carriers.iter().map(move |&carriers| (candidate, carriers)))
+        // Two blocks of rows in a consumer leave too few registers beside those of carriers.
+        .filter(|((m, ..), carriers)| *m < 256 || *carriers == 0)
+        .map(|((m, n, consumers, sharing), carriers)| {
             let schedule = WgmmaSchedule {
                 tile: Tile { m, n: problem.columns_of_each(n), k: WgmmaSchedule::k_of(problem.element) },
                 products: problem.products(),
                 consumers,
+                carriers,
                 sharing,
                 stages: 2,
                 group: if m >= 256 { 8 } else { 16 },
@@ -100,14 +108,14 @@ pub fn ranked(problem: &Problem, target: Target, machine: &Machine) -> Vec<(f64,
             WgmmaSchedule { stages: schedule.stages.min(8), ..schedule }
         })
         .filter(|schedule| Schedule::Wgmma(*schedule).validate(problem, target).is_ok())
-        .filter(|schedule| operands::are_boxes(problem, schedule.extent()))
+        .filter(|schedule| operands::suit(problem, schedule.extent()))
         .map(|schedule| (seconds(problem, &schedule, machine), schedule))
         .collect();
     found.sort_by(|a, b| a.0.total_cmp(&b.0));
     found
 }
 
-/// The schedule of the least predicted time.
-pub(crate) fn choose(problem: &Problem, target: Target, machine: &Machine) -> Option<Schedule> {
-    ranked(problem, target, machine).first().map(|(_, schedule)| Schedule::Wgmma(*schedule))
+/// The schedule of the least predicted time, and that time in seconds.
+pub(crate) fn choose(problem: &Problem, target: Target, machine: &Machine) -> Option<(f64, Schedule)> {
+    ranked(problem, target, machine).first().map(|&(seconds, schedule)| (seconds, Schedule::Wgmma(schedule)))
 }

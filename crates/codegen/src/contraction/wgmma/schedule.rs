@@ -1,6 +1,8 @@
 //! Schedules of warp-specialised kernels on `wgmma`, as data: tiles, consumers, stages, and what they take of the machine.
 
 use super::super::boxes::SPAN;
+use super::super::carried;
+use super::super::operands;
 use super::super::problem::{ContractionError, Major, Problem, Side};
 use super::super::ring::{BARRIER, Ring};
 use super::super::schedule::{Tile, WARP, products_text};
@@ -21,6 +23,9 @@ pub(super) const STAGING: u32 = 16 * SPAN;
 /// Registers that a thread of a consumer may not spend on sums: addresses, descriptors, the epilogue's values.
 const OTHER_REGISTERS: u32 = 40;
 
+/// Registers that an instruction needs beside its sums, as ptxas 13.0 counts.
+const INSTRUCTION_REGISTERS: u32 = 26;
+
 /// How the consumer warpgroups share the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Sharing {
@@ -38,8 +43,11 @@ pub struct WgmmaSchedule {
     pub tile: Tile,
     /// Products over the same left factor.
     pub products: u32,
-    /// Warpgroups that multiply; one more brings the operands.
+    /// Warpgroups that multiply.
     pub consumers: u32,
+    /// Warpgroups whose threads carry operands that are no boxes of a tensor map; 0 where the copy engine brings all, for
+    /// which one thread of one more warpgroup asks.
+    pub carriers: u32,
     /// How they share the work.
     pub sharing: Sharing,
     /// Stages of the ring in shared memory.
@@ -58,7 +66,12 @@ pub(super) fn promotes(element: DType) -> bool {
 impl WgmmaSchedule {
     /// Threads of a CTA.
     pub fn threads(&self) -> u32 {
-        (self.consumers + 1) * WARPGROUP
+        (self.consumers + self.producers()) * WARPGROUP
+    }
+
+    /// Warpgroups that bring operands.
+    pub fn producers(&self) -> u32 {
+        self.carriers.max(1)
     }
 
     /// Rows and columns of a tile.
@@ -113,10 +126,15 @@ impl WgmmaSchedule {
     /// Registers of a thread in the producer and in the consumers, while they work. Their sum over the CTA is at most what the
     /// CTA starts with.
     pub fn registers(&self) -> (u32, u32) {
-        match self.consumers {
-            1 => (40, 248),
-            2 => (40, 232),
-            _ => (32, 160),
+        match (self.carriers, self.consumers) {
+            (0, 1) => (40, 248),
+            (0, 2) => (40, 232),
+            (0, _) => (32, 160),
+            (1, 1) => (208, 248),
+            (1, 2) => (152, 176),
+            (_, 1) => (128, 248),
+            (_, 2) => (80, 176),
+            _ => (128, 128),
         }
     }
 
@@ -139,6 +157,19 @@ impl WgmmaSchedule {
         let Tile { m, n, k } = self.tile;
         if !(1..=3).contains(&self.consumers) {
             return refuse("consumers", self.consumers, "1 to 3".into());
+        }
+        super::shape_of(problem.element, 8)?;
+        operands::require(problem, self)?;
+        let carries = operands::any_carried(problem);
+        if carries != (self.carriers > 0) || self.carriers > 2 {
+            let expected =
+                if carries { "1 or 2: threads carry an operand" } else { "0: the copy engine brings all operands" };
+            return refuse("carriers", self.carriers, expected.into());
+        }
+        let threads = self.carriers * WARPGROUP;
+        if carries && [m, n].into_iter().any(|outer| !carried::divides(outer, threads)) {
+            let expected = "a divisor of the chunks of both tiles, or more than there are".into();
+            return refuse("threads that carry", threads, expected);
         }
         if self.sharing == Sharing::PingPong && self.consumers != 2 {
             return refuse("consumers that take turns", self.consumers, "2".into());
@@ -168,8 +199,9 @@ impl WgmmaSchedule {
         for side in problem.sides() {
             let outer = if side == Side::A { m } else { n };
             // Columns come in spans of their own, of which only whole ones are laid out.
-            let (major, _) = problem.operand(side).vector();
-            if major == Major::Outer && !outer.is_multiple_of(SPAN / problem.element.bytes() as u32) {
+            if operands::major(problem, side) == Major::Outer
+                && !outer.is_multiple_of(SPAN / problem.element.bytes() as u32)
+            {
                 let expected = format!("a multiple of {SPAN} bytes where they lie together in memory");
                 return refuse(
                     if side == Side::A { "rows of the tile" } else { "columns of the tile" },
@@ -192,7 +224,13 @@ impl WgmmaSchedule {
         if promotes(problem.element) && self.keeps_pending() {
             return refuse("consumers of promoted sums", self.consumers, "2 or more that cooperate".into());
         }
-        let all = WARPGROUP * (producer + self.consumers * consumer);
+        // The assembler refuses an instruction that needs more registers than a thread starts with.
+        let entry = target.row().registers_per_sm / self.threads() / 8 * 8;
+        if self.columns() / 2 + INSTRUCTION_REGISTERS > entry {
+            let most = 2 * (entry - INSTRUCTION_REGISTERS);
+            return refuse("columns of the tile", self.columns(), format!("at most {most}"));
+        }
+        let all = WARPGROUP * (self.producers() * producer + self.consumers * consumer);
         if all > target.row().registers_per_sm {
             return refuse("registers of a CTA", all, format!("at most {}", target.row().registers_per_sm));
         }
@@ -215,6 +253,7 @@ impl fmt::Display for WgmmaSchedule {
             self.stages,
             self.group,
             self.ctas
-        )
+        )?;
+        if self.carriers > 0 { write!(f, " carriers {}", self.carriers) } else { Ok(()) }
     }
 }
