@@ -20,6 +20,8 @@
 //!   After a single `matmul` there may also be *folds*: `reduce` over the whole last axis of a value that came to it from the
 //!   matmul by maps and by moves that leave the last axis as it is. After a fold come maps and reshapes of folds of the
 //!   same axis; they do not meet values that have all elements. Such a region has an output that is no fold's.
+//!   In a region without folds, `matmul`s are also followed by slices of neighbouring columns, the last axis, before any
+//!   reshape or transpose: an output may have a part of the columns.
 //! - `row`: one or more anchors over rows of one length of at most [`MAX_ROW`], along the last axis: `softmax`,
 //!   `log_softmax`, `layer_norm`, `rms_norm`, and `reduce` over the last axis alone. Element `(row, column)` of a *full*
 //!   value is at row-major position `row * length + column`, whatever its shape; a *per-row* value has one element for
@@ -220,7 +222,7 @@ pub fn anatomy_giving(graph: &Graph, region: &Region, outputs: &[NodeId]) -> Res
         RegionKind::Ordered if order.len() != 1 => return Err("an ordered op stands alone".into()),
         _ => {
             check_anchors(graph, region.kind, &found)?;
-            check_after(graph, &order, &mut found)?;
+            check_after(graph, region.kind, &order, &mut found)?;
             if let Some(&id) = outputs.iter().find(|id| !found.follows(**id)) {
                 return Err(format!("output {} does not depend on the anchor", named(id)));
             }
@@ -272,8 +274,8 @@ enum Step<'g> {
     Fold,
 }
 
-/// After the anchors: maps, reshapes, transposes and folds, and one way from an anchor to each value.
-fn check_after(graph: &Graph, order: &[NodeId], found: &mut Anatomy) -> Result<(), String> {
+/// After the anchors: maps, reshapes, transposes, folds and slices, and one way from an anchor to each value.
+fn check_after(graph: &Graph, kind: RegionKind, order: &[NodeId], found: &mut Anatomy) -> Result<(), String> {
     let mut ways: BTreeMap<NodeId, Vec<Step<'_>>> = found.anchors.iter().map(|&id| (id, Vec::new())).collect();
     // Values whose last axis is the anchor's.
     let mut keep_last: BTreeSet<NodeId> = found.anchors.iter().copied().collect();
@@ -290,6 +292,15 @@ fn check_after(graph: &Graph, order: &[NodeId], found: &mut Anatomy) -> Result<(
             Op::Reshape(_) => way.push(Step::Move(op)),
             Op::Transpose(_) if !per_row => way.push(Step::Move(op)),
             Op::Reduce(_) if keep_last.contains(&first) => way.push(Step::Fold),
+            Op::Slice(_)
+                if kind == RegionKind::Contraction
+                    && way.iter().all(|step| matches!(step, Step::Move(Op::Slice(_)))) =>
+            {
+                if !cuts_columns(graph, id) {
+                    return Err(format!("%{} (`slice`) takes no neighbouring columns", id.index()));
+                }
+                way.push(Step::Move(op));
+            }
             _ if op.is(Group::Map) => {}
             _ => return Err(format!("%{} (`{}`) comes after the anchor", id.index(), op.name())),
         }
@@ -300,16 +311,32 @@ fn check_after(graph: &Graph, order: &[NodeId], found: &mut Anatomy) -> Result<(
             keep_last.insert(id);
         }
     }
+    let has = |is: fn(&Op) -> bool| order.iter().any(|id| found.roles[id] == Role::After && is(graph.op(*id)));
+    if has(|op| matches!(op, Op::Slice(_))) && has(|op| matches!(op, Op::Reduce(_))) {
+        return Err("it cuts columns and folds rows".into());
+    }
     Ok(())
 }
 
-/// Whether a map, reshape or transpose leaves the last axis of its operand as it is.
+/// Whether a map or move leaves the last axis of its operand as it is.
 fn keeps_last_axis(graph: &Graph, id: NodeId) -> bool {
     match graph.op(id) {
         Op::Reshape(_) => graph.ty(id).shape.last() == graph.ty(graph.operand(id, 0)).shape.last(),
         Op::Transpose(op) => op.perm.last().is_some_and(|&axis| axis + 1 == op.perm.len()),
+        Op::Slice(_) => false,
         _ => true,
     }
+}
+
+/// Whether a slice takes neighbours along the last axis, and all of every other.
+pub fn cuts_columns(graph: &Graph, id: NodeId) -> bool {
+    let Op::Slice(op) = graph.op(id) else { return false };
+    let (from, to) = (&graph.ty(graph.operand(id, 0)).shape, &graph.ty(id).shape);
+    let Some((last, leading)) = from.split_last() else { return false };
+    op.steps.iter().all(|&step| step == 1)
+        && leading == &to[..to.len() - 1]
+        && last.value().is_some()
+        && op.starts.iter().chain(&op.ends).all(|end| end.value().is_some())
 }
 
 fn check_rows(graph: &Graph, order: &[NodeId], outputs: &[NodeId], found: &mut Anatomy) -> Result<(), String> {

@@ -100,8 +100,13 @@ pub(super) fn tap_axis(op: &ops::Conv, i: usize) -> usize {
     }
 }
 
-/// Of products of a left factor, first of `factors`, by right factors.
-pub(super) fn matmul_axes(engine: &mut Engine<'_>, factors: &[ValueId]) -> Result<(Kind, Axes<usize>), Fault> {
+/// Of products of a left factor, first of `factors`, by right factors. Where results are split by columns, n is the last
+/// axis alone.
+pub(super) fn matmul_axes(
+    engine: &mut Engine<'_>,
+    factors: &[ValueId],
+    is_split: bool,
+) -> Result<(Kind, Axes<usize>), Fault> {
     let &[a, b, ..] = factors else { return Err(Fault::contract("a product has two factors")) };
     let (a_shape, b_shape) = (shape(engine, a), shape(engine, b));
     let rank = a_shape.len();
@@ -124,15 +129,15 @@ pub(super) fn matmul_axes(engine: &mut Engine<'_>, factors: &[ValueId]) -> Resul
     for axis in 0..rank - 2 {
         let list = match (a_depends[axis], b_depends[axis]) {
             (_, false) => &mut sizes.m,
-            (false, true) => &mut sizes.n,
-            (true, true) => &mut sizes.batch,
+            (false, true) if !is_split => &mut sizes.n,
+            (_, true) => &mut sizes.batch,
         };
         let position = list.len();
         list.push(a_shape[axis]);
         homes.push(match (a_depends[axis], b_depends[axis]) {
             (_, false) => Home::M(position),
-            (false, true) => Home::N(position),
-            (true, true) => Home::Batch(position),
+            (false, true) if !is_split => Home::N(position),
+            (_, true) => Home::Batch(position),
         });
     }
     sizes.m.push(a_shape[rank - 2]);

@@ -12,6 +12,7 @@
 //! equal pixels are loaded once; many are a loop over k.
 
 use super::axes::Axes;
+use super::columns::Columns;
 use super::normal::Plan;
 use super::problem::{Operand, Problem};
 use super::region::{finish, round};
@@ -115,7 +116,7 @@ fn outputs(engine: &mut Engine<'_>, plan: &Plan, schedule: &DirectSchedule, vect
         for &sum in sums {
             rounded.push(round(engine, sum_type(problem.element), problem.out, sum.into())?);
         }
-        finish(engine, plan, axes, vec![Lanes::new(rounded)])?;
+        finish(engine, plan, axes, vec![Lanes::new(rounded)], Columns::all(&plan.problem))?;
     }
     Ok(())
 }

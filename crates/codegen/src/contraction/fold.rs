@@ -13,6 +13,7 @@
 
 mod join;
 
+use super::columns::Columns;
 use super::normal::Plan;
 use super::radix::digits_of;
 use crate::combine::{Combine, Partial, memory_type};
@@ -100,7 +101,7 @@ impl Fold {
 impl Plan {
     /// Whether every fold reduces whole rows of the problem: its place does not depend on the column.
     pub fn folds_rows(&self, engine: &mut Engine<'_>) -> bool {
-        let Some((all, _)) = self.results_at(engine) else { return false };
+        let all = self.reasoning_places(engine, Columns::all(&self.problem));
         let entries: Vec<IndexId> = all[..all.len() - 2].iter().map(|axis| axis.index).collect();
         let [row, column] = [all[all.len() - 2], all[all.len() - 1]];
         let axes = self.axes_at(engine, &entries, row.index, column.index, None);

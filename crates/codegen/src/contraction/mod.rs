@@ -9,7 +9,8 @@
 //! - `bounds` is what the machine's row says of time, for the rules.
 //! - `boxes` describes operands and results to the copy engine, `ring` is the stages that it fills, `operands` what lies in
 //!   them, `carried` the operands that threads bring there instead, `staged` the results that leave by it.
-//! - `normal` finds the problem in a region, `dequantise` a right factor that is stored narrow, `radix` reads strided
+//! - `normal` finds the problem in a region, `columns` which part of it each output has, `dequantise` a right factor that is
+//!   stored narrow, `radix` reads strided
 //!   views out of symbolic indices.
 //! - `fold` reduces the result's rows.
 //! - `gather` brings operands from memory or from the region, `tile` lays them out in shared memory, `values` packs and
@@ -20,6 +21,7 @@ mod bounds;
 mod boxes;
 pub mod candidates;
 mod carried;
+pub mod columns;
 mod cta;
 mod dequantise;
 mod direct;
@@ -36,6 +38,7 @@ pub mod region;
 mod ring;
 pub mod rule;
 pub mod schedule;
+
 mod staged;
 pub mod surround;
 pub mod tcgen05;

@@ -5,6 +5,7 @@
 //! m, its filters as n, and taps and channels as k, in the order in which the filter has them. Groups are a batch axis.
 
 use super::axes::{Axes, Home, Kind, conv_axes, count_together, first_spatial, matmul_axes, shape, tap_axis, touched};
+use super::columns::{self, Columns};
 use super::fold::{self, Fold};
 use super::problem::{Digit, Entries, Major, Memory, Operand, Problem, Right, Side, Store, Window};
 use super::radix::{Axis, digits_of, joined};
@@ -42,6 +43,8 @@ pub(super) struct Plan {
     pub problem: Problem,
     /// Sizes of the axes.
     pub sizes: Axes<usize>,
+    /// The columns that each of [`Plan::results`] has.
+    pub columns: Vec<Columns>,
     /// The value and the element behind an operand that is memory, at batch axes made for reasoning.
     pub views: BTreeMap<Side, View>,
     /// Positions of the outputs that are given at each element of the result; the others follow folds.
@@ -85,7 +88,7 @@ impl Plan {
             return Ok(None);
         }
         let (kind, sizes) = match &node.op {
-            Op::Matmul(_) => matmul_axes(engine, &operands)?,
+            Op::Matmul(_) => matmul_axes(engine, &operands, columns::cuts(engine.program, &anchors))?,
             Op::Conv(op) => conv_axes(engine, op, [operands[0], operands[1]]),
             other => unreachable!("`{}` is no anchor of a contraction", other.name()),
         };
@@ -105,7 +108,9 @@ impl Plan {
             store: Store { along_m: false, lanes: 1 },
         };
         let (folds, results) = fold::apart(engine.program, &anchors)?;
-        let mut plan = Plan { anchors, problem, sizes, views: BTreeMap::new(), results, folds, kind, operands };
+        let columns = columns::columns_of_results(engine.program, &anchors, &results, problem.n)?;
+        let views = BTreeMap::new();
+        let mut plan = Plan { anchors, columns, problem, sizes, views, results, folds, kind, operands };
         for side in plan.problem.sides() {
             let operand = match plan.memory(engine, side) {
                 Some((memory, view)) => {
@@ -261,7 +266,7 @@ impl Plan {
     }
 
     /// Coordinates of every value after the anchor and before folds, for those of the anchor: through maps unchanged, through
-    /// reshapes by position, through transposes by axis.
+    /// reshapes by position, through transposes by axis, through slices from their start.
     pub fn ways(&self, engine: &mut Engine<'_>, anchor: &[IndexId]) -> Result<BTreeMap<ValueId, Vec<IndexId>>, Fault> {
         let program = engine.program;
         let mut ways: BTreeMap<ValueId, Vec<IndexId>> = self.anchors.iter().map(|&id| (id, anchor.to_vec())).collect();
@@ -277,6 +282,13 @@ impl Plan {
                 Op::Transpose(op) => op.perm.iter().map(|&axis| before[axis]).collect(),
                 // What follows it has no element for each of the result's.
                 Op::Reduce(_) => continue,
+                Op::Slice(op) => {
+                    let starts = op.starts.iter().map(|start| start.value());
+                    let starts: Option<Vec<i64>> = starts.collect();
+                    let starts =
+                        starts.ok_or_else(|| Fault::contract("a slice after the contraction has no known start"))?;
+                    before.iter().zip(starts).map(|(&index, start)| engine.indices.offset(index, -start)).collect()
+                }
                 other => {
                     return Err(Fault::contract(format!("`{}` comes after the contraction", other.name())));
                 }
@@ -398,17 +410,29 @@ impl Plan {
 
     /// The direction in which outputs lie together, and how many neighbours keep their way to the outputs simple.
     fn store(&self, engine: &mut Engine<'_>) -> Result<Store, Fault> {
-        let axes = self.reasoning_axes(engine);
-        let indices = axes.map(|axis| axis.index);
-        let result = self.result(engine, &indices);
-        let outputs = self.outputs(engine, &result)?;
-        let mut written = Vec::new();
-        for (coordinates, id) in outputs.iter().zip(self.result_ids(engine)) {
-            written.push(engine.indices.flat(coordinates, &engine.program.ty(id).shape));
+        let (mut along_m, mut along_n) = (0, 0);
+        for (number, id) in self.result_ids(engine).into_iter().enumerate() {
+            let mut axes = self.reasoning_axes(engine);
+            let mut indices = axes.map(|axis| axis.index);
+            let columns = self.columns[number];
+            if columns != Columns::all(&self.problem) {
+                let own = Axis::new(&mut engine.indices, columns.count);
+                (axes.n, indices.n) = (vec![own], vec![engine.indices.offset(own.index, columns.first as i64)]);
+            }
+            let result = self.result(engine, &indices);
+            let coordinates = self.outputs(engine, &result)?.swap_remove(number);
+            let shape = &engine.program.ty(id).shape;
+            let written = [engine.indices.flat(&coordinates, shape)];
+            along_m += count_together(engine, &written, &axes.m);
+            along_n += count_together(engine, &written, &axes.n);
         }
-        let along_m = count_together(engine, &written, &axes.m) > count_together(engine, &written, &axes.n);
+        let along_m = along_m > along_n;
         let list = if along_m { &self.sizes.m } else { &self.sizes.n };
         let mut lanes = dividing(list.last().copied().unwrap_or(1), MAX_LANES);
+        if !along_m {
+            let ends = self.columns.iter().flat_map(|columns| [columns.first, columns.count]);
+            lanes = ends.filter(|&end| end > 0).fold(lanes, |lanes, end| lanes.min(dividing(end, MAX_LANES)));
+        }
         while lanes > 1 && !self.keeps_its_way(engine, along_m, lanes)? {
             lanes /= 2;
         }
@@ -417,47 +441,77 @@ impl Plan {
 
     /// How every output lies in memory, where each lies as rows of the problem.
     pub fn result_rows(&self, engine: &mut Engine<'_>) -> Option<Vec<ResultRows>> {
-        let (all, outputs) = self.results_at(engine)?;
         let mut rows = Vec::new();
-        for (coordinates, id) in outputs.iter().zip(self.result_ids(engine)) {
+        for (number, id) in self.result_ids(engine).into_iter().enumerate() {
+            let (all, coordinates) = self.result_at(engine, number)?;
             let ty = engine.program.ty(id);
-            let flat = engine.indices.flat(coordinates, &ty.shape);
-            rows.push(self.rows_of(engine, id, flat, &all)?);
+            let flat = engine.indices.flat(&coordinates, &ty.shape);
+            rows.push(self.rows_of(engine, id, flat, &all, self.columns[number])?);
         }
         Some(rows)
     }
 
     /// Inputs of which every result reads the element at its own row and column, such as a residual.
     pub fn row_inputs(&self, engine: &mut Engine<'_>) -> Vec<(ValueId, ResultRows)> {
-        let Some((all, outputs)) = self.results_at(engine) else { return Vec::new() };
+        // What is read of a part of the columns is not brought ahead.
+        let whole = Columns::all(&self.problem);
+        if self.columns.iter().any(|columns| *columns != whole) {
+            return Vec::new();
+        }
         let mut read = Vec::new();
-        for (coordinates, id) in outputs.iter().zip(self.result_ids(engine)) {
-            touched(engine, id, coordinates, &mut read);
+        let all = self.reasoning_places(engine, whole);
+        for (number, id) in self.result_ids(engine).into_iter().enumerate() {
+            let Some(coordinates) = self.result_of(engine, number, &all, whole) else { return Vec::new() };
+            touched(engine, id, &coordinates, &mut read);
         }
         read.sort_unstable();
         read.dedup();
         let is_input = |value: &ValueId| engine.program.inputs.iter().any(|(id, _)| id == value);
         read.iter()
             .filter(|(value, _)| is_input(value))
-            .filter_map(|&(value, flat)| Some((value, self.rows_of(engine, value, flat, &all)?)))
+            .filter_map(|&(value, flat)| Some((value, self.rows_of(engine, value, flat, &all, whole)?)))
             .filter(|(_, rows)| rows.stride > 0)
             .collect()
     }
 
-    /// Axes made for reasoning (batch entries, row, column), and the coordinates of every output there.
-    pub(super) fn results_at(&self, engine: &mut Engine<'_>) -> Option<(Vec<Axis>, Vec<Vec<IndexId>>)> {
-        let batch: Vec<Axis> = self.sizes.batch.iter().map(|&size| Axis::new(&mut engine.indices, size)).collect();
-        let (row, column) =
-            (Axis::new(&mut engine.indices, self.problem.m), Axis::new(&mut engine.indices, self.problem.n));
-        let entries: Vec<IndexId> = batch.iter().map(|axis| axis.index).collect();
-        let axes = self.axes_at(engine, &entries, row.index, column.index, None);
+    /// Axes made for reasoning: batch entries, row, and column from the first of `columns` on.
+    pub(super) fn reasoning_places(&self, engine: &mut Engine<'_>, columns: Columns) -> Vec<Axis> {
+        let sizes = self.sizes.batch.iter().copied().chain([self.problem.m, columns.count]);
+        sizes.map(|size| Axis::new(&mut engine.indices, size)).collect()
+    }
+
+    /// The coordinates of an output where such axes are.
+    fn result_of(
+        &self,
+        engine: &mut Engine<'_>,
+        number: usize,
+        axes: &[Axis],
+        columns: Columns,
+    ) -> Option<Vec<IndexId>> {
+        let (batch, place) = axes.split_at(self.sizes.batch.len());
+        let batch: Vec<IndexId> = batch.iter().map(|axis| axis.index).collect();
+        let column = engine.indices.offset(place[1].index, columns.first as i64);
+        let axes = self.axes_at(engine, &batch, place[0].index, column, None);
         let result = self.result(engine, &axes);
-        let outputs = self.outputs(engine, &result).ok()?;
-        Some((batch.into_iter().chain([row, column]).collect(), outputs))
+        Some(self.outputs(engine, &result).ok()?.swap_remove(number))
+    }
+
+    /// Axes made for reasoning over the columns of an output, and its coordinates there.
+    fn result_at(&self, engine: &mut Engine<'_>, number: usize) -> Option<(Vec<Axis>, Vec<IndexId>)> {
+        let axes = self.reasoning_places(engine, self.columns[number]);
+        let coordinates = self.result_of(engine, number, &axes, self.columns[number])?;
+        Some((axes, coordinates))
     }
 
     /// The element `flat` of a value as rows of the problem, where it is one for the axes `all`.
-    fn rows_of(&self, engine: &Engine<'_>, value: ValueId, flat: IndexId, all: &[Axis]) -> Option<ResultRows> {
+    fn rows_of(
+        &self,
+        engine: &Engine<'_>,
+        value: ValueId,
+        flat: IndexId,
+        all: &[Axis],
+        columns: Columns,
+    ) -> Option<ResultRows> {
         let (start, digits) = digits_of(&engine.indices, flat, all)?;
         let mut strides = Vec::with_capacity(digits.len());
         for (digits, axis) in digits.into_iter().zip(all) {
@@ -468,9 +522,9 @@ impl Plan {
             });
         }
         let (across, down) = (strides.pop()?, strides.pop()?);
-        let is_dense = across == 1 || self.problem.n == 1;
+        let is_dense = across == 1 || columns.count == 1;
         let dtype = engine.program.ty(value).dtype;
-        is_dense.then_some(ResultRows { dtype, start, stride: down, batch_strides: strides })
+        is_dense.then_some(ResultRows { dtype, columns, start, stride: down, batch_strides: strides })
     }
 
     /// Whether the value depends on an anchor.
@@ -481,24 +535,27 @@ impl Plan {
 
     /// Whether every output, followed back, asks for the anchor exactly where it is bound, with so many lanes.
     fn keeps_its_way(&self, engine: &mut Engine<'_>, along_m: bool, lanes: usize) -> Result<bool, Fault> {
-        let lane = engine.indices.lane(lanes as u32);
-        let (total, other) = if along_m { (self.problem.m, self.problem.n) } else { (self.problem.n, self.problem.m) };
-        let vector = Axis::new(&mut engine.indices, total / lanes).index;
-        let index = engine.indices.scale_add(vector, lanes as i64, lane);
-        let other = Axis::new(&mut engine.indices, other).index;
-        let (row, column) = if along_m { (index, other) } else { (other, index) };
-        let batch: Vec<IndexId> =
-            self.sizes.batch.iter().map(|&size| Axis::new(&mut engine.indices, size).index).collect();
-        let axes = self.axes_at(engine, &batch, row, column, None);
-        let result = self.result(engine, &axes);
-        let outputs = self.outputs(engine, &result)?;
         let program = engine.program;
         let after: BTreeSet<ValueId> = (0..program.values.len()).filter(|&id| self.depends(program, id)).collect();
-        let mut ways = self.ways(engine, &result)?;
-        let folded = self.folds.iter().filter_map(|fold| Some((ways.remove(&fold.operand)?, fold.operand)));
-        let ends: Vec<(Vec<IndexId>, ValueId)> =
-            outputs.into_iter().zip(self.result_ids(engine)).chain(folded).collect();
-        for (mut coordinates, id) in ends {
+        let whole = Columns::all(&self.problem);
+        let results = self.result_ids(engine).into_iter().enumerate();
+        let results = results.map(|(number, id)| (id, self.columns[number]));
+        let ends: Vec<(ValueId, Columns)> =
+            results.chain(self.folds.iter().map(|fold| (fold.operand, whole))).collect();
+        for (id, columns) in ends {
+            let lane = engine.indices.lane(lanes as u32);
+            let (total, other) =
+                if along_m { (self.problem.m, columns.count) } else { (columns.count, self.problem.m) };
+            let vector = Axis::new(&mut engine.indices, total / lanes).index;
+            let index = engine.indices.scale_add(vector, lanes as i64, lane);
+            let other = Axis::new(&mut engine.indices, other).index;
+            let (row, column) = if along_m { (index, other) } else { (other, index) };
+            let column = engine.indices.offset(column, columns.first as i64);
+            let batch: Vec<IndexId> =
+                self.sizes.batch.iter().map(|&size| Axis::new(&mut engine.indices, size).index).collect();
+            let axes = self.axes_at(engine, &batch, row, column, None);
+            let result = self.result(engine, &axes);
+            let Some(mut coordinates) = self.ways(engine, &result)?.remove(&id) else { continue };
             let mut at = id;
             while !self.anchors.contains(&at) {
                 let node = &program.values[at];

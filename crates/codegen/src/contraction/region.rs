@@ -2,6 +2,7 @@
 
 use super::MapParameter;
 use super::axes::Axes;
+use super::columns::Columns;
 use super::direct;
 use super::fold::{self, Gathered};
 use super::normal::Plan;
@@ -345,11 +346,30 @@ impl Surround for Region<'_> {
             let (m_lanes, n_lanes) = if problem.store.along_m { (lanes, 1) } else { (1, lanes) };
             let batch = batch_indices(engine, plan, place.batch);
             let row = vector_index(engine, place.row, problem.m, m_lanes);
-            let column = vector_index(engine, place.column, problem.n, n_lanes);
-            engine.set_lanes(lanes);
-            let axes = plan.axes_at(engine, &batch, row, column, None);
             let anchors = rounded(engine, problem, sums)?;
-            finish(engine, plan, &axes, anchors)
+            let all = Columns::all(problem);
+            if plan.columns.contains(&all) {
+                let column = vector_index(engine, place.column, problem.n, n_lanes);
+                engine.set_lanes(lanes);
+                let axes = plan.axes_at(engine, &batch, row, column, None);
+                finish(engine, plan, &axes, anchors.clone(), all)?;
+            }
+            let mut parts: Vec<Columns> = plan.columns.iter().copied().filter(|columns| *columns != all).collect();
+            parts.sort_unstable();
+            parts.dedup();
+            for columns in parts {
+                // What lies before the first column is, as an unsigned number, far above the last.
+                let within = engine.k.sub_u32(place.column, columns.first as u32);
+                let inside = engine.k.setp_lt_u32(within, columns.count as u32);
+                engine.if_(inside, |engine| {
+                    let column = vector_index(engine, within, columns.count, n_lanes);
+                    let column = engine.indices.offset(column, columns.first as i64);
+                    engine.set_lanes(lanes);
+                    let axes = plan.axes_at(engine, &batch, row, column, None);
+                    finish(engine, plan, &axes, anchors.clone(), columns)
+                })?;
+            }
+            Ok(())
         })
     }
 
@@ -402,33 +422,43 @@ impl Surround for Region<'_> {
         (row, column): (R<B32>, R<B32>),
         extent: (u32, u32),
         fragments: &[Fragment<'_>],
+        only: Option<usize>,
     ) -> Result<Vec<Vec<Vec<Value>>>, ContractionError> {
         let mut gathered = self.folds.as_mut().map(|folds| std::mem::take(&mut folds.gathered)).unwrap_or_default();
         let results = self.write(k, |engine, plan| {
             let problem = &plan.problem;
+            let wanted = only.map_or(0..plan.results.len(), |number| number..number + 1);
+            // A part of the columns holds its fragments whole.
+            let (columns, extent) = match only.map(|number| plan.columns[number]) {
+                Some(columns) if columns != Columns::all(problem) => (columns, (extent.0, 1)),
+                _ => (Columns::all(problem), extent),
+            };
+            let column = if columns.first == 0 { column } else { engine.k.sub_u32(column, columns.first as u32) };
             let batch = batch_indices(engine, plan, batch);
             let mut rows: BTreeMap<u32, IndexId> = BTreeMap::new();
-            let mut columns: BTreeMap<u32, IndexId> = BTreeMap::new();
-            let mut results = vec![Vec::with_capacity(fragments.len()); plan.results.len()];
+            let mut places: BTreeMap<u32, IndexId> = BTreeMap::new();
+            let mut results = vec![Vec::with_capacity(fragments.len()); wanted.len()];
             let first_column = column;
             for fragment in fragments {
                 let lanes = fragment.sums.len() as u32 / problem.products();
                 let row = *rows
                     .entry(fragment.row)
                     .or_insert_with(|| Self::fragment_index(engine, row, fragment.row, problem.m, extent.0, 1));
-                let column = *columns.entry(fragment.column).or_insert_with(|| {
-                    Self::fragment_index(engine, column, fragment.column, problem.n, extent.1, lanes)
+                let column = *places.entry(fragment.column).or_insert_with(|| {
+                    let within = Self::fragment_index(engine, column, fragment.column, columns.count, extent.1, lanes);
+                    engine.indices.offset(within, columns.first as i64)
                 });
                 engine.set_lanes(lanes);
                 let axes = plan.axes_at(engine, &batch, row, column, None);
                 let anchors = rounded(engine, problem, fragment.sums)?;
                 let result = plan.result(engine, &axes);
                 bind(engine, plan, &result, anchors);
-                for (number, coordinates) in plan.outputs(engine, &result)?.into_iter().enumerate() {
+                let outputs = plan.outputs(engine, &result)?;
+                for (found, number) in results.iter_mut().zip(wanted.clone()) {
                     let (value, _) = engine.program.outputs[plan.results[number]];
-                    let elements = engine.emit(value, &coordinates)?;
+                    let elements = engine.emit(value, &outputs[number])?;
                     let elements: Vec<Value> = (0..lanes).map(|lane| elements.at(lane)).collect();
-                    results[number].push(engine.pack(engine.program.ty(value).dtype, &elements)?);
+                    found.push(engine.pack(engine.program.ty(value).dtype, &elements)?);
                 }
                 if plan.folds.is_empty() {
                     continue;
@@ -526,16 +556,21 @@ fn bind(engine: &mut Engine<'_>, plan: &Plan, result: &[IndexId], anchors: Vec<L
     }
 }
 
-/// Binds the anchors' elements at the given axes, and computes and stores every output from them.
+/// Binds the anchors' elements at the given axes, and computes and stores every output of these columns from them.
 pub(super) fn finish(
     engine: &mut Engine<'_>,
     plan: &Plan,
     axes: &Axes<IndexId>,
     anchors: Vec<Lanes>,
+    columns: Columns,
 ) -> Result<(), Fault> {
     let result = plan.result(engine, axes);
     bind(engine, plan, &result, anchors);
-    for (coordinates, &position) in plan.outputs(engine, &result)?.into_iter().zip(&plan.results) {
+    for (number, coordinates) in plan.outputs(engine, &result)?.into_iter().enumerate() {
+        if plan.columns[number] != columns {
+            continue;
+        }
+        let position = plan.results[number];
         let (value, _) = engine.program.outputs[position];
         let elements = engine.emit(value, &coordinates)?;
         engine.store_output(position, &coordinates, &elements, GuardId::ALWAYS)?;

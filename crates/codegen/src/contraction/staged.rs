@@ -6,6 +6,7 @@
 
 use super::MapParameter;
 use super::boxes::{Boxes, SPAN, Strided};
+use super::columns::Columns;
 use super::problem::{ContractionError, Problem};
 use super::surround::{ResultRows, Surround};
 use gable_ptx::{B32, B64, Class, KernelBuilder, Pred, R, Reg, Value};
@@ -20,6 +21,8 @@ pub(super) struct Staged {
     pub position: usize,
     /// Its element type.
     pub dtype: DType,
+    /// The columns that it has.
+    pub range: Columns,
     /// A staging buffer as a box of the result.
     pub boxes: Boxes,
     /// Address of the map.
@@ -50,7 +53,7 @@ fn boxes_of(
     tile_columns: u32,
     (rows, lanes): (u32, usize),
     surround: &mut dyn Surround,
-) -> Option<Vec<(DType, Boxes)>> {
+) -> Option<Vec<(DType, Columns, Boxes)>> {
     if problem.store.along_m || problem.store.lanes < lanes {
         return None;
     }
@@ -59,16 +62,19 @@ fn boxes_of(
         let matrix = Strided {
             stored: lies.dtype,
             start: lies.start,
-            dense: problem.n,
+            dense: lies.columns.count,
             other: (problem.m, lies.stride),
             batch: &problem.batch,
             batch_strides: &lies.batch_strides,
         };
         let boxes = Boxes::of(&matrix, lies.dtype, columns(lies.dtype), rows).filter(|_| stageable)?;
-        Some((lies.dtype, boxes))
+        Some((lies.dtype, lies.columns, boxes))
     };
     let lie = surround.result_rows()?;
-    let boxes: Vec<(DType, Boxes)> = lie.iter().map(boxes_of).collect::<Option<_>>()?;
+    if lie.iter().any(|rows| rows.columns != Columns::all(problem)) && !are_whole_parts(&lie) {
+        return None;
+    }
+    let boxes: Vec<(DType, Columns, Boxes)> = lie.iter().map(boxes_of).collect::<Option<_>>()?;
     (!boxes.is_empty()).then_some(boxes)
 }
 
@@ -87,13 +93,30 @@ pub(super) fn results(
     surround: &mut dyn Surround,
 ) -> Option<Vec<Staged>> {
     let boxes = boxes_of(problem, tile_columns, shape, surround)?;
-    let named = boxes.into_iter().enumerate().map(|(position, (dtype, boxes))| Staged {
+    let named = boxes.into_iter().enumerate().map(|(position, (dtype, range, boxes))| Staged {
         position,
+        range,
         dtype,
         boxes,
         map: k.param_tensor_map(&format!("map_out{position}")),
     });
     Some(named.collect())
+}
+
+/// Whether the results have columns of their own each, of which a staging buffer holds one result's alone.
+fn are_whole_parts(lie: &[ResultRows]) -> bool {
+    let mut parts: Vec<Columns> = lie.iter().map(|rows| rows.columns).collect();
+    parts.sort_unstable();
+    let dtype = lie[0].dtype;
+    let wide = columns(dtype) as usize;
+    parts.windows(2).all(|pair| pair[0].first + pair[0].count <= pair[1].first)
+        && lie.iter().all(|rows| rows.dtype == dtype)
+        && parts.iter().all(|part| part.first.is_multiple_of(wide) && part.count.is_multiple_of(wide))
+}
+
+/// Whether results have a part of the columns each.
+pub(super) fn are_parts(results: &[Staged], problem: &Problem) -> bool {
+    results.iter().any(|result| result.range != Columns::all(problem))
 }
 
 /// A warp's staging buffers during one tile.
@@ -137,6 +160,36 @@ impl Buffers {
             k.bulk_commit_group();
             Ok(())
         })
+    }
+
+    /// The same for results that have a part of the columns each: `put` is told which result has the columns from
+    /// `place.0` on. A group of copies is closed even where none has, so that the count of groups says what has been read.
+    pub fn send_part(
+        &mut self,
+        k: &mut KernelBuilder,
+        results: &[Staged],
+        place: (R<B32>, R<B32>),
+        batch: &[R<B32>],
+        mut put: impl FnMut(&mut KernelBuilder, usize, i32) -> Result<(), ContractionError>,
+    ) -> Result<(), ContractionError> {
+        let offset = self.filled % BUFFERS * self.bytes;
+        k.bulk_wait_group_read(if self.filled == 0 && self.is_odd { 0 } else { BUFFERS - 1 });
+        self.filled += 1;
+        k.bar_warp_sync(-1);
+        let from = k.add_u32(self.first, offset);
+        for (number, result) in results.iter().enumerate() {
+            // What lies before the first column is, as an unsigned number, far above the last.
+            let within = k.sub_u32(place.0, result.range.first as u32);
+            let inside = k.setp_lt_u32(within, result.range.count as u32);
+            k.if_(inside, |k| {
+                put(k, number, offset as i32)?;
+                k.fence_proxy_async_shared_cta();
+                k.bar_warp_sync(-1);
+                k.when(self.elected, |k| result.boxes.store(k, result.map, (within, place.1), batch, from))
+            })?;
+        }
+        k.when(self.elected, |k| k.bulk_commit_group());
+        Ok(())
     }
 }
 

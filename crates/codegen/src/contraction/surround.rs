@@ -4,6 +4,7 @@
 //! finished sums. Who implements this knows the region: the expression engine for a fused region, a plain matrix in
 //! tests of the main loops.
 
+use super::columns::Columns;
 use super::problem::{ContractionError, Part, Side};
 use gable_ptx::{B32, B64, KernelBuilder, R, Reg, Value};
 use gable_tensor::DType;
@@ -33,11 +34,13 @@ pub struct Fragment<'a> {
 }
 
 /// A result that lies in memory as rows of the problem: element (m, n) of a batch entry at
-/// `start + entry + m * stride + n`, in elements.
+/// `start + entry + m * stride + n - columns.first`, in elements.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResultRows {
     /// Element type.
     pub dtype: DType,
+    /// The columns that it has.
+    pub columns: Columns,
     /// Where entry 0 starts.
     pub start: i64,
     /// Elements from one row to the next.
@@ -77,7 +80,8 @@ pub trait Surround {
 
     /// What the region makes of sums, left to the caller to store: for each result and fragment the words that memory holds
     /// (several narrow elements in one). `origin` is the place of the thread's first sum; what lies outside the problem,
-    /// where tiles of `extent` do not divide it, comes out as anything and touches no memory there.
+    /// where tiles of `extent` do not divide it, comes out as anything and touches no memory there. `only` asks for one
+    /// result, whose columns hold `origin` and all fragments; results that have a part of the columns come so alone.
     fn results(
         &mut self,
         k: &mut KernelBuilder,
@@ -85,6 +89,7 @@ pub trait Surround {
         origin: (R<B32>, R<B32>),
         extent: (u32, u32),
         fragments: &[Fragment<'_>],
+        only: Option<usize>,
     ) -> Result<Vec<Vec<Vec<Value>>>, ContractionError>;
 
     /// Leaves the partial results of folds: `results` has combined those of each of the thread's rows since the last call.

@@ -13,6 +13,7 @@ mod product;
 #[path = "../emulation/region.rs"]
 mod region;
 mod regions;
+mod splits;
 mod tcgen05;
 mod wgmma;
 

@@ -130,6 +130,7 @@ impl Surround for Plain {
         _: (R<B32>, R<B32>),
         _: (u32, u32),
         _: &[Fragment<'_>],
+        _: Option<usize>,
     ) -> Result<Vec<Vec<Vec<Value>>>, ContractionError> {
         Err(ContractionError::Surround("results are stored one by one".into()))
     }

@@ -4,7 +4,7 @@
 //! once. The exchange rate is [`OPS_PER_BYTE`].
 
 use super::partition::Partition;
-use gable_ir::region::RegionKind;
+use gable_ir::region::{self, RegionKind};
 use gable_ir::{Graph, Group, NodeId, Op, Unit, cost};
 use gable_tensor::DType;
 use std::collections::{BTreeMap, BTreeSet};
@@ -39,6 +39,11 @@ pub(super) fn follows(partition: &Partition, group: usize, user: NodeId) -> bool
         Op::Reshape(_) => only_user,
         // Stores stay whole lines only when the last axis stays; else the reader takes it as a view.
         Op::Transpose(op) => only_user && op.perm.last().is_some_and(|&axis| axis + 1 == op.perm.len()),
+        // All of it goes to slices, which are written instead of it.
+        Op::Slice(_) => {
+            let parts = |id: NodeId| graph.users(id).iter().all(|&part| region::cuts_columns(graph, part));
+            from.iter().all(|&id| parts(id) && !graph.is_output(id))
+        }
         Op::Broadcast(_) => partition.groups[group].kind == RegionKind::Row,
         // Readers widen for themselves and read less.
         Op::Cast(op) => only_user || !widens(graph.ty(graph.operand(user, 0)).dtype, op.to),

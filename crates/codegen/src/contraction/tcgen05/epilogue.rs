@@ -231,7 +231,11 @@ fn staged_tile(
         })
         .collect();
     let widest = results.iter().map(Staged::columns).max().unwrap_or(LOAD);
-    let fillings = results.iter().map(|result| schedule.tile.n / result.columns()).sum();
+    let is_split = staged::are_parts(results, problem);
+    let fillings = match is_split {
+        true => schedule.tile.n / widest,
+        false => results.iter().map(|result| schedule.tile.n / result.columns()).sum(),
+    };
     let mut buffers = Buffers::new(finisher.staging, WARP, finisher.elected, fillings);
     for chunk in (0..schedule.tile.n).step_by(widest as usize) {
         let sums = accumulator.load_products(k, accumulator.sums, (chunk, widest), problem, schedule)?;
@@ -239,13 +243,24 @@ fn staged_tile(
             accumulator.release(k);
         }
         let sums: Vec<Vec<Reg>> = of_products(&sums, lanes).collect();
+        // Where each result has columns of its own, places are counted from the chunk.
+        let first = if is_split { 0 } else { chunk };
         let fragments: Vec<Fragment<'_>> = sums
             .iter()
             .enumerate()
-            .map(|(part, sums)| Fragment { row: 0, column: chunk + (part * lanes) as u32, sums })
+            .map(|(part, sums)| Fragment { row: 0, column: first + (part * lanes) as u32, sums })
             .collect();
+        if is_split {
+            let column = k.add_u32(place.column, chunk);
+            buffers.send_part(k, results, (column, warp_row), &place.batch, |k, number, offset| {
+                let origin = (row, column);
+                let words = surround.results(k, &place.batch, origin, schedule.extent(), &fragments, Some(number))?;
+                put(k, results[number].dtype, &slots, offset, &words.concat().concat())
+            })?;
+            continue;
+        }
         // What the region makes of the chunk, packed: for each result the words of each piece of the row.
-        let packed = surround.results(k, &place.batch, (row, place.column), schedule.extent(), &fragments)?;
+        let packed = surround.results(k, &place.batch, (row, place.column), schedule.extent(), &fragments, None)?;
         for (result, words) in results.iter().zip(packed) {
             let words = words.concat();
             for (part, words) in words.chunks((SPAN / 4) as usize).enumerate() {

@@ -75,6 +75,9 @@ impl Epilogue {
     ) -> Result<(), ContractionError> {
         let warp_row = k.mad_lo_u32(consumer.warp, WARP_ROWS, row);
         match self {
+            Epilogue::Staged(results) if staged::are_parts(results, problem) => {
+                staged_parts(k, schedule, consumer, place, warp_row, sums, results, surround)
+            }
             Epilogue::Staged(results) => staged_tile(k, schedule, consumer, place, warp_row, sums, results, surround),
             Epilogue::Direct => direct(k, problem, schedule, consumer, place, warp_row, sums, surround),
         }
@@ -198,20 +201,9 @@ fn staged_tile(
             // What the region makes of the chunk, packed: for each result the words of each step of sixteen columns.
             let mut packed: Vec<Vec<Vec<Value>>> = vec![Vec::new(); results.len()];
             for step in (chunk..chunk + widest).step_by(STEP_COLUMNS as usize) {
-                let places = [(0, 0), (0, 1), (1, 0), (1, 1)];
-                let of_places =
-                    places.map(|(group, half)| of_products(schedule, sums, step / 8 + group, half * PAIR as u32, PAIR));
-                let fragments: Vec<Fragment<'_>> = places
-                    .iter()
-                    .zip(&of_places)
-                    .map(|(&(group, half), sums)| Fragment {
-                        row: block as u32 * ROWS + half * 8,
-                        column: step + group * 8,
-                        sums,
-                    })
-                    .collect();
-                let words =
-                    surround.results(k, &place.batch, (first_row, first_column), schedule.extent(), &fragments)?;
+                let origin = (first_row, first_column);
+                let step = Step { block: block as u32, column: step, from: 0 };
+                let words = step.results(k, schedule, place, origin, sums, None, surround)?;
                 for (result, words) in packed.iter_mut().zip(words) {
                     result.push(words.concat());
                 }
@@ -231,6 +223,77 @@ fn staged_tile(
             }
         }
         surround.leave_folds(k, &place.batch, first_row, schedule.extent(), QUAD, part)?;
+    }
+    Ok(())
+}
+
+/// Sixteen columns of a block of 64 rows; `from` is the column of the tile that the origin is at.
+struct Step {
+    block: u32,
+    column: u32,
+    from: u32,
+}
+
+impl Step {
+    /// What the region makes of the lane's sums.
+    #[expect(clippy::too_many_arguments, reason = "the parts of one kernel")]
+    fn results(
+        &self,
+        k: &mut KernelBuilder,
+        schedule: &WgmmaSchedule,
+        place: &TilePlace,
+        origin: (R<B32>, R<B32>),
+        sums: &[[Reg; 4]],
+        only: Option<usize>,
+        surround: &mut dyn Surround,
+    ) -> Result<Vec<Vec<Vec<Value>>>, ContractionError> {
+        let places = [(0, 0), (0, 1), (1, 0), (1, 1)];
+        let of_places =
+            places.map(|(group, half)| of_products(schedule, sums, self.column / 8 + group, half * PAIR as u32, PAIR));
+        let fragments: Vec<Fragment<'_>> = places
+            .iter()
+            .zip(&of_places)
+            .map(|(&(group, half), sums)| Fragment {
+                row: self.block * ROWS + half * 8,
+                column: self.column - self.from + group * 8,
+                sums,
+            })
+            .collect();
+        surround.results(k, &place.batch, origin, schedule.extent(), &fragments, only)
+    }
+}
+
+/// The same where each result has columns of its own: a staging buffer is one result's.
+#[expect(clippy::too_many_arguments, reason = "the parts of one kernel")]
+fn staged_parts(
+    k: &mut KernelBuilder,
+    schedule: &WgmmaSchedule,
+    consumer: &Consumer,
+    place: &TilePlace,
+    warp_row: R<B32>,
+    sums: &Sums,
+    results: &[Staged],
+    surround: &mut dyn Surround,
+) -> Result<(), ContractionError> {
+    let slots = Slots::new(k, consumer.lane, consumer.staging, results);
+    let (_, elected) = k.elect_sync(-1);
+    let wide = results[0].columns();
+    let fillings = sums.len() as u32 * schedule.tile.n / wide;
+    let mut buffers = Buffers::new(consumer.staging, WARP_ROWS, elected, fillings);
+    for (block, sums) in sums.iter().enumerate() {
+        let row = k.add_u32(warp_row, block as u32 * ROWS);
+        for chunk in (0..schedule.tile.n).step_by(wide as usize) {
+            let column = k.add_u32(place.column, chunk);
+            let origin = lane_origin(k, consumer.lane, warp_row, column);
+            buffers.send_part(k, results, (column, row), &place.batch, |k, number, offset| {
+                for (position, step) in (chunk..chunk + wide).step_by(STEP_COLUMNS as usize).enumerate() {
+                    let step = Step { block: block as u32, column: step, from: chunk };
+                    let words = step.results(k, schedule, place, origin, sums, Some(number), surround)?;
+                    put(k, results[number].dtype, &slots, position, offset, &words.concat().concat())?;
+                }
+                Ok(())
+            })?;
+        }
     }
     Ok(())
 }

@@ -70,7 +70,8 @@ pub(crate) fn seconds(problem: &Problem, schedule: &WgmmaSchedule, machine: &Mac
     let multiply = if schedule.consumers == 1 { multiply + rounds * ALONE_CYCLES } else { multiply };
     let multiply = multiply.max(rounds * carried::round_cycles(problem, schedule.tile, schedule.carriers * WARPGROUP));
     let blocks = f64::from(schedule.consumer_rows() / 64) * f64::from(n.div_ceil(16));
-    let finish = blocks * FINISH_CYCLES;
+    // Joining products takes as long again (SwiGLU, cooperating consumers, k of 768 on the H200, 2026-11-21).
+    let finish = blocks * FINISH_CYCLES * f64::from(schedule.products);
     let tiles = problem.tiles(schedule.extent()) as f64;
     let waves = (tiles / f64::from(schedule.ctas)).ceil();
     let cycles = match schedule.sharing {
