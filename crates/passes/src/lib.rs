@@ -24,6 +24,7 @@ mod fold_scale;
 mod layout;
 mod legalize;
 mod merge;
+mod merge_products;
 mod precision;
 mod recognize;
 mod simplify;

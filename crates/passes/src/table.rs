@@ -2,7 +2,9 @@
 
 use crate::context::Context;
 use crate::error::PassError;
-use crate::{bind_dims, fold, fold_scale, fusion, layout, legalize, merge, precision, recognize, simplify};
+use crate::{
+    bind_dims, fold, fold_scale, fusion, layout, legalize, merge, merge_products, precision, recognize, simplify,
+};
 use gable_ir::Module;
 
 /// A pass: one row of [`PASSES`].
@@ -86,6 +88,15 @@ pub const PASSES: &[Pass] = &[
         after: &[("legalize", "attention shows its contractions only then")],
     },
     Pass {
+        name: "merge-products",
+        doc: "Makes one product of several of one left factor with stored right factors, as of queries, keys and values.",
+        run: merge_products::run,
+        after: &[
+            ("precision", "the casts of factors must lie before what is joined"),
+            ("cse", "the left factor must be one value to be seen as the same"),
+        ],
+    },
+    Pass {
         name: "fusion",
         doc: "Puts every value into one region: what one kernel computes together.",
         run: fusion::run,
@@ -116,6 +127,9 @@ pub const PIPELINE: &[&str] = &[
     "fold",
     "simplify",
     "cse",
+    "merge-products",
+    // Computes the joined weights.
+    "fold",
     "dce",
     "fusion",
 ];
