@@ -99,9 +99,14 @@ impl Fold {
 }
 
 impl Plan {
-    /// Whether every fold reduces whole rows of the problem: its place does not depend on the column.
+    /// Whether every fold reduces whole rows of the problem, beside results of whole rows: its place does not depend on the
+    /// column.
     pub fn folds_rows(&self, engine: &mut Engine<'_>) -> bool {
-        let all = self.reasoning_places(engine, Columns::all(&self.problem));
+        let whole = Columns::all(&self.problem);
+        if self.columns.iter().any(|columns| *columns != whole) {
+            return false;
+        }
+        let all = self.reasoning_places(engine, whole);
         let entries: Vec<IndexId> = all[..all.len() - 2].iter().map(|axis| axis.index).collect();
         let [row, column] = [all[all.len() - 2], all[all.len() - 1]];
         let axes = self.axes_at(engine, &entries, row.index, column.index, None);

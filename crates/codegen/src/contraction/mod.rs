@@ -57,6 +57,8 @@ use surround::Surround;
 pub enum MapParameter {
     /// Over the buffer that a factor lies in.
     Operand(Side, TensorMap),
+    /// Over the matrix that the surround calls its addend.
+    Addend(TensorMap),
     /// Over the result of this position.
     Result(usize, TensorMap),
 }

@@ -105,6 +105,7 @@ impl Plan {
             b: expression.clone(),
             quantised: None,
             further: vec![Right { operand: expression.clone(), quantised: None }; anchors.len() - 1],
+            addend: false,
             store: Store { along_m: false, lanes: 1 },
         };
         let (folds, results) = fold::apart(engine.program, &anchors)?;
@@ -130,6 +131,7 @@ impl Plan {
             plan.problem.further[number].quantised = plan.quantised(engine, side);
         }
         plan.problem.store = plan.store(engine)?;
+        plan.problem.addend = plan.results.len() == 1 && plan.addend(engine).is_some();
         Ok(Some(plan))
     }
 
@@ -472,6 +474,26 @@ impl Plan {
             .filter_map(|&(value, flat)| Some((value, self.rows_of(engine, value, flat, &all, whole)?)))
             .filter(|(_, rows)| rows.stride > 0)
             .collect()
+    }
+
+    /// The first of those inputs that has 16-bit elements.
+    pub fn addend(&self, engine: &mut Engine<'_>) -> Option<(ValueId, ResultRows)> {
+        let read = self.row_inputs(engine);
+        read.into_iter().find(|(_, rows)| matches!(rows.dtype, DType::BF16 | DType::F16))
+    }
+
+    /// The element of an input that results read where the result's element is at these coordinates.
+    pub fn read_at(
+        &self,
+        engine: &mut Engine<'_>,
+        input: ValueId,
+        result: &[IndexId],
+    ) -> Result<Option<IndexId>, Fault> {
+        let mut read = Vec::new();
+        for (coordinates, id) in self.outputs(engine, result)?.iter().zip(self.result_ids(engine)) {
+            touched(engine, id, coordinates, &mut read);
+        }
+        Ok(read.into_iter().find(|(value, _)| *value == input).map(|(_, flat)| flat))
     }
 
     /// Axes made for reasoning: batch entries, row, and column from the first of `columns` on.

@@ -198,6 +198,8 @@ pub struct Problem {
     pub quantised: Option<Quantised>,
     /// Right factors of further products of the same left factor, whose results meet those of the first in the region.
     pub further: Vec<Right>,
+    /// Whether the region reads one matrix of 16-bit elements at its one result's own row and column, such as a residual.
+    pub addend: bool,
     /// Along which index results are handed on together (`K` reads as `n` here), and at most how many.
     pub store: Store,
 }

@@ -124,7 +124,7 @@ pub fn kernel_by(
         }));
     }
     let schedule = choose(&problem)?;
-    let mut region = Region { engine, plan, folds: None };
+    let mut region = Region { engine, plan, folds: None, addend: None };
     let mut join = None;
     if !region.plan.folds.is_empty() {
         let scratch = region.scratch(&schedule)?.ok_or_else(|| ContractionError::FoldsApart(schedule.to_string()))?;
@@ -165,6 +165,7 @@ struct Region<'p> {
     engine: Engine<'p>,
     plan: Plan,
     folds: Option<Folds>,
+    addend: Option<ValueId>,
 }
 
 /// Folds while the kernel is written.
@@ -188,6 +189,12 @@ impl<'p> Region<'p> {
     /// A map, and the memory that it is over.
     fn over(&self, map: MapParameter) -> Result<(Memory, TensorMap), Fault> {
         match map {
+            MapParameter::Addend(map) => {
+                let inputs = &self.engine.program.inputs;
+                let position = self.addend.and_then(|value| inputs.iter().position(|(id, _)| *id == value));
+                let missing = || Fault::contract("a tensor map is over an addend that the region has not");
+                Ok((Memory::Input(position.ok_or_else(missing)?), map))
+            }
             MapParameter::Result(position, map) => Ok((Memory::Output(self.plan.results[position]), map)),
             MapParameter::Operand(side, map) => {
                 let view = self.plan.views.get(&side);
@@ -425,6 +432,7 @@ impl Surround for Region<'_> {
         only: Option<usize>,
     ) -> Result<Vec<Vec<Vec<Value>>>, ContractionError> {
         let mut gathered = self.folds.as_mut().map(|folds| std::mem::take(&mut folds.gathered)).unwrap_or_default();
+        let addend = self.addend;
         let results = self.write(k, |engine, plan| {
             let problem = &plan.problem;
             let wanted = only.map_or(0..plan.results.len(), |number| number..number + 1);
@@ -453,6 +461,11 @@ impl Surround for Region<'_> {
                 let anchors = rounded(engine, problem, fragment.sums)?;
                 let result = plan.result(engine, &axes);
                 bind(engine, plan, &result, anchors);
+                if let (Some(addend), false) = (addend, fragment.addend.is_empty())
+                    && let Some(flat) = plan.read_at(engine, addend, &result)?
+                {
+                    engine.bring(addend, flat, fragment.addend)?;
+                }
                 let outputs = plan.outputs(engine, &result)?;
                 for (found, number) in results.iter_mut().zip(wanted.clone()) {
                     let (value, _) = engine.program.outputs[plan.results[number]];
@@ -475,6 +488,12 @@ impl Surround for Region<'_> {
             folds.gathered = gathered;
         }
         results
+    }
+
+    fn addend(&mut self) -> Option<ResultRows> {
+        let (value, rows) = self.plan.addend(&mut self.engine)?;
+        self.addend = Some(value);
+        Some(rows)
     }
 
     fn leave_folds(

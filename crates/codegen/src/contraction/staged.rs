@@ -15,6 +15,14 @@ use gable_tensor::DType;
 /// Staging buffers of a warp.
 pub(super) const BUFFERS: u32 = 2;
 
+/// Columns that tiles of staged results are multiples of, whatever the results' type.
+const LEAST_COLUMNS: u32 = 64;
+
+/// Numbers of one byte, which are staged byte by byte.
+fn is_byte(dtype: DType) -> bool {
+    matches!(dtype, DType::E4M3 | DType::E5M2 | DType::I8 | DType::U8)
+}
+
 /// One result that leaves through staging buffers.
 pub(super) struct Staged {
     /// Which of the region's results.
@@ -46,6 +54,20 @@ impl Staged {
     }
 }
 
+/// A matrix as boxes that fill a staging buffer of so many rows, where the copy engine can move them.
+pub(super) fn piece_of(problem: &Problem, lies: &ResultRows, rows: u32) -> Option<Boxes> {
+    let matrix = Strided {
+        stored: lies.dtype,
+        start: lies.start,
+        dense: lies.columns.count,
+        other: (problem.m, lies.stride),
+        batch: &problem.batch,
+        batch_strides: &lies.batch_strides,
+    };
+    let is_stageable = matches!(lies.dtype, DType::BF16 | DType::F16 | DType::F32) || is_byte(lies.dtype);
+    Boxes::of(&matrix, lies.dtype, columns(lies.dtype), rows).filter(|_| is_stageable)
+}
+
 /// The boxes of all results, if all can leave through staging buffers of `rows` rows: where the tile has whole spans of
 /// columns, `lanes` neighbours come together, and every result lies as rows that the copy engine can write.
 fn boxes_of(
@@ -57,23 +79,14 @@ fn boxes_of(
     if problem.store.along_m || problem.store.lanes < lanes {
         return None;
     }
-    let boxes_of = |lies: &ResultRows| {
-        let stageable = matches!(lies.dtype, DType::BF16 | DType::F16 | DType::F32) && tile_columns.is_multiple_of(64);
-        let matrix = Strided {
-            stored: lies.dtype,
-            start: lies.start,
-            dense: lies.columns.count,
-            other: (problem.m, lies.stride),
-            batch: &problem.batch,
-            batch_strides: &lies.batch_strides,
-        };
-        let boxes = Boxes::of(&matrix, lies.dtype, columns(lies.dtype), rows).filter(|_| stageable)?;
-        Some((lies.dtype, lies.columns, boxes))
-    };
     let lie = surround.result_rows()?;
+    if lie.iter().any(|lies| !tile_columns.is_multiple_of(columns(lies.dtype).max(LEAST_COLUMNS))) {
+        return None;
+    }
     if lie.iter().any(|rows| rows.columns != Columns::all(problem)) && !are_whole_parts(&lie) {
         return None;
     }
+    let boxes_of = |lies: &ResultRows| Some((lies.dtype, lies.columns, piece_of(problem, lies, rows)?));
     let boxes: Vec<(DType, Columns, Boxes)> = lie.iter().map(boxes_of).collect::<Option<_>>()?;
     (!boxes.is_empty()).then_some(boxes)
 }
@@ -123,6 +136,8 @@ pub(super) fn are_parts(results: &[Staged], problem: &Problem) -> bool {
 pub(super) struct Buffers {
     first: R<B32>,
     bytes: u32,
+    /// How many there are.
+    count: u32,
     /// The one lane that has them copied.
     elected: R<Pred>,
     /// Where a tile fills an odd number of buffers, its first is the one that the last tile filled last.
@@ -131,9 +146,14 @@ pub(super) struct Buffers {
 }
 
 impl Buffers {
-    /// Those that begin at `first`, of which every tile fills `fillings`.
+    /// The first two of those that begin at `first`, of which every tile fills `fillings`.
     pub fn new(first: R<B32>, rows: u32, elected: R<Pred>, fillings: u32) -> Buffers {
-        Buffers { first, bytes: rows * SPAN, elected, is_odd: fillings % BUFFERS == 1, filled: 0 }
+        Buffers { first, bytes: rows * SPAN, count: BUFFERS, elected, is_odd: fillings % BUFFERS == 1, filled: 0 }
+    }
+
+    /// All `count` of them, filled in turn by [`Buffers::send_over`] alone.
+    pub fn of_count(self, count: u32) -> Buffers {
+        Buffers { count, ..self }
     }
 
     /// Has `put` fill the next buffer, which is so many bytes after the first, and begins to copy it to `(column, row)` of the
@@ -146,9 +166,21 @@ impl Buffers {
         batch: &[R<B32>],
         put: impl FnOnce(&mut KernelBuilder, i32) -> Result<(), ContractionError>,
     ) -> Result<(), ContractionError> {
-        let offset = self.filled % BUFFERS * self.bytes;
         // The copy that last used the buffer has read it.
         k.bulk_wait_group_read(if self.filled == 0 && self.is_odd { 0 } else { BUFFERS - 1 });
+        self.send_over(k, result, place, batch, put)
+    }
+
+    /// The same for a buffer that no copy reads.
+    pub fn send_over(
+        &mut self,
+        k: &mut KernelBuilder,
+        result: &Staged,
+        place: (R<B32>, R<B32>),
+        batch: &[R<B32>],
+        put: impl FnOnce(&mut KernelBuilder, i32) -> Result<(), ContractionError>,
+    ) -> Result<(), ContractionError> {
+        let offset = self.filled % self.count * self.bytes;
         self.filled += 1;
         k.bar_warp_sync(-1);
         put(k, offset as i32)?;

@@ -28,6 +28,8 @@ pub struct Fragment<'a> {
     pub row: u32,
     /// Columns from the thread's first.
     pub column: u32,
+    /// Packed elements of the region's addend at the same places; none where the region reads it from memory.
+    pub addend: &'a [Reg],
     /// The sums: a power of two of them, at most `store.lanes` of the problem. Of several products, those of the first come
     /// before those of the next.
     pub sums: &'a [Reg],
@@ -91,6 +93,12 @@ pub trait Surround {
         fragments: &[Fragment<'_>],
         only: Option<usize>,
     ) -> Result<Vec<Vec<Vec<Value>>>, ContractionError>;
+
+    /// How the one matrix of 16-bit elements lies that every result reads at its own row and column, if there is one that the
+    /// caller may bring: then `results` takes its elements with each fragment.
+    fn addend(&mut self) -> Option<ResultRows> {
+        None
+    }
 
     /// Leaves the partial results of folds: `results` has combined those of each of the thread's rows since the last call.
     /// `width` neighbouring lanes, a power of two, share their rows; `row` is the thread's first, and `part` says which of

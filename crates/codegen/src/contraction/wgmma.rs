@@ -29,6 +29,7 @@
 //! Two consumers that keep a group of products pending each make the tensor cores switch between them, which costs a few
 //! percent; so cooperating ones wait for every round's products, and overlap each other.
 
+mod addend;
 mod epilogue;
 pub mod rule;
 pub mod schedule;
@@ -41,8 +42,8 @@ use super::operands::{self, Operands, STEP};
 use super::problem::{ContractionError, Problem};
 use super::ring::{Ring, Scope};
 use super::schedule::{Schedule, WARP, sum_type};
-use super::staged::BUFFERS;
 use super::surround::{Place, Surround};
+use addend::Arrivals;
 use epilogue::Epilogue;
 use gable_ptx::meaning::{Element, WarpgroupMultiply};
 use gable_ptx::{B32, Class, F32, KernelBuilder, Pred, R, Reg, Src, WgmmaOperand};
@@ -91,7 +92,10 @@ pub(super) fn emit(
     let first_thread = k.setp_eq_u32(thread, 0);
     let carriers = schedule.carriers * WARPGROUP;
     let writers = if carriers == 0 { 1 } else { carried::writers(&operands, carriers) };
-    k.if_(first_thread, |k| ring.init(k, writers, readers));
+    k.if_(first_thread, |k| {
+        epilogue.init(k, schedule, data);
+        ring.init(k, writers, readers);
+    });
     k.bar_sync(0u32);
 
     let produces = k.setp_lt_u32(warpgroup, schedule.producers());
@@ -134,6 +138,8 @@ struct Consumer {
     speaks: R<Pred>,
     /// Its warp's first staging buffer.
     staging: R<B32>,
+    /// What arrives in its warp's staging buffers.
+    arrivals: Arrivals,
 }
 
 impl Consumer {
@@ -150,9 +156,10 @@ impl Consumer {
         let lane = k.and_b32(thread, WARP - 1);
         let speaks = k.setp_eq_u32(in_group, 0);
         let all_warps = k.mad_lo_u32(number, WARPGROUP / WARP, warp);
-        let staging = k.mad_lo_u32(all_warps, BUFFERS * STAGING, data);
+        let staging = k.mad_lo_u32(all_warps, schedule.buffers * STAGING, data);
         let staging = k.add_u32(staging, schedule.ring_bytes());
-        Consumer { number, warp, lane, speaks, staging }
+        let arrivals = Arrivals::new(k, schedule, data, all_warps);
+        Consumer { number, warp, lane, speaks, staging, arrivals }
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one kernel")]
@@ -200,6 +207,8 @@ impl Consumer {
         k.for_u32(first, tiles, step, |k, tile| -> Result<(), ContractionError> {
             let place = place_of(k, problem, schedule.extent(), schedule.group, tile);
             self.prefetch(k, schedule, &place, own_rows, surround)?;
+            let row = k.add_u32(place.row, own_rows);
+            epilogue.begin(k, schedule, self, &place, row)?;
             if takes_turns {
                 // The very first tile waits for nobody.
                 let not_first = k.setp_ne_u32(tile, first);
@@ -221,7 +230,6 @@ impl Consumer {
             if takes_turns {
                 ring.skip(k, at, problem.rounds(schedule.tile.k));
             }
-            let row = k.add_u32(place.row, own_rows);
             epilogue.finish(k, problem, schedule, self, &place, row, &sums, surround)
         })?;
         epilogue.drain(k);

@@ -53,6 +53,9 @@ fn words(dtype: DType, elements: u32) -> Words {
 impl Engine<'_> {
     pub(super) fn load_input(&mut self, value: ValueId, flat: IndexId, guard: GuardId) -> Result<Lanes, Fault> {
         let buffer = *self.inputs.get(&value).ok_or_else(|| Fault::contract("a leaf has no buffer"))?;
+        if let Some(lanes) = self.brought.get(&(value, flat)) {
+            return Ok(lanes.clone());
+        }
         let dtype = self.program.ty(value).dtype;
         let guard_has_lane = self.guard_has_lane(guard);
         if !self.indices.has_lane(flat) && !guard_has_lane {
@@ -68,6 +71,15 @@ impl Engine<'_> {
             elements.extend(self.load(buffer, dtype, at, chunk, guard, lane)?);
         }
         Ok(Lanes::new(elements))
+    }
+
+    /// States the elements of an input from position `flat` on, one for each lane, by words as memory holds them: the kernel has
+    /// brought them by other means.
+    pub(crate) fn bring(&mut self, value: ValueId, flat: IndexId, words: &[Reg]) -> Result<(), Fault> {
+        let dtype = self.program.ty(value).dtype;
+        let elements = (0..self.lanes()).map(|lane| self.unpack(dtype, words, lane)).collect::<Result<_, _>>()?;
+        self.brought.insert((value, flat), Lanes::new(elements));
+        Ok(())
     }
 
     /// How many neighbouring elements one access may take, for an index with lane stride 1.
@@ -274,7 +286,26 @@ impl Engine<'_> {
                     words.push(k.b32_of_f32(value).into());
                 }
             }
-            DType::Bool | DType::I8 | DType::U8 | DType::I16 | DType::U16 | DType::E4M3 | DType::E5M2 => {
+            DType::E4M3 | DType::E5M2 => {
+                for group in values.chunks(4) {
+                    let mut whole: Option<R<B32>> = None;
+                    for (pair, position) in group.chunks(2).zip(0..) {
+                        let low = element::f32_register(k, pair[0])?;
+                        let high = element::f32_register(k, pair.get(1).copied().unwrap_or(0.0f32.into()))?;
+                        let both = match dtype {
+                            DType::E4M3 => k.cvt_e4m3x2_f32(high, low),
+                            _ => k.cvt_e5m2x2_f32(high, low),
+                        };
+                        let both = k.cvt_u32_u16(both);
+                        whole = Some(match whole {
+                            None => both,
+                            Some(whole) => k.bfi_b32(both, whole, position * 16, 16),
+                        });
+                    }
+                    words.extend(whole.map(Value::from));
+                }
+            }
+            DType::Bool | DType::I8 | DType::U8 | DType::I16 | DType::U16 => {
                 let bits = dtype.bytes() as u32 * 8;
                 let per_word = (32 / bits) as usize;
                 for group in values.chunks(per_word) {
@@ -284,11 +315,6 @@ impl Engine<'_> {
                             DType::Bool => {
                                 let truth = element::predicate(k, value)?;
                                 k.selp_b32(1, 0, truth)
-                            }
-                            DType::E4M3 | DType::E5M2 => {
-                                let value = element::f32_register(k, value)?;
-                                let byte = element::to_float8(k, dtype, value)?;
-                                k.cvt_u32_u16(byte)
                             }
                             _ => word(element::register(k, ty, value)?),
                         };

@@ -80,6 +80,7 @@ pub struct Engine<'p> {
     inputs: BTreeMap<ValueId, Buffer>,
     outputs: BTreeMap<usize, Buffer>,
     values: Scoped<ValueKey, Lanes>,
+    brought: Scoped<(ValueId, IndexId), Lanes>,
     registers: Scoped<(IndexId, bool), Reg>,
     addresses: Scoped<(R64, IndexId), R<B64>>,
     predicates: Scoped<(GuardId, Option<u32>), R<Pred>>,
@@ -129,6 +130,7 @@ impl<'p> Engine<'p> {
             inputs,
             outputs,
             values: Scoped::default(),
+            brought: Scoped::default(),
             registers: Scoped::default(),
             addresses: Scoped::default(),
             predicates: Scoped::default(),
@@ -168,11 +170,13 @@ impl<'p> Engine<'p> {
     /// What `body` computes is forgotten afterwards: for code that does not always run, or runs more than once.
     pub fn scope<T>(&mut self, body: impl FnOnce(&mut Self) -> T) -> T {
         self.values.open();
+        self.brought.open();
         self.registers.open();
         self.addresses.open();
         self.predicates.open();
         let result = body(self);
         self.values.close();
+        self.brought.close();
         self.registers.close();
         self.addresses.close();
         self.predicates.close();

@@ -25,7 +25,17 @@ fn source((m, n, k): (usize, usize, usize), more: &str) -> String {
 
 fn wgmma(m: u32, n: u32, consumers: u32, sharing: Sharing) -> Schedule {
     let tile = Tile { m, n, k: 64 };
-    Schedule::Wgmma(WgmmaSchedule { tile, consumers, carriers: 0, sharing, stages: 3, group: 2, ctas: 2, products: 1 })
+    Schedule::Wgmma(WgmmaSchedule {
+        tile,
+        consumers,
+        carriers: 0,
+        sharing,
+        stages: 3,
+        buffers: 2,
+        group: 2,
+        ctas: 2,
+        products: 1,
+    })
 }
 
 #[test]
@@ -35,6 +45,19 @@ fn wgmma_reduces_rows_of_every_tile() {
         product::check(&source, Target::Sm90a, wgmma(128, 128, 2, Sharing::Cooperative));
         product::check(&source, Target::Sm90a, wgmma(64, 64, 2, Sharing::PingPong));
         product::check(&source, Target::Sm90a, wgmma(64, 192, 1, Sharing::Cooperative));
+    }
+}
+
+#[test]
+fn a_whole_tile_of_a_residual_waits_in_more_buffers() {
+    for shape in [(256, 256, 64), (100, 200, 72)] {
+        let source = source(shape, "");
+        let tiles = [(128, 128, Sharing::PingPong), (64, 256, Sharing::PingPong), (128, 256, Sharing::Cooperative)];
+        for (m, n, sharing) in tiles {
+            let Schedule::Wgmma(two) = wgmma(m, n, 2, sharing) else { unreachable!("a schedule on wgmma") };
+            let four = WgmmaSchedule { buffers: 4, stages: 2, ..two };
+            product::check(&source, Target::Sm90a, Schedule::Wgmma(four));
+        }
     }
 }
 
@@ -51,4 +74,30 @@ fn batches_have_rows_of_their_own() {
         %sum = matmul %a, %b {acc=f32, out=bf16} : bf16[3, 72, 136]\n    \
         %rows = reduce %sum {kind=min, axes=[2], keep=false} : bf16[3, 72]\n  }\n  return c = %sum, rows = %rows\n}\n";
     product::check(source, Target::Sm90a, wgmma(64, 64, 2, Sharing::PingPong));
+}
+
+#[test]
+fn partial_results_are_joined_in_one_order_whatever_the_order_of_threads() {
+    let source = source((200, 328, 40), "");
+    product::check_equal_in_every_order(&source, Target::Sm90a, wgmma(64, 64, 2, Sharing::PingPong));
+}
+
+#[test]
+fn sums_quantised_by_a_scale_leave_as_bytes_beside_the_row_maxima_that_the_next_scale_needs() {
+    for (m, n) in [(128, 256), (70, 144)] {
+        let source = format!(
+            "graph @quantised(%a: bf16[{m}, 64], %b: bf16[64, {n}], %scale: f32[]) {{\n  region @r contraction {{\n    \
+             %sum = matmul %a, %b {{acc=f32, out=f32}} : f32[{m}, {n}]\n    \
+             %all = broadcast %scale {{shape=[{m}, {n}]}} : f32[{m}, {n}]\n    \
+             %scaled = mul %sum, %all : f32[{m}, {n}]\n    \
+             %q = cast %scaled {{to=e4m3}} : e4m3[{m}, {n}]\n    \
+             %size = abs %sum : f32[{m}, {n}]\n    \
+             %amax = reduce %size {{kind=max, axes=[1], keep=true}} : f32[{m}, 1]\n  }}\n  return q = %q, amax = %amax\n}}\n"
+        );
+        product::check(&source, Target::Sm90a, wgmma(64, 128, 2, Sharing::PingPong));
+        product::check(&source, Target::Sm90a, wgmma(128, 128, 2, Sharing::Cooperative));
+        // Narrower tiles store what they have, and leave rows to a kernel of their own.
+        let refused = product::refused(&source, Target::Sm90a, wgmma(64, 64, 2, Sharing::PingPong));
+        assert!(refused.contains("does not reduce rows"), "{refused}");
+    }
 }

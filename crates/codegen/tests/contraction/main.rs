@@ -265,6 +265,7 @@ fn convolution(dtype: DType, channels: usize, channels_last: bool, element: DTyp
         b: Operand::Memory(Memory::matrix(dtype, (filters, k as i64), (k, 1))),
         quantised: None,
         further: Vec::new(),
+        addend: false,
         store: Store { along_m: false, lanes: 4 },
     }
 }

@@ -38,7 +38,17 @@ fn dtype_sum(dtype: &str) -> &str {
 
 fn wgmma((m, n): (u32, u32), dtype: DType, consumers: u32, sharing: Sharing) -> Schedule {
     let tile = Tile { m, n, k: WgmmaSchedule::k_of(dtype) };
-    Schedule::Wgmma(WgmmaSchedule { tile, products: 2, consumers, carriers: 0, sharing, stages: 3, group: 2, ctas: 2 })
+    Schedule::Wgmma(WgmmaSchedule {
+        tile,
+        products: 2,
+        consumers,
+        carriers: 0,
+        sharing,
+        stages: 3,
+        buffers: 2,
+        group: 2,
+        ctas: 2,
+    })
 }
 
 fn tcgen05(n: u32, dtype: DType) -> Schedule {
@@ -158,6 +168,7 @@ fn a_schedule_of_other_products_is_refused() {
     let schedule = WgmmaSchedule {
         tile: one,
         products: 1,
+        buffers: 2,
         carriers: 0,
         consumers: 2,
         sharing: Sharing::Cooperative,

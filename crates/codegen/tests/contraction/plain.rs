@@ -242,6 +242,7 @@ pub fn product(dtype: DType, (m, n, k): (usize, usize, usize), transposed: [bool
         b: Operand::Memory(b),
         quantised: None,
         further: Vec::new(),
+        addend: false,
         store: Store { along_m: false, lanes },
     }
 }

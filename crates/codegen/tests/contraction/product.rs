@@ -103,6 +103,25 @@ pub fn run(
     Ok(())
 }
 
+/// Runs the graph's only region by the schedule on normal numbers: every order of the emulator gives the same bits.
+pub fn check_equal_in_every_order(source: &str, target: Target, schedule: Schedule) {
+    let module = module(source);
+    let inputs = cases::normal_numbers(&module);
+    let graph = &module.graph;
+    let program = Program::of_region(graph, &graph.regions[0]).unwrap_or_else(|e| panic!("{source}\n{e}"));
+    let kernel = kernel_by(&program, target, &[], |_| Ok(schedule)).unwrap_or_else(|e| panic!("{source}\n{e}"));
+    let works = kernel.expect("the result has elements").work();
+    let region = Region::new(&works, target);
+    let inputs_of =
+        |id| &inputs.iter().find(|(name, _)| name == graph.input_name(id)).expect("an input of the graph").1;
+    let bytes: Vec<&[u8]> = program.inputs.iter().map(|&(_, id)| &inputs_of(id).bytes()[..]).collect();
+    let sizes: Vec<usize> = program.outputs.iter().map(|&(id, _)| program.ty(id).bytes()).collect();
+    let results = emulation::SCHEDULES.map(|order| {
+        region.run(&bytes, &sizes, order).unwrap_or_else(|e| panic!("{source}\n{schedule}, {order}: {e}"))
+    });
+    assert!(results.windows(2).all(|pair| pair[0] == pair[1]), "{source}\n{target} {schedule}: results differ");
+}
+
 /// A graph of one region: `a` by `b`, of which each may lie transposed, then `after` with `%sum`, which gives `%result`.
 pub fn product(dtype: &str, (m, n, k): (usize, usize, usize), transposed: [bool; 2], out: &str, after: &str) -> String {
     let side = |name: &str, rows: usize, columns: usize, is_transposed: bool| {

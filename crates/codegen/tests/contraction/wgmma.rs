@@ -9,7 +9,7 @@ use gable_tensor::DType;
 /// A schedule with few CTAs, so that each walks over several tiles.
 fn schedule(m: u32, n: u32, dtype: DType, consumers: u32, sharing: Sharing) -> WgmmaSchedule {
     let tile = Tile { m, n, k: WgmmaSchedule::k_of(dtype) };
-    WgmmaSchedule { tile, products: 1, consumers, carriers: 0, sharing, stages: 3, group: 2, ctas: 2 }
+    WgmmaSchedule { tile, products: 1, consumers, carriers: 0, sharing, stages: 3, buffers: 2, group: 2, ctas: 2 }
 }
 
 fn check(source: &str, schedule: WgmmaSchedule) {

@@ -42,6 +42,8 @@ pub(in crate::contraction) fn launch(
         Schedule::Reduction { lanes: 1, along_reduced: false, threads_per_result: WARPS, results: WARP, parts: 1 };
     engine.k.comment(format!("{schedule}, {rows} rows of {} parts", scratch.parts));
     let pointers = scratch.pointers(&mut engine);
+    // The launch is prepared while the product is still computed.
+    engine.k.griddepcontrol_wait();
     let (cta, tid) = (engine.k.ctaid_x(), engine.k.tid_x());
     let lane = engine.k.and_b32(tid, WARP - 1);
     let warp = engine.k.shr_u32(tid, WARP.trailing_zeros());
@@ -98,7 +100,7 @@ pub(in crate::contraction) fn launch(
         grid: [rows.div_ceil(WARP), 1, 1],
         block: [threads, 1, 1],
         cluster: [1, 1, 1],
-        dependent: false,
+        dependent: true,
         dynamic_shared_bytes: 0,
         args,
     })

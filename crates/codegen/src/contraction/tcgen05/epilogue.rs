@@ -248,7 +248,7 @@ fn staged_tile(
         let fragments: Vec<Fragment<'_>> = sums
             .iter()
             .enumerate()
-            .map(|(part, sums)| Fragment { row: 0, column: first + (part * lanes) as u32, sums })
+            .map(|(part, sums)| Fragment { row: 0, column: first + (part * lanes) as u32, addend: &[], sums })
             .collect();
         if is_split {
             let column = k.add_u32(place.column, chunk);

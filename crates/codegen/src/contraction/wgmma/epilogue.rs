@@ -12,6 +12,7 @@ use super::super::cta::{TilePlace, store_at};
 use super::super::problem::{ContractionError, Problem};
 use super::super::staged::{self, Buffers, Staged};
 use super::super::surround::{Fragment, Surround};
+use super::addend::Addend;
 use super::schedule::{ROWS, WgmmaSchedule};
 use super::{Consumer, Sums};
 use crate::division::quotient;
@@ -22,7 +23,7 @@ use gable_tensor::DType;
 const STEP_COLUMNS: u32 = 16;
 
 /// Rows of a warp in a block of 64.
-const WARP_ROWS: u32 = 16;
+pub(super) const WARP_ROWS: u32 = 16;
 
 /// Lanes that share a row.
 const QUAD: u32 = 4;
@@ -32,8 +33,8 @@ const PAIR: usize = 2;
 
 /// How results leave.
 pub(super) enum Epilogue {
-    /// All through staging buffers.
-    Staged(Vec<Staged>),
+    /// All through staging buffers, by which the region's addend may come.
+    Staged(Vec<Staged>, Option<Addend>),
     /// From registers.
     Direct,
 }
@@ -47,15 +48,56 @@ impl Epilogue {
         surround: &mut dyn Surround,
     ) -> Epilogue {
         match staged::results(k, problem, schedule.tile.n, (WARP_ROWS, PAIR), surround) {
-            Some(results) => Epilogue::Staged(results),
+            Some(results) => {
+                let addend = Addend::of(k, problem, schedule, &results, surround);
+                Epilogue::Staged(results, addend)
+            }
             None => Epilogue::Direct,
         }
+    }
+
+    fn addend(&self) -> Option<&Addend> {
+        match self {
+            Epilogue::Staged(_, addend) => addend.as_ref(),
+            Epilogue::Direct => None,
+        }
+    }
+
+    /// Initialises barriers. By one thread, before the CTA's first barrier.
+    pub fn init(&self, k: &mut KernelBuilder, schedule: &WgmmaSchedule, data: R<B32>) {
+        if let Some(addend) = self.addend() {
+            addend.init(k, schedule, data);
+        }
+    }
+
+    /// Has what the region needs for a tile's first results brought, while the tile is multiplied.
+    pub fn begin(
+        &self,
+        k: &mut KernelBuilder,
+        schedule: &WgmmaSchedule,
+        consumer: &Consumer,
+        place: &TilePlace,
+        row: R<B32>,
+    ) -> Result<(), ContractionError> {
+        let Some(addend) = self.addend() else { return Ok(()) };
+        let (_, elected) = k.elect_sync(-1);
+        let row = k.mad_lo_u32(consumer.warp, WARP_ROWS, row);
+        let of_block = schedule.tile.n / (SPAN / 2);
+        for buffer in 0..schedule.buffers {
+            let column = k.add_u32(place.column, buffer % of_block * SPAN / 2);
+            let row = k.add_u32(row, buffer / of_block * ROWS);
+            let to = (consumer.staging, buffer);
+            addend.ask(k, &consumer.arrivals, elected, to, (column, row), &place.batch)?;
+        }
+        Ok(())
     }
 
     /// The maps, in the order of the parameters.
     pub fn parameters(&self) -> Vec<MapParameter> {
         match self {
-            Epilogue::Staged(results) => results.iter().map(Staged::parameter).collect(),
+            Epilogue::Staged(results, addend) => {
+                results.iter().map(Staged::parameter).chain(addend.as_ref().map(Addend::parameter)).collect()
+            }
             Epilogue::Direct => Vec::new(),
         }
     }
@@ -75,17 +117,20 @@ impl Epilogue {
     ) -> Result<(), ContractionError> {
         let warp_row = k.mad_lo_u32(consumer.warp, WARP_ROWS, row);
         match self {
-            Epilogue::Staged(results) if staged::are_parts(results, problem) => {
+            Epilogue::Staged(results, _) if staged::are_parts(results, problem) => {
                 staged_parts(k, schedule, consumer, place, warp_row, sums, results, surround)
             }
-            Epilogue::Staged(results) => staged_tile(k, schedule, consumer, place, warp_row, sums, results, surround),
+            Epilogue::Staged(results, addend) => {
+                let ways = (results.as_slice(), addend.as_ref());
+                staged_tile(k, schedule, consumer, place, warp_row, sums, ways, surround)
+            }
             Epilogue::Direct => direct(k, problem, schedule, consumer, place, warp_row, sums, surround),
         }
     }
 
     /// Waits until all results are in memory.
     pub fn drain(&self, k: &mut KernelBuilder) {
-        if matches!(self, Epilogue::Staged(_)) {
+        if matches!(self, Epilogue::Staged(..)) {
             k.bulk_wait_group(0);
         }
     }
@@ -141,6 +186,8 @@ fn direct(
 struct Slots {
     /// For pairs of blocks of eight columns of 16-bit results: the row of the matrix that the lane names to `stmatrix`.
     matrices: Vec<R<B32>>,
+    /// For pairs of blocks of eight columns of 8-bit results: the lane's own pair in the first of them, in rows of the upper half.
+    bytes: Vec<R<B32>>,
     /// For blocks of eight columns of 32-bit results: the lane's own pair in rows of the upper half.
     pairs: Vec<R<B32>>,
 }
@@ -153,7 +200,7 @@ impl Slots {
             k.mad_lo_u32(slot, 16, start)
         };
         let has = |bytes| results.iter().any(|result| result.dtype.bytes() == bytes);
-        let mut slots = Slots { matrices: Vec::new(), pairs: Vec::new() };
+        let mut slots = Slots { matrices: Vec::new(), bytes: Vec::new(), pairs: Vec::new() };
         if has(2) {
             // Matrices in the order of the registers: upper and lower rows of eight columns, then of the next eight.
             let (row, right) = (k.and_b32(lane, 15), k.shr_u32(lane, 4));
@@ -161,6 +208,15 @@ impl Slots {
             for pair in 0..SPAN / 32 {
                 let chunk = k.add_u32(right, 2 * pair);
                 slots.matrices.push(swizzled(k, row, chunk, start));
+            }
+        }
+        if has(1) {
+            let (row, across) = (k.shr_u32(lane, 2), k.and_b32(lane, 3));
+            let start = k.mad_lo_u32(row, SPAN, staging);
+            let start = k.mad_lo_u32(across, PAIR as u32, start);
+            for step in 0..SPAN / STEP_COLUMNS {
+                let chunk = k.mov_b32(step);
+                slots.bytes.push(swizzled(k, row, chunk, start));
             }
         }
         if has(4) {
@@ -185,7 +241,7 @@ fn staged_tile(
     place: &TilePlace,
     warp_row: R<B32>,
     sums: &Sums,
-    results: &[Staged],
+    (results, addend): (&[Staged], Option<&Addend>),
     surround: &mut dyn Surround,
 ) -> Result<(), ContractionError> {
     let (first_row, first_column) = lane_origin(k, consumer.lane, warp_row, place.column);
@@ -195,14 +251,30 @@ fn staged_tile(
     let widest = results.iter().map(Staged::columns).max().unwrap_or(STEP_COLUMNS);
     let fillings = |result: &Staged| sums.len() as u32 * schedule.tile.n / result.columns();
     let fillings = results.iter().map(fillings).sum();
-    let mut buffers = Buffers::new(consumer.staging, WARP_ROWS, elected, fillings);
+    let buffers = Buffers::new(consumer.staging, WARP_ROWS, elected, fillings);
+    let mut buffers = if addend.is_some() { buffers.of_count(schedule.buffers) } else { buffers };
     for (block, sums) in sums.iter().enumerate() {
         for chunk in (0..schedule.tile.n).step_by(widest as usize) {
             // What the region makes of the chunk, packed: for each result the words of each step of sixteen columns.
             let mut packed: Vec<Vec<Vec<Value>>> = vec![Vec::new(); results.len()];
+            let filling = block as u32 * (schedule.tile.n / widest) + chunk / widest;
+            let brought =
+                addend.map(|addend| addend.read(k, &consumer.arrivals, filling % schedule.buffers, &slots.matrices));
             for step in (chunk..chunk + widest).step_by(STEP_COLUMNS as usize) {
+                let brought = brought.as_ref().map(|brought| brought[((step - chunk) / STEP_COLUMNS) as usize]);
+                // Half of the way on, the result before has left the other buffer: the next piece can come there.
+                if let (Some(addend), true) = (addend, step == chunk + widest / 2) {
+                    let next = filling + 1;
+                    if (schedule.buffers..fillings).contains(&next) {
+                        let of_block = schedule.tile.n / widest;
+                        let column = k.add_u32(place.column, next % of_block * widest);
+                        let row = k.add_u32(warp_row, next / of_block * ROWS);
+                        let to = (consumer.staging, next % schedule.buffers);
+                        addend.ask(k, &consumer.arrivals, elected, to, (column, row), &place.batch)?;
+                    }
+                }
                 let origin = (first_row, first_column);
-                let step = Step { block: block as u32, column: step, from: 0 };
+                let step = Step { block: block as u32, column: step, from: 0, brought };
                 let words = step.results(k, schedule, place, origin, sums, None, surround)?;
                 for (result, words) in packed.iter_mut().zip(words) {
                     result.push(words.concat());
@@ -213,12 +285,17 @@ fn staged_tile(
                 for (part, steps) in steps.chunks((wide / STEP_COLUMNS) as usize).enumerate() {
                     let column = k.add_u32(place.column, chunk + part as u32 * wide);
                     let row = k.add_u32(warp_row, block as u32 * ROWS);
-                    buffers.send(k, result, (column, row), &place.batch, |k, offset| {
+                    let put = |k: &mut KernelBuilder, offset| {
                         steps
                             .iter()
                             .enumerate()
                             .try_for_each(|(step, words)| put(k, result.dtype, &slots, step, offset, words))
-                    })?;
+                    };
+                    if addend.is_some() {
+                        buffers.send_over(k, result, (column, row), &place.batch, put)?;
+                    } else {
+                        buffers.send(k, result, (column, row), &place.batch, put)?;
+                    }
                 }
             }
         }
@@ -227,11 +304,13 @@ fn staged_tile(
     Ok(())
 }
 
-/// Sixteen columns of a block of 64 rows; `from` is the column of the tile that the origin is at.
+/// Sixteen columns of a block of 64 rows; `from` is the column of the tile that the origin is at, `brought` is the addend's
+/// words there.
 struct Step {
     block: u32,
     column: u32,
     from: u32,
+    brought: Option<[Reg; 4]>,
 }
 
 impl Step {
@@ -256,6 +335,7 @@ impl Step {
             .map(|(&(group, half), sums)| Fragment {
                 row: self.block * ROWS + half * 8,
                 column: self.column - self.from + group * 8,
+                addend: self.brought.as_ref().map_or(&[], |words| &words[(2 * group + half) as usize..][..1]),
                 sums,
             })
             .collect();
@@ -287,7 +367,7 @@ fn staged_parts(
             let origin = lane_origin(k, consumer.lane, warp_row, column);
             buffers.send_part(k, results, (column, row), &place.batch, |k, number, offset| {
                 for (position, step) in (chunk..chunk + wide).step_by(STEP_COLUMNS as usize).enumerate() {
-                    let step = Step { block: block as u32, column: step, from: chunk };
+                    let step = Step { block: block as u32, column: step, from: chunk, brought: None };
                     let words = step.results(k, schedule, place, origin, sums, Some(number), surround)?;
                     put(k, results[number].dtype, &slots, position, offset, &words.concat().concat())?;
                 }
@@ -314,6 +394,16 @@ fn put(
             registers.iter().map(|word| word.typed()).collect::<Result<_, _>>().map_err(|_| broken())?;
         let &[a, b, c, d] = words.as_slice() else { return Err(broken()) };
         k.stmatrix_x4(slots.matrices[step].at(offset), [a, b, c, d]);
+        return Ok(());
+    }
+    if dtype.bytes() == 1 {
+        // Upper rows and lower rows of eight columns, then of the next eight; a pair is half a word.
+        for (number, word) in registers.iter().enumerate() {
+            let word: R<B32> = word.typed().map_err(|_| broken())?;
+            let pair = k.cvt_u16_u32(word);
+            let at = (number as u32 / 2 * 8 + number as u32 % 2 * 8 * SPAN) as i32;
+            k.st_shared_b16(slots.bytes[step].at(offset + at), pair);
+        }
         return Ok(());
     }
     let values: Vec<R<F32>> =

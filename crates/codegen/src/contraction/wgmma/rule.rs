@@ -17,7 +17,7 @@ use super::super::carried;
 use super::super::operands;
 use super::super::problem::Problem;
 use super::super::schedule::{Schedule, Tile};
-use super::schedule::{Sharing, WARPGROUP, WgmmaSchedule};
+use super::schedule::{MOST_BUFFERS, Sharing, WARPGROUP, WgmmaSchedule};
 use gable_ptx::Target;
 use gable_roofline::Machine;
 
@@ -101,9 +101,14 @@ pub fn ranked(problem: &Problem, target: Target, machine: &Machine) -> Vec<(f64,
                 carriers,
                 sharing,
                 stages: 2,
+                buffers: 2,
                 group: if m >= 256 { 8 } else { 16 },
                 ctas: machine.multiprocessors,
             };
+            // A tile's whole addend can wait in them.
+            let fillings = schedule.fillings();
+            let waits = problem.addend && fillings > 0 && fillings.is_multiple_of(MOST_BUFFERS);
+            let schedule = WgmmaSchedule { buffers: if waits { MOST_BUFFERS } else { 2 }, ..schedule };
             // More stages than this have not been seen to help.
             let schedule = schedule.with_most_stages(limit);
             WgmmaSchedule { stages: schedule.stages.min(8), ..schedule }

@@ -6,7 +6,6 @@ use super::super::operands;
 use super::super::problem::{ContractionError, Major, Problem, Side};
 use super::super::ring::{BARRIER, Ring};
 use super::super::schedule::{Tile, WARP, products_text};
-use super::super::staged::BUFFERS;
 use gable_ptx::Target;
 use gable_tensor::DType;
 use std::fmt;
@@ -25,6 +24,9 @@ const OTHER_REGISTERS: u32 = 40;
 
 /// Registers that an instruction needs beside its sums, as ptxas 13.0 counts.
 const INSTRUCTION_REGISTERS: u32 = 26;
+
+/// Staging buffers of a warp at most.
+pub(super) const MOST_BUFFERS: u32 = 4;
 
 /// How the consumer warpgroups share the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -52,6 +54,8 @@ pub struct WgmmaSchedule {
     pub sharing: Sharing,
     /// Stages of the ring in shared memory.
     pub stages: u32,
+    /// Staging buffers of each consumer's warp: 2, or more where an addend comes by them.
+    pub buffers: u32,
     /// Tiles along m that neighbouring CTAs share columns with, for L2.
     pub group: u32,
     /// CTAs of the launch at most: each walks over tiles that far apart.
@@ -113,13 +117,24 @@ impl WgmmaSchedule {
         self.stages * self.stage_bytes()
     }
 
-    /// Bytes of the staging buffers of all consumers' warps.
-    pub fn staging_bytes(&self) -> u32 {
-        self.consumers * WARPGROUP / WARP * BUFFERS * STAGING
+    /// Staging buffers that a warp's share of a tile of 16-bit results fills.
+    pub fn fillings(&self) -> u32 {
+        self.consumer_rows() / ROWS * (self.tile.n / (SPAN / 2))
     }
 
-    /// Dynamic shared memory: the ring, the staging buffers, a full and an empty barrier for each stage.
+    /// Bytes of the staging buffers of all consumers' warps.
+    pub fn staging_bytes(&self) -> u32 {
+        self.consumers * WARPGROUP / WARP * self.buffers * STAGING
+    }
+
+    /// Dynamic shared memory: the ring, the staging buffers, a full and an empty barrier for each stage, one for each
+    /// staging buffer.
     pub fn shared_bytes(&self) -> u32 {
+        self.arrivals_at() + self.consumers * WARPGROUP / WARP * self.buffers * BARRIER
+    }
+
+    /// Where in shared memory the barriers of the staging buffers begin, after those of the stages.
+    pub fn arrivals_at(&self) -> u32 {
         self.ring_bytes() + self.staging_bytes() + 2 * self.stages * BARRIER
     }
 
@@ -213,6 +228,9 @@ impl WgmmaSchedule {
         if self.stages < 2 {
             return refuse("stages", self.stages, "at least 2".into());
         }
+        if !matches!(self.buffers, 2 | MOST_BUFFERS) {
+            return refuse("staging buffers of a warp", self.buffers, format!("2 or {MOST_BUFFERS}"));
+        }
         if self.ctas == 0 {
             return refuse("CTAs", 0, "at least 1".into());
         }
@@ -254,6 +272,9 @@ impl fmt::Display for WgmmaSchedule {
             self.group,
             self.ctas
         )?;
-        if self.carriers > 0 { write!(f, " carriers {}", self.carriers) } else { Ok(()) }
+        if self.carriers > 0 {
+            write!(f, " carriers {}", self.carriers)?;
+        }
+        if self.buffers == 2 { Ok(()) } else { write!(f, " buffers {}", self.buffers) }
     }
 }
