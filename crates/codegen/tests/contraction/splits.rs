@@ -48,7 +48,17 @@ fn rows(dtype: &str, m: usize, parts: [usize; 3], k: usize) -> String {
 
 fn wgmma((m, n): (u32, u32), dtype: DType, consumers: u32, sharing: Sharing) -> Schedule {
     let tile = Tile { m, n, k: WgmmaSchedule::k_of(dtype) };
-    Schedule::Wgmma(WgmmaSchedule { tile, products: 1, consumers, sharing, carriers: 0, stages: 3, group: 2, ctas: 2 })
+    Schedule::Wgmma(WgmmaSchedule {
+        tile,
+        products: 1,
+        consumers,
+        sharing,
+        carriers: 0,
+        stages: 3,
+        buffers: 2,
+        group: 2,
+        ctas: 2,
+    })
 }
 
 fn tcgen05(n: u32, dtype: DType) -> Schedule {
