@@ -30,6 +30,8 @@ pub(super) struct Boxes {
     pub map: TensorMap,
     /// Batch dimensions of the problem that are dimensions of the map.
     batch: Vec<usize>,
+    /// Where the matrix begins along the dense dimension.
+    start: u32,
 }
 
 /// One strided matrix for each batch entry, in elements.
@@ -66,12 +68,14 @@ impl Boxes {
     /// Boxes of `dense` by `other` elements of such a matrix, swizzled by 128 bytes; none where the copy engine cannot.
     pub fn of(matrix: &Strided<'_>, element: DType, dense: u32, other: u32) -> Option<Boxes> {
         let bytes = matrix.stored.bytes() as i64;
-        if matrix.start < 0 || matrix.start * bytes % GRAIN != 0 {
+        // The map begins where the buffer does, and boxes so many elements further; they begin at whole 16 bytes.
+        let start = i32::try_from(matrix.start).ok().and_then(|start| u32::try_from(start).ok())?;
+        if i64::from(start) * bytes % GRAIN != 0 {
             return None;
         }
-        let mut dims = vec![matrix.dense as u64, matrix.other.0 as u64];
+        let mut dims = vec![u64::from(start) + matrix.dense as u64, matrix.other.0 as u64];
         // A stride that is never taken may be anything.
-        let pitch = if matrix.other.0 == 1 { matrix.dense as i64 } else { matrix.other.1 };
+        let pitch = if matrix.other.0 == 1 { matrix.start + matrix.dense as i64 } else { matrix.other.1 };
         let mut strides = vec![pitch * bytes];
         if matrix.other.0 == 1 {
             strides[0] = (strides[0] + GRAIN - 1) / GRAIN * GRAIN;
@@ -98,7 +102,7 @@ impl Boxes {
             l2_promotion: L2Promotion::Bytes256,
             fill: Fill::Zeros,
         };
-        map.check().is_ok().then_some(Boxes { map, batch })
+        map.check().is_ok().then_some(Boxes { map, batch, start })
     }
 
     /// Boxes of an operand that lies in memory: `outer` of its outer index by `k` summed elements.
@@ -152,6 +156,7 @@ impl Boxes {
         let rank = self.map.dims.len() as u8;
         let meaning = Meaning::TensorLoad(TensorLoad { rank, multicast: false, hint: false, cta_pair, own_cta: false });
         let row = Opcode::of(meaning).ok_or(gable_ptx::EmitError::NoRow { meaning })?;
+        let dense = if self.start == 0 { dense } else { k.add_u32(dense, self.start) };
         let place = self.place(map, dense, other, batch);
         let sources = vec![Operand::Address(to.at(0).into()), place, Operand::Address(barrier.at(0).into())];
         k.emit(row, sources)?;
@@ -170,6 +175,7 @@ impl Boxes {
         let rank = self.map.dims.len() as u8;
         let meaning = Meaning::TensorStore(TensorStore { rank, add: false, hint: false });
         let row = Opcode::of(meaning).ok_or(gable_ptx::EmitError::NoRow { meaning })?;
+        let dense = if self.start == 0 { dense } else { k.add_u32(dense, self.start) };
         let place = self.place(map, dense, other, batch);
         k.emit(row, vec![place, Operand::Address(from.at(0).into())])?;
         Ok(())

@@ -205,8 +205,9 @@ fn loads(problem: &Problem, side: Side) -> usize {
     if along == major(problem, side) { elements / lanes.min(elements) } else { elements }
 }
 
-/// Cycles that a load takes to come back, from L2 more often than not: an estimate.
-const LATENCY_CYCLES: f64 = 800.0;
+/// Cycles from the loads of a round to the next ones, beside the slots that they take: with this the times of converted and
+/// gathered left factors at 4096^3 and of 8-bit weights came out within a fifth (H200, 2026-11-21).
+const LATENCY_CYCLES: f64 = 1500.0;
 
 /// Registers that one round's chunks of a tile take in a thread.
 fn round_registers(problem: &Problem, tile: Tile, threads: u32) -> u32 {

@@ -49,6 +49,17 @@ fn unaligned_rows_come_to_tcgen05() {
     }
 }
 
+#[test]
+fn factors_that_begin_within_a_buffer_are_boxes() {
+    // Rows 3 and on of a larger matrix, and columns 24 and on.
+    let source = "graph @part(%a: bf16[70, 104], %b: bf16[80, 64]) {\n  region @r contraction {\n    \
+        %part = slice %a {starts=[3, 24], ends=[67, 88], steps=[1, 1]} : bf16[64, 64]\n    \
+        %t = transpose %b {perm=[1, 0]} : bf16[64, 80]\n    \
+        %sum = matmul %part, %t {acc=f32, out=bf16} : bf16[64, 80]\n  }\n  return c = %sum\n}\n";
+    check(source, schedule(64, 64, DType::BF16, (0, 1), Sharing::Cooperative));
+    product::check(source, Target::Sm100a, in_tensor_memory(64, DType::BF16, 0));
+}
+
 /// Runs every case that one of the schedules takes; some must be among them.
 fn every_case(target: Target, schedules: impl Fn(DType) -> [Schedule; 2] + Sync) {
     let taken = AtomicUsize::new(0);
