@@ -17,6 +17,7 @@
 use super::boxes::SPAN;
 use super::cta::{TilePlace, Walk};
 use super::gather::{Gather, GatherTile};
+use super::narrow::{self, Loads, Narrow};
 use super::operands::{self, Factor, Operands, ROWS, major};
 use super::problem::{ContractionError, Major, Operand, Problem, Side};
 use super::ring::{Position, Ring};
@@ -38,6 +39,7 @@ pub(super) fn suits(problem: &Problem, side: Side) -> bool {
     let is_known = match problem.operand(side) {
         Operand::Memory(memory) => scalar_type(memory.stored).is_ok(),
         // The region does not compute with the type of such scales.
+        Operand::Expression { .. } if narrow::unpacked(problem, side).is_some() => true,
         Operand::Expression { .. } => {
             let scales = problem.quantised.as_ref().and_then(|quantised| quantised.scales.as_ref());
             side == Side::A || scales.is_none_or(|scales| scales.stored != DType::UE8M0)
@@ -46,10 +48,16 @@ pub(super) fn suits(problem: &Problem, side: Side) -> bool {
     is_known && matches!(problem.element, DType::F16 | DType::BF16 | DType::Tf32)
 }
 
-/// Whether so many threads can share a tile of `outer` outer indices: they take as many chunks each, or some take one.
-pub(super) fn divides(outer: u32, threads: u32) -> bool {
-    let chunks = part_outer(outer) * SPAN / CHUNK;
-    chunks < threads || chunks.is_multiple_of(threads)
+/// Whether so many threads can share what is carried of a tile: they take as many chunks or loads each, or some take one.
+pub(super) fn divides(problem: &Problem, tile: Tile, threads: u32) -> bool {
+    [(Side::A, tile.m), (Side::B, tile.n)].into_iter().filter(|&(side, _)| operands::is_carried(problem, side)).all(
+        |(side, outer)| {
+            let per_row = narrow::unpacked(problem, side)
+                .map_or(SPAN / CHUNK, |quantised| tile.k / narrow::load_elements(quantised));
+            let pieces = part_outer(outer) * per_row;
+            pieces < threads || pieces.is_multiple_of(threads)
+        },
+    )
 }
 
 /// The threads that carry.
@@ -68,14 +76,55 @@ pub(super) fn writers(operands: &Operands, threads: u32) -> u32 {
 /// One thread's way of bringing an operand's tile.
 struct Carried {
     /// Of at most 64 outer indices each, one after the other.
-    parts: Vec<Part>,
+    parts: Vec<Piece>,
     /// Registers that the chunks of a part take on their way.
     part_registers: u32,
     /// Whether its chunks go past registers.
     is_async: bool,
 }
 
-/// Some outer indices of a tile.
+/// Some outer indices of a tile: brought as they are or as the region gives them, or unpacked.
+enum Piece {
+    Gathered(Part),
+    Narrow(Narrow),
+}
+
+/// What was loaded of them.
+enum Fetched {
+    Chunks(Vec<Chunk>),
+    Narrow(Loads),
+}
+
+impl Piece {
+    fn fetch(
+        &self,
+        k: &mut KernelBuilder,
+        k0: R<B32>,
+        element: ScalarType,
+        surround: &mut dyn Surround,
+    ) -> Result<Fetched, ContractionError> {
+        Ok(match self {
+            Piece::Gathered(part) => Fetched::Chunks(part.fetch(k, k0, element, surround)?),
+            Piece::Narrow(narrow) => Fetched::Narrow(narrow.fetch(k, k0)?),
+        })
+    }
+
+    fn land(
+        &self,
+        k: &mut KernelBuilder,
+        fetched: &Fetched,
+        stage: R<B32>,
+        element: ScalarType,
+    ) -> Result<(), ContractionError> {
+        match (self, fetched) {
+            (Piece::Gathered(part), Fetched::Chunks(chunks)) => part.land(k, chunks, stage, element),
+            (Piece::Narrow(narrow), Fetched::Narrow(loads)) => narrow.land(k, loads, stage),
+            _ => unreachable!("what a piece fetched is its own"),
+        }
+    }
+}
+
+/// Some outer indices that are gathered.
 struct Part {
     gather: Gather,
     /// Byte of the stage where the thread's first chunk goes.
@@ -107,6 +156,13 @@ impl Carried {
             let share = Share::of(k, carriers.thread, rows, shared.chunks(), carriers.threads);
             assert!(share.count == 1 || share.row_step.is_multiple_of(PERIOD), "a thread's chunks share a swizzle");
             let origin = k.add_u32(origin, number * outer);
+            let start = operands.start(factor.side) + number * outer * SPAN;
+            if let Some(quantised) = narrow::unpacked(problem, factor.side) {
+                let (columns, carrier) = ((origin, outer, tile.k), (carriers.thread, carriers.threads));
+                let narrow = Narrow::new(k, problem, quantised, place, columns, carrier, start, surround)?;
+                parts.push(Piece::Narrow(narrow));
+                continue;
+            }
             let described = GatherTile {
                 problem,
                 side: factor.side,
@@ -120,8 +176,8 @@ impl Carried {
             let gather = Gather::new(k, described, share, surround)?;
             let (row, column) = gather.first();
             let write = shared.offset(k, row, column);
-            let write = k.add_u32(write, operands.start(factor.side) + number * outer * SPAN);
-            parts.push(Part { gather, write, is_computed });
+            let write = k.add_u32(write, start);
+            parts.push(Piece::Gathered(Part { gather, write, is_computed }));
         }
         let is_async = copies(problem, factor.side);
         let part_registers = chunk_registers(problem, factor.side) * part_chunks(factor.outer, carriers.threads);
@@ -131,6 +187,7 @@ impl Carried {
     /// Starts copies of the round at `k0` to a stage.
     fn copy(&self, k: &mut KernelBuilder, k0: R<B32>, stage: R<B32>) {
         for part in &self.parts {
+            let Piece::Gathered(part) = part else { continue };
             let to = k.add_u32(stage, part.write);
             part.gather.copy(k, k0, to, part.gather.row_step() * SPAN);
         }
@@ -189,6 +246,9 @@ fn part_chunks(outer: u32, threads: u32) -> u32 {
 /// Registers that a chunk takes on its way.
 fn chunk_registers(problem: &Problem, side: Side) -> u32 {
     let elements = CHUNK as usize / problem.element.bytes();
+    if let Some(quantised) = narrow::unpacked(problem, side) {
+        return narrow::chunk_registers(quantised);
+    }
     let registers = match problem.operand(side) {
         // Its words, and what they are computed from.
         Operand::Expression { .. } => 8,
@@ -229,6 +289,7 @@ fn rounds_together(problem: &Problem, tile: Tile, threads: u32) -> u32 {
 pub(super) fn chunk_cycles(problem: &Problem, side: Side) -> f64 {
     match problem.operand(side) {
         _ if copies(problem, side) => 12.0,
+        _ if narrow::unpacked(problem, side).is_some() => 40.0,
         Operand::Memory(_) => 8.0 + 12.0 * loads(problem, side) as f64,
         Operand::Expression { .. } => 8.0 + 40.0 * loads(problem, side) as f64,
     }
@@ -356,8 +417,8 @@ pub(super) fn carry_all(
             if together > 1 { usize::MAX } else { (CHUNK_REGISTERS / carriers.threads / most).max(1) as usize };
         let mut bring = |k: &mut KernelBuilder, k0: R<B32>, count: u32| -> Result<(), ContractionError> {
             let starts: Vec<R<B32>> = (0..count).map(|i| k.add_u32(k0, i * tile.k)).collect();
-            let parts: Vec<&Part> = ways.iter().filter(|way| !way.is_async).flat_map(|way| &way.parts).collect();
-            let fetch = |k: &mut KernelBuilder, group: &[&Part], k0: R<B32>, surround: &mut dyn Surround| {
+            let parts: Vec<&Piece> = ways.iter().filter(|way| !way.is_async).flat_map(|way| &way.parts).collect();
+            let fetch = |k: &mut KernelBuilder, group: &[&Piece], k0: R<B32>, surround: &mut dyn Surround| {
                 group.iter().map(|part| part.fetch(k, k0, element, surround)).collect::<Result<Vec<_>, _>>()
             };
             let mut groups = parts.chunks(per_group);

@@ -8,7 +8,8 @@
 //!   fit there are [`few_rows`] and `direct` (convolutions of narrow groups).
 //! - `bounds` is what the machine's row says of time, for the rules.
 //! - `boxes` describes operands and results to the copy engine, `ring` is the stages that it fills, `operands` what lies in
-//!   them, `carried` the operands that threads bring there instead, `staged` the results that leave by it.
+//!   them, `carried` the operands that threads bring there instead, `narrow` those that they unpack,
+//!   `staged` the results that leave by it.
 //! - `normal` finds the problem in a region, `columns` which part of it each output has, `dequantise` a right factor that is
 //!   stored narrow, `radix` reads strided
 //!   views out of symbolic indices.
@@ -30,6 +31,7 @@ mod fma;
 mod fold;
 mod gather;
 mod mma_sync;
+mod narrow;
 mod normal;
 mod operands;
 pub mod problem;

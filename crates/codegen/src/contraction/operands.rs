@@ -16,6 +16,7 @@ use super::MapParameter;
 use super::boxes::{Boxes, SPAN};
 use super::carried;
 use super::cta::{TilePlace, Walk};
+use super::narrow;
 use super::problem::{ContractionError, Major, Operand, Problem, Side};
 use super::ring::{Position, Ring, Scope};
 use super::schedule::Tile;
@@ -59,9 +60,11 @@ pub(super) struct Operands {
     pub sides: Vec<Factor>,
 }
 
-/// Along which index neighbours of an operand lie in a stage: only elements of 16 bits are read across rows.
+/// Along which index neighbours of an operand lie in a stage: only elements of 16 bits are read across rows, and what is
+/// unpacked lies along k.
 pub(super) fn major(problem: &Problem, side: Side) -> Major {
-    if problem.element.bytes() == 2 { problem.operand(side).vector().0 } else { Major::K }
+    let is_read_across = problem.element.bytes() == 2 && narrow::unpacked(problem, side).is_none();
+    if is_read_across { problem.operand(side).vector().0 } else { Major::K }
 }
 
 /// Outer indices of one box of an operand's tile of `outer` outer indices.

@@ -17,7 +17,7 @@ use gable_tensor::DType;
 
 /// What memory holds of B, and what the fragments hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Format {
+pub(in super::super) struct Format {
     /// How B is stored; absent where it is as the fragments are.
     codes: Option<Codes>,
     /// The factors' type: f16 or bf16.

@@ -14,13 +14,13 @@
 //! [`choice`] decides between them and their sizes.
 
 mod choice;
-mod format;
+pub(super) mod format;
 mod fragments;
 mod join;
 mod lanes;
-mod scales;
+pub(super) mod scales;
 pub mod schedule;
-mod source;
+pub(super) mod source;
 
 use super::problem::{ContractionError, Problem};
 use super::surround::Surround;

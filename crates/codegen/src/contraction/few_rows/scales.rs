@@ -10,7 +10,7 @@ use gable_tensor::DType;
 
 /// How the scales of a lane's chunk are found.
 #[derive(Clone, Debug)]
-pub(super) struct Scales {
+pub(in super::super) struct Scales {
     stored: DType,
     outer: Vec<Digit>,
     /// log2 of the neighbouring k that share a scale; absent where all do.

@@ -6,13 +6,13 @@ use gable_ptx::meaning::{Access, Cache};
 use gable_ptx::{B32, B64, KernelBuilder, Pred, R, Reg, ScalarType, Space};
 
 /// Bytes that a lane brings at once.
-pub(super) const CHUNK_BYTES: u32 = 16;
+pub(in super::super) const CHUNK_BYTES: u32 = 16;
 
 /// A chunk's registers: four words, or eight halves of them where elements are aligned to no more than 16 bits.
-pub(super) type Chunk = Vec<R<B32>>;
+pub(in super::super) type Chunk = Vec<R<B32>>;
 
 /// How a factor's chunks are loaded.
-pub(super) struct Source {
+pub(in super::super) struct Source {
     /// Bytes from one outer index to the next.
     pub row_bytes: u32,
     /// Bytes of one load.
@@ -22,7 +22,7 @@ pub(super) struct Source {
 
 /// Bytes of a matrix of elements of `bits` bits along k that lie together at an address aligned to them, at most
 /// [`CHUNK_BYTES`].
-pub(super) fn vector_bytes(memory: &Memory, bits: u32) -> u32 {
+pub(in super::super) fn vector_bytes(memory: &Memory, bits: u32) -> u32 {
     if bits >= 8 {
         return (memory.vector().1 * memory.stored.bytes()) as u32;
     }

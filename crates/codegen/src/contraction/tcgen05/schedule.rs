@@ -154,7 +154,7 @@ impl Tcgen05Schedule {
             return refuse("carriers", self.carriers, expected.into());
         }
         let threads = self.carriers * CARRIER_THREADS;
-        if carries && [m, n].into_iter().any(|outer| !carried::divides(outer, threads)) {
+        if carries && !carried::divides(problem, self.tile, threads) {
             let expected = "a divisor of the chunks of both tiles, or more than there are".into();
             return refuse("threads that carry", threads, expected);
         }

@@ -182,7 +182,7 @@ impl WgmmaSchedule {
             return refuse("carriers", self.carriers, expected.into());
         }
         let threads = self.carriers * WARPGROUP;
-        if carries && [m, n].into_iter().any(|outer| !carried::divides(outer, threads)) {
+        if carries && !carried::divides(problem, self.tile, threads) {
             let expected = "a divisor of the chunks of both tiles, or more than there are".into();
             return refuse("threads that carry", threads, expected);
         }
