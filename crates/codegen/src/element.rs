@@ -13,10 +13,10 @@
 
 use crate::error::Fault;
 use gable_ptx::meaning::{Clamp, Convert, Rounding};
-use gable_ptx::{Class, F32, KernelBuilder, Pred, R, Reg, ScalarType, Value};
+use gable_ptx::{B32, Class, F32, KernelBuilder, Pred, R, Reg, ScalarType, Value};
 use gable_tensor::{DType, Scalar};
 
-/// The type that instructions on an element name. Refuses types that have no conversion on every target.
+/// The type that instructions on an element name.
 pub fn compute_type(dtype: DType) -> Result<ScalarType, Fault> {
     Ok(match dtype {
         DType::Bool => ScalarType::Pred,
@@ -26,10 +26,7 @@ pub fn compute_type(dtype: DType) -> Result<ScalarType, Fault> {
         DType::U64 => ScalarType::U64,
         DType::F64 => ScalarType::F64,
         DType::F32 | DType::Tf32 | DType::F16 | DType::BF16 | DType::E4M3 | DType::E5M2 => ScalarType::F32,
-        DType::E2M1 | DType::E2M3 | DType::E3M2 | DType::UE8M0 => {
-            let what = format!("elements of type {dtype} are stored by tensor-core kernels only: cast them before");
-            return Err(Fault::unsupported("cast", what));
-        }
+        DType::E2M1 | DType::E2M3 | DType::E3M2 | DType::UE8M0 => ScalarType::F32,
     })
 }
 
@@ -106,8 +103,13 @@ pub fn round_f32(k: &mut KernelBuilder, dtype: DType, value: Value) -> Result<Va
             let byte = to_float8(k, dtype, value)?;
             from_float8(k, dtype, byte)?.into()
         }
-        other => return Err(Fault::contract(format!("{other} is not computed in f32"))),
+        other => return Err(not_written(other)),
     })
+}
+
+/// What is refused of types that no target converts to in general.
+pub fn not_written(dtype: DType) -> Fault {
+    Fault::unsupported("cast", format!("elements of type {dtype} are read, and written by tensor-core kernels only"))
 }
 
 /// An f32 as an 8-bit float in the low byte of a 16-bit register.
@@ -121,6 +123,38 @@ pub fn from_float8(k: &mut KernelBuilder, dtype: DType, byte: R<gable_ptx::B16>)
     let pair = if dtype == DType::E4M3 { k.cvt_f16x2_e4m3x2(byte) } else { k.cvt_f16x2_e5m2x2(byte) };
     let [low, _high] = k.unpack_b32(pair);
     Ok(k.cvt_f32_f16(low))
+}
+
+/// A float of fewer than 8 bits, or a scale of exponents, from a register that is its bits.
+pub fn from_small_float(k: &mut KernelBuilder, dtype: DType, bits: R<B32>) -> Result<R<F32>, Fault> {
+    let (fraction, exponent, bias) = match dtype {
+        DType::UE8M0 => return Ok(from_exponent(k, bits)),
+        DType::E2M1 => (1, 2, 1),
+        DType::E2M3 => (3, 2, 1),
+        DType::E3M2 => (2, 3, 3),
+        other => return Err(not_written(other)),
+    };
+    // With its fraction where f32 has it, the exponent is short by the difference of the biases, also below the normal
+    // numbers.
+    let magnitude = k.and_b32(bits, (1u32 << (fraction + exponent)) - 1);
+    let magnitude = k.shl_b32(magnitude, 23 - fraction);
+    let small = k.f32_of_b32(magnitude);
+    let value = k.mul_f32(small, 2f32.powi(127 - bias));
+    let sign = k.shr_u32(bits, fraction + exponent);
+    let sign = k.shl_b32(sign, 31);
+    let value = k.b32_of_f32(value);
+    let value = k.or_b32(value, sign);
+    Ok(k.f32_of_b32(value))
+}
+
+/// The exponent of f32, but for the smallest, which f32 has below its normal numbers, and for NaN.
+fn from_exponent(k: &mut KernelBuilder, bits: R<B32>) -> R<F32> {
+    let exponent = k.shl_b32(bits, 23);
+    let smallest = k.setp_eq_u32(bits, 0);
+    let value = k.selp_b32(0x0040_0000, exponent, smallest);
+    let nan = k.setp_eq_u32(bits, 255);
+    let value = k.selp_b32(0x7fff_ffff, value, nan);
+    k.f32_of_b32(value)
 }
 
 /// A 32-bit integer cut to the width of `dtype` and extended again.

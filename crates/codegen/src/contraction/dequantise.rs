@@ -14,7 +14,7 @@
 
 use super::axes::Axes;
 use super::normal::Plan;
-use super::problem::{Codes, Memory, Operand, Part, Quantised, Side};
+use super::problem::{Codes, Entries, Memory, Operand, Part, Quantised, Side};
 use super::radix::{Axis, digits_of, joined};
 use crate::engine::{Engine, View};
 use crate::index::IndexId;
@@ -39,7 +39,7 @@ fn is_narrow(dtype: DType) -> bool {
 const E2M1: [f64; 16] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0];
 
 /// Types that a scale may have in memory.
-fn is_scale(dtype: DType) -> bool {
+pub(super) fn is_scale(dtype: DType) -> bool {
     matches!(dtype, DType::F32 | DType::F16 | DType::BF16 | DType::E4M3 | DType::UE8M0)
 }
 
@@ -54,26 +54,7 @@ impl Plan {
         let indices = axes.map(|axis| axis.index);
         let source = self.source(engine, side, &indices)?;
         let memory = |engine: &Engine<'_>, view: &View, stored: DType, bits: u32| {
-            let all: Vec<Axis> = axes.batch.iter().chain(&axes.n).chain(&axes.k).copied().collect();
-            let (start, digits) = digits_of(&engine.indices, view.element, &all)?;
-            let mut digits = digits.into_iter();
-            let mut take = |count: usize| digits.by_ref().take(count).collect::<Vec<_>>().concat();
-            let (batch, outer, k) = (take(axes.batch.len()), take(axes.n.len()), take(axes.k.len()));
-            // Bits, because four of them are half a byte; buffers start at 16 bytes.
-            let bits = i64::from(bits);
-            let moves = batch.iter().map(|digit| digit.stride * bits).chain([start * bits]);
-            let alignment =
-                moves.fold(128i64, |alignment, bits| 1 << alignment.trailing_zeros().min(bits.trailing_zeros()));
-            let memory = Memory {
-                stored,
-                alignment: alignment as usize / 8,
-                entries: None,
-                offset: 0,
-                outer: joined(outer),
-                k: joined(k),
-                windows: Vec::new(),
-            };
-            (alignment >= 8 && memory.within_reach()).then_some(memory)
+            memory_of(engine, Side::B, &axes, view, (stored, bits))
         };
         let (view, codes) = &source.stored;
         let stored = match codes {
@@ -111,6 +92,44 @@ impl Plan {
     }
 }
 
+/// Where elements of so many bits lie, over the axes of a side.
+pub(super) fn memory_of(
+    engine: &Engine<'_>,
+    side: Side,
+    axes: &Axes<Axis>,
+    view: &View,
+    (stored, bits): (DType, u32),
+) -> Option<Memory> {
+    let own = if side == Side::A { &axes.m } else { &axes.n };
+    let all: Vec<Axis> = axes.batch.iter().chain(own).chain(&axes.k).copied().collect();
+    let (start, digits) = digits_of(&engine.indices, view.element, &all)?;
+    let mut digits = digits.into_iter();
+    let mut take = |count: usize| digits.by_ref().take(count).collect::<Vec<_>>();
+    let (batch, outer, k) = (take(axes.batch.len()), take(own.len()).concat(), take(axes.k.len()).concat());
+    // Bits, because four of them are half a byte; buffers start at 16 bytes.
+    let bits = i64::from(bits);
+    let moves = batch.iter().flatten().map(|digit| digit.stride * bits).chain([start * bits]);
+    let alignment = moves.fold(128i64, |alignment, bits| 1 << alignment.trailing_zeros().min(bits.trailing_zeros()));
+    let strides: Option<Vec<i64>> = batch
+        .iter()
+        .map(|digits| match digits[..] {
+            [] => Some(0),
+            [digit] => Some(digit.stride),
+            _ => None,
+        })
+        .collect();
+    let memory = Memory {
+        stored,
+        alignment: alignment as usize / 8,
+        entries: strides.map(|strides| Entries { start, strides }),
+        offset: 0,
+        outer: joined(outer),
+        k: joined(k),
+        windows: Vec::new(),
+    };
+    (alignment >= 8 && memory.within_reach()).then_some(memory)
+}
+
 /// The source of a value's element at coordinates.
 fn factor(engine: &mut Engine<'_>, value: ValueId, coordinates: &[IndexId]) -> Option<Source> {
     if let Some(stored) = stored(engine, value, coordinates) {
@@ -144,7 +163,7 @@ fn factor(engine: &mut Engine<'_>, value: ValueId, coordinates: &[IndexId]) -> O
 }
 
 /// A value that is a stored element and its conversion.
-fn stored(engine: &mut Engine<'_>, value: ValueId, coordinates: &[IndexId]) -> Option<(View, Codes)> {
+pub(super) fn stored(engine: &mut Engine<'_>, value: ValueId, coordinates: &[IndexId]) -> Option<(View, Codes)> {
     match engine.converted_view(value, coordinates) {
         Some((view, dtype)) => is_narrow(dtype).then_some((view, Codes::Bytes(dtype))),
         None => looked_up(engine, value, coordinates),

@@ -21,7 +21,7 @@
 
 use super::cta::{Cta, digits, place, store_inside};
 use super::gather::{Gather, GatherTile};
-use super::problem::{ContractionError, Major, Problem, Side};
+use super::problem::{self, ContractionError, Major, Problem, Side};
 use super::schedule::{FmaSchedule, Schedule, WARP, sum_type};
 use super::surround::Surround;
 use super::tile::Share;
@@ -58,6 +58,12 @@ pub(super) fn emit(
     let sum = sum_type(problem.element);
     assert!(schedule.shared_bytes(sum) <= k.target().row().max_shared_bytes, "a valid schedule fits shared memory");
     k.required_threads(schedule.threads(), 1, 1);
+    let is_computed = |operand: &problem::Operand| matches!(operand, problem::Operand::Expression { .. });
+    if is_computed(&problem.a) || is_computed(&problem.b) {
+        // What the region computes on the way is not counted in the schedule: without this ptxas 13.0 takes too few registers
+        // and spills.
+        k.min_ctas_per_sm(1);
+    }
 
     let tile = schedule.tile;
     let cta = place(k, problem, (tile.m, tile.n), schedule.group);

@@ -11,8 +11,8 @@
 //!   them, `carried` the operands that threads bring there instead, `narrow` those that they unpack,
 //!   `staged` the results that leave by it.
 //! - `normal` finds the problem in a region, `columns` which part of it each output has, `dequantise` a right factor that is
-//!   stored narrow, `radix` reads strided
-//!   views out of symbolic indices.
+//!   stored narrow, `scaled` two factors that are stored narrow with scales, `radix` reads strided views out of symbolic
+//!   indices.
 //! - `fold` reduces the result's rows.
 //! - `gather` brings operands from memory or from the region, `tile` lays them out in shared memory, `values` packs and
 //!   converts, `cta` says which tile a CTA computes.
@@ -39,6 +39,7 @@ mod radix;
 pub mod region;
 mod ring;
 pub mod rule;
+mod scaled;
 pub mod schedule;
 
 mod staged;

@@ -61,6 +61,13 @@ impl Plan {
     pub fn of(engine: &mut Engine<'_>) -> Result<Option<Plan>, Fault> {
         let target = engine.k.target();
         let plan = Plan::of_factors(engine, false)?;
+        // Narrow elements with scales are multiplied as they are stored where a pipeline scales sums. Elsewhere the region
+        // computes the factors.
+        if let Some(stored) = plan.as_ref().and_then(|plan| plan.of_stored(engine))
+            && (super::wgmma::suits(&stored.problem, target) || super::tcgen05::suits(&stored.problem, target))
+        {
+            return Ok(Some(stored));
+        }
         // Floats of 8 bits are multiplied where a pipeline takes them as they are. Elsewhere the region gives them as the
         // f32 that they are exactly.
         match plan {
@@ -75,7 +82,8 @@ impl Plan {
         }
     }
 
-    fn of_factors(engine: &mut Engine<'_>, widens: bool) -> Result<Option<Plan>, Fault> {
+    /// The problem of the factors as the region has them; with floats of 8 bits as f32 where it `widens`.
+    pub(super) fn of_factors(engine: &mut Engine<'_>, widens: bool) -> Result<Option<Plan>, Fault> {
         let anchors = engine.program.find(|op| matches!(op, Op::Matmul(_) | Op::Conv(_)));
         let operands = factors(engine.program, &anchors)?;
         let node = &engine.program.values[anchors[0]];
@@ -106,6 +114,9 @@ impl Plan {
             quantised: None,
             further: vec![Right { operand: expression.clone(), quantised: None }; anchors.len() - 1],
             addend: false,
+            scaled: None,
+            short_sums: is_float8(element)
+                && matches!(&node.op, Op::Matmul(op) if matches!(op.acc, DType::Tf32 | DType::F16 | DType::BF16)),
             store: Store { along_m: false, lanes: 1 },
         };
         let (folds, results) = fold::apart(engine.program, &anchors)?;
@@ -627,6 +638,9 @@ impl Plan {
 
     /// The element that an operand in memory starts at in the batch entry of these coordinates, padding left out.
     pub fn entry(&self, engine: &mut Engine<'_>, side: Side, batch: &[IndexId]) -> Option<View> {
+        if self.problem.scaled.is_some() {
+            return self.stored_entry(engine, side, batch);
+        }
         let zero = engine.indices.constant(0);
         let axes = self.axes_at(engine, batch, zero, zero, Some(zero));
         let mut place = self.place(engine, side, &axes);

@@ -157,6 +157,18 @@ impl fmt::Display for Codes {
     }
 }
 
+/// A factor that is its operand, as memory holds it, times scales: an element of the factor is the stored element times
+/// one scale of each kind, exactly or, where the factor is of f32, with the roundings of f32. So the sum of products that
+/// share their scales may be scaled instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Scaled {
+    /// What the stored bits mean; the operand counts elements of as many bits.
+    pub codes: Codes,
+    /// Where the scales of each kind lie, over the operand's own indices: several indices share one where a digit's stride
+    /// is 0. None for a factor without scales.
+    pub scales: Vec<Memory>,
+}
+
 /// The two things that a quantised factor is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
@@ -169,9 +181,7 @@ pub enum Part {
 impl Quantised {
     /// Neighbouring values of k that share a scale; `None` where all do, or where there is none.
     pub fn group(&self) -> Option<usize> {
-        let k = &self.scales.as_ref()?.k;
-        let shared: usize = k.iter().rev().take_while(|digit| digit.stride == 0).map(|digit| digit.size).product();
-        (k.iter().any(|digit| digit.stride != 0)).then_some(shared)
+        self.scales.as_ref()?.group_along_k()
     }
 }
 
@@ -200,6 +210,11 @@ pub struct Problem {
     pub further: Vec<Right>,
     /// Whether the region reads one matrix of 16-bit elements at its one result's own row and column, such as a residual.
     pub addend: bool,
+    /// What both factors are times scales, where `a` and `b` are what memory holds of them.
+    pub scaled: Option<[Scaled; 2]>,
+    /// Whether sums may be as short as the tensor cores have them, where that is less than f32: the graph sums in a narrower
+    /// type.
+    pub short_sums: bool,
     /// Along which index results are handed on together (`K` reads as `n` here), and at most how many.
     pub store: Store,
 }
@@ -318,6 +333,16 @@ impl Memory {
         (major, lanes)
     }
 
+    /// Neighbouring values of k that share an element; `None` where all do.
+    pub fn group_along_k(&self) -> Option<usize> {
+        shared(&self.k)
+    }
+
+    /// Neighbouring outer indices that share an element; `None` where all do.
+    pub fn group_along_outer(&self) -> Option<usize> {
+        shared(&self.outer)
+    }
+
     /// Whether both indices are one digit without a window: a strided matrix, whose addresses move by constants.
     pub fn is_matrix(&self) -> bool {
         self.windows.is_empty() && self.outer.len() <= 1 && self.k.len() <= 1
@@ -342,6 +367,12 @@ impl Memory {
         }
         reach
     }
+}
+
+/// Neighbouring values of an index that do not move; `None` where none does.
+fn shared(digits: &[Digit]) -> Option<usize> {
+    let moves = digits.iter().any(|digit| digit.stride != 0);
+    moves.then(|| digits.iter().rev().take_while(|digit| digit.stride == 0).map(|digit| digit.size).product())
 }
 
 impl Operand {
@@ -408,6 +439,11 @@ impl Problem {
         }
     }
 
+    /// What a factor is times scales, where it is its operand times scales.
+    pub fn scaled_of(&self, side: Side) -> Option<&Scaled> {
+        self.scaled.as_ref()?.get(side as usize)
+    }
+
     /// Extent of a side's outer index.
     pub fn outer(&self, side: Side) -> usize {
         match side {
@@ -460,10 +496,27 @@ impl fmt::Display for Major {
     }
 }
 
+impl fmt::Display for Scaled {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.codes.bits() < 8 {
+            write!(f, " of {}", self.codes)?;
+        }
+        for scale in &self.scales {
+            let group = |size: Option<usize>| size.map_or("all".to_string(), |size| size.to_string());
+            let (outer, k) = (group(scale.group_along_outer()), group(scale.group_along_k()));
+            write!(f, " scaled by {} for {outer} by {k}", scale.stored)?;
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let batch: String = self.batch.iter().map(|n| format!("{n}x")).collect();
         write!(f, "{batch}{}x{}x{} {} to {}", self.m, self.n, self.k, self.element, self.out)?;
+        if self.short_sums {
+            f.write_str(" by short sums")?;
+        }
         for side in self.sides() {
             let operand = self.operand(side);
             let (major, lanes) = operand.vector();
@@ -473,6 +526,9 @@ impl fmt::Display for Problem {
                 Operand::Expression { .. } => "expression".to_string(),
             };
             write!(f, ", {side:?} {kind} {major} by {lanes}")?;
+            if let Some(scaled) = self.scaled_of(side) {
+                scaled.fmt(f)?;
+            }
             let Some(quantised) = self.quantised_of(side).filter(|_| side != Side::A) else { continue };
             write!(f, " of {}", quantised.codes)?;
             if let Some(scales) = &quantised.scales {

@@ -281,6 +281,25 @@ impl Surround for Region<'_> {
         })
     }
 
+    fn scales(
+        &mut self,
+        k: &mut KernelBuilder,
+        side: Side,
+        position: usize,
+        batch: &[R<B32>],
+    ) -> Result<R<B64>, ContractionError> {
+        self.write(k, |engine, plan| {
+            let batch = batch_indices(engine, plan, batch);
+            let missing = || Fault::contract("the scales of a factor have no place there");
+            let (view, dtype) = plan.scale_entry(engine, side, position, &batch).ok_or_else(missing)?;
+            let pointer = engine.input_pointer(view.input).ok_or_else(missing)?;
+            let place = engine.place(pointer, view.element, dtype.bytes())?;
+            let Base::Reg(base) = place.base else { return Err(missing()) };
+            let base: R<B64> = base.typed().map_err(|_| missing())?;
+            Ok(if place.offset == 0 { base } else { engine.k.add_s64(base, i64::from(place.offset)) })
+        })
+    }
+
     fn load(
         &mut self,
         k: &mut KernelBuilder,

@@ -65,6 +65,15 @@ pub trait Surround {
         batch: &[R<B32>],
     ) -> Result<R<B64>, ContractionError>;
 
+    /// Where the scales of the kind at `position` start in the batch entry, for a factor that is scaled.
+    fn scales(
+        &mut self,
+        k: &mut KernelBuilder,
+        side: Side,
+        position: usize,
+        batch: &[R<B32>],
+    ) -> Result<R<B64>, ContractionError>;
+
     /// Elements of an operand that is an expression: as many as the operand's `lanes`, along its `major`, the first at
     /// `place`. Floats narrower than 64 bits come in f32 registers, exactly; narrow integers extended to 32 bits.
     fn load(&mut self, k: &mut KernelBuilder, side: Side, place: Place<'_>) -> Result<Vec<Reg>, ContractionError>;

@@ -284,6 +284,7 @@ fn instruction(
 /// can carry them.
 pub(super) fn suits(problem: &Problem, target: Target) -> bool {
     problem.k > 0
+        && problem.scaled.is_none()
         && target.has(Feature::Tcgen05)
         && factors(problem.element, target).is_ok()
         && operands::suit(problem, (ROWS, ROWS))

@@ -1,6 +1,7 @@
 //! Elements in registers on their way between memory, shared tiles and fragments: packing, conversion, zeros.
 
 use super::problem::ContractionError;
+use crate::element;
 use gable_ptx::meaning::{Access, Meaning};
 use gable_ptx::{B16, B32, Class, F32, KernelBuilder, Opcode, Operand, Place, Pred, R, Reg, ScalarType, Value};
 use gable_tensor::DType;
@@ -166,5 +167,31 @@ fn widen(k: &mut KernelBuilder, from: ScalarType, sum: ScalarType, register: Reg
         (S8 | U8 | S32 | U32 | S16 | U16, S32) | (S64 | U64, S64) => register,
         (Tf32, F32) => k.f32_of_b32(typed::<B32>(register)).reg(),
         _ => k.convert(sum, from, register)?,
+    })
+}
+
+/// A loaded scale of a type, the rest of its register zero, as f32, exactly.
+pub(super) fn scale_value(k: &mut KernelBuilder, stored: DType, bits: R<B32>) -> Result<R<F32>, ContractionError> {
+    Ok(match stored {
+        DType::F32 => k.f32_of_b32(bits),
+        DType::BF16 => {
+            let bits = k.shl_b32(bits, 16);
+            k.f32_of_b32(bits)
+        }
+        DType::F16 => {
+            let [half, _] = k.unpack_b32(bits);
+            k.cvt_f32_f16(half)
+        }
+        DType::E4M3 => {
+            let [pair, _] = k.unpack_b32(bits);
+            let pair = k.cvt_f16x2_e4m3x2(pair);
+            let [half, _] = k.unpack_b32(pair);
+            k.cvt_f32_f16(half)
+        }
+        DType::UE8M0 => {
+            let broken = |fault: crate::error::Fault| ContractionError::Surround(fault.to_string());
+            element::from_small_float(k, stored, bits).map_err(broken)?
+        }
+        other => return Err(ContractionError::Type(other)),
     })
 }

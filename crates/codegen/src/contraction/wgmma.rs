@@ -24,13 +24,15 @@
 //!
 //! Of 8-bit floats the tensor cores keep 13 fraction bits of a sum, cut towards zero (H200, 20,480 sums compared bit for
 //! bit). So the products of a round, 128 of k, are summed there from zero, and added to the tile's sums in f32 registers:
-//! twice the registers, and additions that another consumer's products hide.
+//! twice the registers, and additions that another consumer's products hide. Scales of factors are multiplied in there
+//! (`promotion`).
 //!
 //! Two consumers that keep a group of products pending each make the tensor cores switch between them, which costs a few
 //! percent; so cooperating ones wait for every round's products, and overlap each other.
 
 mod addend;
 mod epilogue;
+mod promotion;
 pub mod rule;
 pub mod schedule;
 
@@ -46,7 +48,7 @@ use super::surround::{Place, Surround};
 use addend::Arrivals;
 use epilogue::Epilogue;
 use gable_ptx::meaning::{Element, WarpgroupMultiply};
-use gable_ptx::{B32, Class, F32, KernelBuilder, Pred, R, Reg, Src, WgmmaOperand};
+use gable_ptx::{B32, Class, KernelBuilder, Pred, R, Reg, Src, WgmmaOperand};
 use gable_tensor::DType;
 use schedule::{ROWS, STAGING, Sharing, WARPGROUP, WgmmaSchedule};
 use std::cell::RefCell;
@@ -182,7 +184,7 @@ impl Consumer {
             (0..blocks).map(|_| block()).collect()
         };
         let sums = fresh();
-        let rounds_apart = schedule::promotes(problem.element).then(fresh);
+        let rounds_apart = schedule::promotes(problem).then(fresh);
         let own_rows = match schedule.sharing {
             Sharing::Cooperative => k.mul_lo_u32(self.number, schedule.consumer_rows()),
             Sharing::PingPong => k.mov_b32(0),
@@ -217,7 +219,22 @@ impl Consumer {
             }
             match &rounds_apart {
                 None => self.multiply(k, problem, schedule, ring, at, &descriptors, &sums)?,
-                Some(round) => self.multiply_and_promote(k, problem, schedule, ring, at, &descriptors, round, &sums)?,
+                Some(round) => {
+                    let row = k.add_u32(place.row, own_rows);
+                    let tile = (&place, row);
+                    self.multiply_and_promote(
+                        k,
+                        problem,
+                        schedule,
+                        ring,
+                        at,
+                        &descriptors,
+                        tile,
+                        round,
+                        &sums,
+                        surround,
+                    )?;
+                }
             }
             if takes_turns {
                 k.bar_arrive_reg(other_turn, 2 * WARPGROUP);
@@ -292,40 +309,6 @@ impl Consumer {
     }
 }
 
-impl Consumer {
-    /// The rounds of one tile, each summed from zero and then added to the tile's sums.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one kernel")]
-    fn multiply_and_promote(
-        &self,
-        k: &mut KernelBuilder,
-        problem: &Problem,
-        schedule: &WgmmaSchedule,
-        ring: &Ring,
-        at: super::ring::Position,
-        descriptors: &operands::Descriptors,
-        round_sums: &Sums,
-        sums: &Sums,
-    ) -> Result<(), ContractionError> {
-        let shape = shape_of(problem.element, schedule.columns())?;
-        for &register in sums.iter().flatten().flatten() {
-            k.copy_into(register, 0.0f32)?;
-        }
-        k.for_u32(0, problem.rounds(schedule.tile.k), 1, |k, _| -> Result<(), ContractionError> {
-            ring.wait_full(k, at);
-            start_round(k, shape, ring, at, descriptors, false, round_sums)?;
-            k.wgmma_wait_group(0);
-            ring.release(k, at.stage, self.speaks);
-            for (&sum, &product) in sums.iter().flatten().flatten().zip(round_sums.iter().flatten().flatten()) {
-                let broken = |_| ContractionError::Surround("sums of floats are floats".into());
-                let (sum, product): (R<F32>, R<F32>) = (sum.typed().map_err(broken)?, product.typed().map_err(broken)?);
-                k.set(sum).add_f32(sum, product);
-            }
-            ring.advance(k, at);
-            Ok(())
-        })
-    }
-}
-
 /// Starts the products of one round and closes their group; the first ones add to the sums where `adds` holds.
 fn start_round(
     k: &mut KernelBuilder,
@@ -378,6 +361,7 @@ pub(super) fn suits(problem: &Problem, target: gable_ptx::Target) -> bool {
     problem.k > 0
         && target.has(gable_ptx::Feature::Wgmma)
         && shape_of(problem.element, 8).is_ok()
+        && promotion::suits(problem, WgmmaSchedule::k_of(problem.element))
         && operands::suit(problem, (ROWS, ROWS))
 }
 

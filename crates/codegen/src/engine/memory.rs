@@ -164,6 +164,10 @@ impl Engine<'_> {
                 let byte = k.cvt_u16_u32(byte);
                 element::from_float8(k, dtype, byte)?.into()
             }
+            DType::E2M1 | DType::E2M3 | DType::E3M2 | DType::UE8M0 => {
+                let byte = k.bfe_u32(word, start, 8u32);
+                element::from_small_float(k, dtype, byte)?.into()
+            }
             DType::Bool => {
                 let byte = k.and_b32(word, 0xFFu32 << start);
                 k.setp_ne_u32(byte, 0).into()
@@ -326,6 +330,7 @@ impl Engine<'_> {
                     words.extend(whole.map(Value::from));
                 }
             }
+            DType::E2M1 | DType::E2M3 | DType::E3M2 | DType::UE8M0 => return Err(element::not_written(dtype)),
             _ => words.extend(values),
         }
         Ok(words)

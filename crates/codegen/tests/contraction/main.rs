@@ -13,6 +13,7 @@ mod product;
 #[path = "../emulation/region.rs"]
 mod region;
 mod regions;
+mod scaled;
 mod splits;
 mod tcgen05;
 mod wgmma;
@@ -266,6 +267,8 @@ fn convolution(dtype: DType, channels: usize, channels_last: bool, element: DTyp
         quantised: None,
         further: Vec::new(),
         addend: false,
+        scaled: None,
+        short_sums: false,
         store: Store { along_m: false, lanes: 4 },
     }
 }

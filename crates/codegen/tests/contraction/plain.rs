@@ -73,6 +73,16 @@ impl Surround for Plain {
         unreachable!("the plain problems have no {part:?} part")
     }
 
+    fn scales(
+        &mut self,
+        _: &mut KernelBuilder,
+        side: Side,
+        position: usize,
+        _: &[R<B32>],
+    ) -> Result<R<B64>, ContractionError> {
+        unreachable!("factor {side:?} of the plain problems has no scales {position}")
+    }
+
     fn load(&mut self, k: &mut KernelBuilder, side: Side, place: Place<'_>) -> Result<Vec<Reg>, ContractionError> {
         let memory = self.behind[side as usize].clone().expect("an expression has memory behind it");
         let (_, lanes) = self.problem.operand(side).vector();
@@ -243,6 +253,8 @@ pub fn product(dtype: DType, (m, n, k): (usize, usize, usize), transposed: [bool
         quantised: None,
         further: Vec::new(),
         addend: false,
+        scaled: None,
+        short_sums: false,
         store: Store { along_m: false, lanes },
     }
 }

@@ -3,8 +3,8 @@
 use crate::Error;
 use gable_ir::attr::ReduceKind;
 use gable_ir::{Builder, Module, NodeId, OpError, Type, ops};
-use gable_runtime::cuda::Product;
-use gable_tensor::DType;
+use gable_runtime::cuda::{Product, Scales};
+use gable_tensor::{DType, Dim};
 use std::fmt;
 
 /// What is around the product.
@@ -20,6 +20,8 @@ pub enum Form {
     Residual,
     /// Factors of 8 bits with a scale for each row and each column.
     Scaled,
+    /// Factors of 8 bits; a scale for each 128 terms of a row, and for each 128 columns by 128 terms.
+    Blocks,
     /// Weights of 8 bits with a scale for each column, activations of 16.
     Weights,
     /// Many products side by side, the second factor with its columns adjacent.
@@ -27,12 +29,13 @@ pub enum Form {
 }
 
 /// Names of the forms, in the order of the enum.
-const FORMS: [(Form, &str); 7] = [
+const FORMS: [(Form, &str); 8] = [
     (Form::Plain, "plain"),
     (Form::BiasGelu, "bias_gelu"),
     (Form::Swiglu, "swiglu"),
     (Form::Residual, "residual"),
     (Form::Scaled, "scaled"),
+    (Form::Blocks, "blocks"),
     (Form::Weights, "weights"),
     (Form::Batched, "batched"),
 ];
@@ -82,6 +85,8 @@ const FUSED: [[usize; 3]; 4] = [[16384, 3072, 768], [65536, 4096, 1024], [262144
 const DECODE_ROWS: [usize; 3] = [1, 4, 16];
 /// Columns and terms of a decoding step.
 const DECODE: [[usize; 2]; 4] = [[6144, 4096], [28672, 4096], [4096, 14336], [128256, 4096]];
+/// Columns and terms that share a scale, where blocks do.
+pub const BLOCK: usize = 128;
 /// Sizes that no tile divides, and the aligned ones that they are held against.
 const UNALIGNED: [[usize; 3]; 5] =
     [[4095, 4097, 4093], [17, 50257, 768], [1024, 1024, 1024], [4096, 4104, 4096], [24, 50264, 768]];
@@ -103,6 +108,8 @@ pub fn cases() -> Vec<Case> {
     }
     // The library wants sizes that 16 divides of factors of 8 bits.
     SHAPES.iter().filter(|[_, n, k]| n % 16 == 0 && k % 16 == 0).for_each(|&sizes| add(Form::Scaled, sizes, 1));
+    let whole_blocks = |[_, n, k]: &&[usize; 3]| n % BLOCK == 0 && k % BLOCK == 0;
+    SHAPES.iter().filter(whole_blocks).for_each(|&sizes| add(Form::Blocks, sizes, 1));
     for form in [Form::Plain, Form::Weights] {
         for m in DECODE_ROWS {
             DECODE.iter().for_each(|&[n, k]| add(form, [m, n, k], 1));
@@ -128,7 +135,7 @@ impl Case {
     /// The name of its factors' types: `bf16`, `fp8`, or `fp8w` for weights alone.
     pub fn types(&self) -> &'static str {
         match self.form {
-            Form::Scaled => "fp8",
+            Form::Scaled | Form::Blocks => "fp8",
             Form::Weights => "fp8w",
             _ => "bf16",
         }
@@ -136,7 +143,7 @@ impl Case {
 
     /// The element type that the tensor cores see.
     pub fn factors(&self) -> DType {
-        if self.form == Form::Scaled { DType::E4M3 } else { DType::BF16 }
+        if matches!(self.form, Form::Scaled | Form::Blocks) { DType::E4M3 } else { DType::BF16 }
     }
 
     /// Operations, a multiply-add counting as two.
@@ -155,6 +162,11 @@ impl Case {
             Form::Swiglu => vec![("x", bf16, x), ("gate", bf16, vec![n / 2, k]), ("up", bf16, vec![n / 2, k])],
             Form::Residual => vec![("x", bf16, x), ("w", bf16, w), ("addend", bf16, vec![m, n])],
             Form::Scaled => vec![("x", e4m3, x), ("w", e4m3, w), ("row", f32, vec![m, 1]), ("column", f32, vec![1, n])],
+            // Scales of neighbouring rows lie together, as quantising kernels write them and the library wants them.
+            Form::Blocks => {
+                let (row, column) = (vec![k / BLOCK, m], vec![n / BLOCK, k / BLOCK]);
+                vec![("x", e4m3, x), ("w", e4m3, w), ("row", f32, row), ("column", f32, column)]
+            }
             Form::Weights => vec![("x", bf16, x), ("w", e4m3, w), ("column", f32, vec![1, n])],
             Form::Batched => vec![("x", bf16, vec![self.batch, m, k]), ("w", bf16, vec![self.batch, k, n])],
         }
@@ -195,6 +207,14 @@ impl Case {
                 let squares = b.reduce(ReduceKind::Sum, squares, &[1], true)?;
                 b.output("squares", squares);
                 sum
+            }
+            Form::Blocks => {
+                let [m, n, k] = self.sizes;
+                let (rows, blocks) = (b.transpose(inputs[2], &[1, 0])?, inputs[3]);
+                let x = dequantised(&mut b, x, rows, [m, k], [1, BLOCK])?;
+                let w = dequantised(&mut b, w, blocks, [n, k], [BLOCK, BLOCK])?;
+                let w = b.transpose(w, &[1, 0])?;
+                b.add(ops::Matmul { acc: DType::F32, out: DType::BF16 }, &[x, w])?
             }
             Form::Scaled | Form::Weights => {
                 let w = if self.form == Form::Weights { b.cast(w, DType::BF16)? } else { w };
@@ -237,10 +257,33 @@ impl Case {
             Form::BiasGelu => (Product { gelu_bias: Some(2), ..plain }, "all"),
             Form::Swiglu => (Product { sizes: [m, n / 2, k], seconds: vec![1, 2], ..plain }, "both products only"),
             Form::Residual => (Product { addend: Some(2), ..plain }, "no row sums"),
-            Form::Scaled => (Product { scales: Some([2, 3]), ..plain }, "all"),
+            Form::Scaled => {
+                (Product { scales: Some(Scales { rows: 2, columns: 3, by_blocks: false }), ..plain }, "all")
+            }
+            // The library pads the groups of k of a block of columns to multiples of four.
+            Form::Blocks if k as usize / BLOCK % 4 == 0 => {
+                (Product { scales: Some(Scales { rows: 2, columns: 3, by_blocks: true }), ..plain }, "all")
+            }
+            Form::Blocks => return None,
             Form::Weights => return None,
         })
     }
+}
+
+/// Elements of 8 bits in f32, times a scale for each block.
+fn dequantised(
+    b: &mut Builder,
+    stored: NodeId,
+    scales: NodeId,
+    [rows, terms]: [usize; 2],
+    [high, wide]: [usize; 2],
+) -> Result<NodeId, OpError> {
+    let dims = |sizes: &[usize]| sizes.iter().map(|&size| Dim::from(size)).collect::<Vec<Dim>>();
+    let scales = b.reshape(scales, dims(&[rows / high, 1, terms / wide, 1]))?;
+    let scales = b.broadcast_to(scales, &dims(&[rows / high, high, terms / wide, wide]))?;
+    let scales = b.reshape(scales, dims(&[rows, terms]))?;
+    let elements = b.cast(stored, DType::F32)?;
+    b.mul(elements, scales)
 }
 
 #[cfg(test)]

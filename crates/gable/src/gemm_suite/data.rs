@@ -20,7 +20,7 @@ pub fn inputs(case: &Case, seed: u64) -> Result<Vec<Tensor>, Error> {
         let (offset, spread) = match name {
             "column" => (small, 0.1 * small),
             "row" => (1.0, 0.1),
-            "w" if matches!(case.form, Form::Scaled | Form::Weights) => (0.0, 1.0),
+            "w" if matches!(case.form, Form::Scaled | Form::Blocks | Form::Weights) => (0.0, 1.0),
             "w" | "gate" | "up" => (0.0, small),
             _ => (0.0, 1.0),
         };
@@ -60,8 +60,8 @@ mod tests {
 
     #[test]
     fn products_have_the_size_of_one_whatever_their_length() {
-        for form in [Form::Plain, Form::Scaled, Form::Weights] {
-            let case = Case { form, sizes: [32, 48, 512], batch: 1 };
+        for form in [Form::Plain, Form::Scaled, Form::Blocks, Form::Weights] {
+            let case = Case { form, sizes: [32, 128, 512], batch: 1 };
             let inputs = inputs(&case, 1).expect("the sizes are small");
             let sample = super::super::reference::Sample::of(&case);
             let values = sample.expected(&case, &inputs);

@@ -158,7 +158,7 @@ impl Suite<'_> {
                 let error = whole.then(error).transpose()?;
                 Some(Peer { name: "cublaslt".into(), does, proposals, time, error })
             }
-            _ => plain_peer(case, before),
+            _ => similar_peer(case, before),
         };
         let bytes = input_and_output_bytes(artifact);
         let (bound_s, bound) = self.circumstances.bound(case, bytes);
@@ -206,11 +206,24 @@ impl Suite<'_> {
     }
 }
 
-/// For weights of 8 bits: the library's product of the same sizes with weights of 16, where it was measured before.
-fn plain_peer(case: &Case, before: &[Record]) -> Option<Peer> {
-    let plain = Case { form: Form::Plain, ..*case }.to_string();
-    let record = before.iter().find(|record| case.form == Form::Weights && record.case == plain)?;
-    record.peer.clone().map(|peer| Peer { does: "weights of 16 bits", error: None, ..peer })
+/// Where the library has no such product, one of the same sizes that was measured before: for weights of 8 bits the library's
+/// with weights of 16, for scales of blocks ours with scales of rows and columns.
+fn similar_peer(case: &Case, before: &[Record]) -> Option<Peer> {
+    let measured = |form| {
+        let name = Case { form, ..*case }.to_string();
+        before.iter().find(|record| record.case == name)
+    };
+    match case.form {
+        Form::Weights => {
+            let peer = measured(Form::Plain)?.peer.clone()?;
+            Some(Peer { does: "weights of 16 bits", error: None, ..peer })
+        }
+        Form::Blocks => {
+            let time = measured(Form::Scaled)?.time?;
+            Some(Peer { name: "gable".into(), does: "scales of rows and columns", proposals: 1, time, error: None })
+        }
+        _ => None,
+    }
 }
 
 fn input_and_output_bytes(artifact: &Artifact) -> f64 {
@@ -253,7 +266,7 @@ mod tests {
     #[test]
     fn weights_of_8_bits_are_held_against_those_of_16() {
         let case = Case { form: Form::Weights, sizes: [1, 6144, 4096], batch: 1 };
-        assert_eq!(plain_peer(&case, &[]), None);
+        assert_eq!(similar_peer(&case, &[]), None);
         let time = Spread::of(vec![3.0, 1.0, 2.0]);
         let peer = Peer { name: "cublaslt".into(), does: "all", proposals: 3, time, error: Some(0.0) };
         let record = Record {
@@ -271,7 +284,7 @@ mod tests {
             ratio: Some(1.0),
             clocks: None,
         };
-        let found = plain_peer(&case, &[record]).expect("it was measured before");
+        let found = similar_peer(&case, &[record]).expect("it was measured before");
         assert_eq!((found.does, found.time.median_s), ("weights of 16 bits", 2.0));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! The first and the last row and column are always among them, so that edges are.
 
-use super::case::{Case, Form};
+use super::case::{BLOCK, Case, Form};
 use gable_tensor::{DType, Scalar, Tensor};
 use rayon::prelude::*;
 
@@ -37,6 +37,9 @@ impl Sample {
             self.columns.par_iter().map(column).collect()
         };
         let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>();
+        let blocks = |a: &[f64], b: &[f64]| -> Vec<f64> {
+            a.chunks(BLOCK).zip(b.chunks(BLOCK)).map(|(a, b)| dot(a, b)).collect()
+        };
         let at = |input: &Tensor, index: usize| input.get(index).as_f64();
         let second = seconds(&inputs[1], 0);
         let up = if case.form == Form::Swiglu { seconds(&inputs[2], 0) } else { Vec::new() };
@@ -44,9 +47,19 @@ impl Sample {
             let own = if case.batch > 1 { seconds(&inputs[1], row / m) } else { Vec::new() };
             let second = if case.batch > 1 { &own } else { &second };
             let value = |(place, &column): (usize, &usize)| {
-                let product = dot(&firsts[position], &second[place]);
+                let product = match case.form {
+                    Form::Blocks => blocks(&firsts[position], &second[place])
+                        .into_iter()
+                        .enumerate()
+                        .map(|(block, sum)| {
+                            let column = column / BLOCK * (k / BLOCK) + block;
+                            sum * at(&inputs[2], block * m + row) * at(&inputs[3], column)
+                        })
+                        .sum(),
+                    _ => dot(&firsts[position], &second[place]),
+                };
                 match case.form {
-                    Form::Plain | Form::Batched => product,
+                    Form::Plain | Form::Batched | Form::Blocks => product,
                     Form::BiasGelu => gelu(product + at(&inputs[2], column)),
                     Form::Swiglu => product / (1.0 + (-product).exp()) * dot(&firsts[position], &up[place]),
                     Form::Residual => product + at(&inputs[2], row * n + column),
@@ -99,13 +112,17 @@ mod tests {
     use super::*;
     use gable_ir::eval;
 
-    /// Against the reference evaluator, at sizes where every element is sampled.
+    /// Against the reference evaluator, at sizes where every row is sampled.
     #[test]
     fn the_reference_is_that_of_the_graph() {
         let forms =
             [Form::Plain, Form::BiasGelu, Form::Swiglu, Form::Residual, Form::Scaled, Form::Weights, Form::Batched];
-        for form in forms {
-            let case = Case { form, sizes: [5, 6, 7], batch: if form == Form::Batched { 3 } else { 1 } };
+        let mut cases: Vec<Case> = forms
+            .into_iter()
+            .map(|form| Case { form, sizes: [5, 6, 7], batch: if form == Form::Batched { 3 } else { 1 } })
+            .collect();
+        cases.push(Case { form: Form::Blocks, sizes: [3, 2 * BLOCK, 3 * BLOCK], batch: 1 });
+        for case in cases {
             let inputs = super::super::data::inputs(&case, 3).expect("the sizes are small");
             let module = case.module().expect("the graph can be built");
             let names = case.inputs();
@@ -113,7 +130,7 @@ mod tests {
             let outputs = eval::evaluate(&module, &given).expect("the graph is right");
             let sample = Sample::of(&case);
             let y = &outputs[case.result()].1;
-            let columns = sample.columns.len();
+            let columns = *y.shape().last().expect("a result has columns");
             let rows: Vec<Vec<u8>> = y.bytes().chunks(columns * 2).map(<[u8]>::to_vec).collect();
             assert_eq!(rows.len(), sample.rows.len(), "{case}");
             let error = relative_error(&sample.found(DType::BF16, &rows), &sample.expected(&case, &inputs));

@@ -48,12 +48,24 @@ pub struct Product {
     pub seconds: Vec<usize>,
     /// Whether the second factor lies as `[k, n]` in memory, not as `[n, k]`.
     pub second_is_kn: bool,
-    /// Scales of rows and of columns in f32.
-    pub scales: Option<[usize; 2]>,
+    /// Scales of the factors in f32.
+    pub scales: Option<Scales>,
     /// A bias for each column, followed by GELU by tanh.
     pub gelu_bias: Option<usize>,
     /// A matrix that is added.
     pub addend: Option<usize>,
+}
+
+/// Scales of both factors, by positions among a plan's inputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scales {
+    /// Of the first factor.
+    pub rows: usize,
+    /// Of the second.
+    pub columns: usize,
+    /// Whether a scale is that of 128 terms of a row, those of neighbouring rows next to each other, and of 128 columns by 128
+    /// terms, row-major over blocks; else that of a row and of a column.
+    pub by_blocks: bool,
 }
 
 /// Whether the library is there, with its version.
@@ -135,12 +147,19 @@ impl LibraryProduct {
         let second_op = if product.second_is_kn { AS_IT_IS } else { TRANSPOSED };
         description.set(Attribute::CUBLASLT_MATMUL_DESC_TRANSA, &second_op)?;
         description.set(Attribute::CUBLASLT_MATMUL_DESC_TRANSB, &AS_IT_IS)?;
-        if let Some([rows, columns]) = product.scales {
-            let per_element = ScaleMode::CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F as i32;
-            description.set(Attribute::CUBLASLT_MATMUL_DESC_A_SCALE_MODE, &per_element)?;
-            description.set(Attribute::CUBLASLT_MATMUL_DESC_B_SCALE_MODE, &per_element)?;
-            description.set(Attribute::CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &address(columns))?;
-            description.set(Attribute::CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, &address(rows))?;
+        if let Some(scales) = product.scales {
+            let [of_columns, of_rows] = if scales.by_blocks {
+                [
+                    ScaleMode::CUBLASLT_MATMUL_MATRIX_SCALE_BLK128x128_32F,
+                    ScaleMode::CUBLASLT_MATMUL_MATRIX_SCALE_VEC128_32F,
+                ]
+            } else {
+                [ScaleMode::CUBLASLT_MATMUL_MATRIX_SCALE_OUTER_VEC_32F; 2]
+            };
+            description.set(Attribute::CUBLASLT_MATMUL_DESC_A_SCALE_MODE, &(of_columns as i32))?;
+            description.set(Attribute::CUBLASLT_MATMUL_DESC_B_SCALE_MODE, &(of_rows as i32))?;
+            description.set(Attribute::CUBLASLT_MATMUL_DESC_A_SCALE_POINTER, &address(scales.columns))?;
+            description.set(Attribute::CUBLASLT_MATMUL_DESC_B_SCALE_POINTER, &address(scales.rows))?;
             // Full accumulation.
             description.set(Attribute::CUBLASLT_MATMUL_DESC_FAST_ACCUM, &0i8)?;
         }

@@ -29,7 +29,7 @@ use plan::LoadedPlan;
 use std::sync::Arc;
 use stream::{Graph, Stream};
 
-pub use cublaslt::{Product, version as cublaslt_version};
+pub use cublaslt::{Product, Scales, version as cublaslt_version};
 pub use roofs::measure_copy_bandwidth;
 
 /// Facts about every CUDA device; an error when there is no driver.

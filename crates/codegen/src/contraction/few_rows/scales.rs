@@ -2,10 +2,10 @@
 
 use super::super::cta::digits;
 use super::super::problem::{ContractionError, Digit, Quantised};
-use super::super::values::load_into;
+use super::super::values::{load_into, scale_value};
 use super::format::Format;
 use gable_ptx::meaning::{Access, Cache};
-use gable_ptx::{B32, B64, F32, KernelBuilder, Pred, R, ScalarType, Space};
+use gable_ptx::{B32, B64, KernelBuilder, Pred, R, ScalarType, Space};
 use gable_tensor::DType;
 
 /// How the scales of a lane's chunk are found.
@@ -104,41 +104,10 @@ impl Scales {
     ) -> Result<Vec<R<B32>>, ContractionError> {
         let mut scaled = Vec::with_capacity(pairs.len());
         for (&register, pairs) in registers.iter().zip(pairs.chunks(pairs.len() / registers.len())) {
-            let scale = self.value(k, register)?;
+            let scale = scale_value(k, self.stored, register)?;
             let both = format.pair(k, scale, scale);
             scaled.extend(pairs.iter().map(|&pair| format.multiply(k, pair, both)));
         }
         Ok(scaled)
-    }
-
-    /// A loaded scale as f32, exactly.
-    fn value(&self, k: &mut KernelBuilder, bits: R<B32>) -> Result<R<F32>, ContractionError> {
-        Ok(match self.stored {
-            DType::F32 => k.f32_of_b32(bits),
-            DType::BF16 => {
-                let bits = k.shl_b32(bits, 16);
-                k.f32_of_b32(bits)
-            }
-            DType::F16 => {
-                let [half, _] = k.unpack_b32(bits);
-                k.cvt_f32_f16(half)
-            }
-            DType::E4M3 => {
-                let [pair, _] = k.unpack_b32(bits);
-                let pair = k.cvt_f16x2_e4m3x2(pair);
-                let [half, _] = k.unpack_b32(pair);
-                k.cvt_f32_f16(half)
-            }
-            DType::UE8M0 => {
-                // The exponent of f32, but for the smallest, which f32 has below its normal numbers, and for NaN.
-                let exponent = k.shl_b32(bits, 23);
-                let smallest = k.setp_eq_u32(bits, 0);
-                let value = k.selp_b32(0x0040_0000, exponent, smallest);
-                let nan = k.setp_eq_u32(bits, 255);
-                let value = k.selp_b32(0x7fff_ffff, value, nan);
-                k.f32_of_b32(value)
-            }
-            other => return Err(ContractionError::Type(other)),
-        })
     }
 }

@@ -6,6 +6,7 @@ use super::super::operands;
 use super::super::problem::{ContractionError, Major, Problem, Side};
 use super::super::ring::{BARRIER, Ring};
 use super::super::schedule::{Tile, WARP, products_text};
+use super::promotion;
 use gable_ptx::Target;
 use gable_tensor::DType;
 use std::fmt;
@@ -27,6 +28,8 @@ const INSTRUCTION_REGISTERS: u32 = 26;
 
 /// Staging buffers of a warp at most.
 pub(super) const MOST_BUFFERS: u32 = 4;
+/// Of those, what the rounds themselves take, which scales may not.
+const BESIDE_SCALES: u32 = 16;
 
 /// How the consumer warpgroups share the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -62,9 +65,9 @@ pub struct WgmmaSchedule {
     pub ctas: u32,
 }
 
-/// Whether sums of the tensor cores are too short to stay there for long: those of 8-bit floats.
-pub(super) fn promotes(element: DType) -> bool {
-    matches!(element, DType::E4M3 | DType::E5M2)
+/// Whether sums of the tensor cores are too short to stay there for long, those of 8-bit floats, or are scaled on the way.
+pub(super) fn promotes(problem: &Problem) -> bool {
+    problem.scaled.is_some() || !problem.short_sums && matches!(problem.element, DType::E4M3 | DType::E5M2)
 }
 
 impl WgmmaSchedule {
@@ -235,11 +238,17 @@ impl WgmmaSchedule {
             return refuse("CTAs", 0, "at least 1".into());
         }
         let (producer, consumer) = self.registers();
-        let held = if promotes(problem.element) { 2 * self.sums() } else { self.sums() };
+        promotion::validate(problem, self)?;
+        let held = if promotes(problem) { 2 * self.sums() } else { self.sums() };
         if held + OTHER_REGISTERS > consumer {
             return refuse("sums of a thread", held, format!("at most {}", consumer - OTHER_REGISTERS));
         }
-        if promotes(problem.element) && self.keeps_pending() {
+        let scales = promotion::registers(problem, self);
+        if held + scales + BESIDE_SCALES > consumer {
+            let most = consumer - BESIDE_SCALES - held;
+            return refuse("registers of a thread's scales", scales, format!("at most {most}"));
+        }
+        if promotes(problem) && self.keeps_pending() {
             return refuse("consumers of promoted sums", self.consumers, "2 or more that cooperate".into());
         }
         // The assembler refuses an instruction that needs more registers than a thread starts with.

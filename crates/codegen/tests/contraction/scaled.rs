@@ -1,0 +1,171 @@
+//! Products of 8-bit floats with scales by blocks, on `wgmma`: every place of the scales, edges, batches, against the graph's
+//! evaluation.
+
+use crate::product;
+use gable_codegen::contraction::schedule::{Schedule, Tile};
+use gable_codegen::contraction::wgmma::schedule::{Sharing, WgmmaSchedule};
+use gable_ptx::ptxas::Ptxas;
+use gable_ptx::{Module, Target};
+
+/// How one factor is stored: its scales' type, and how many rows (or columns) and values of k share one.
+#[derive(Clone, Copy)]
+struct Side {
+    scale: &'static str,
+    group: (usize, usize),
+    /// Whether scales of neighbouring rows, not of neighbouring groups of k, lie together.
+    by_rows: bool,
+}
+
+const fn side(scale: &'static str, group: (usize, usize)) -> Side {
+    Side { scale, group, by_rows: false }
+}
+
+/// One scale for 128 values of k of a row, and one for 128 columns by 128 of k.
+const BLOCKS: [Side; 2] = [side("f32", (1, 128)), side("f32", (128, 128))];
+
+/// Lines that give `%NAME`, a factor of f32 `[rows, k]`, and its parameters.
+fn factor(name: &str, batch: &[usize], (rows, k): (usize, usize), stored: &str, side: Side) -> (String, String) {
+    let shape = |sizes: &[usize]| -> String {
+        let all: Vec<String> = batch.iter().chain(sizes).map(ToString::to_string).collect();
+        format!("[{}]", all.join(", "))
+    };
+    let (outer, groups) = (rows / side.group.0, k / side.group.1);
+    let kept = shape(&[outer, groups]);
+    let (parameter, turn, from) = if side.by_rows {
+        let rank = batch.len() + 2;
+        let perm: Vec<String> = (0..batch.len()).chain([rank - 1, rank - 2]).map(|axis| axis.to_string()).collect();
+        let turn = format!("    %{name}t = transpose %{name}s {{perm=[{}]}} : {}{kept}\n", perm.join(", "), side.scale);
+        (shape(&[groups, outer]), turn, format!("%{name}t"))
+    } else {
+        (kept.clone(), String::new(), format!("%{name}s"))
+    };
+    let (single, wide, flat) =
+        (shape(&[outer, 1, groups, 1]), shape(&[outer, side.group.0, groups, side.group.1]), shape(&[rows, k]));
+    let scale = side.scale;
+    let converted =
+        if scale == "f32" { String::new() } else { format!("    %{name}c = cast {from} {{to=f32}} : f32{kept}\n") };
+    let from = if scale == "f32" { from } else { format!("%{name}c") };
+    let lines = format!(
+        "{turn}{converted}    %{name}1 = reshape {from} {{shape={single}}} : f32{single}\n    \
+         %{name}2 = broadcast %{name}1 {{shape={wide}}} : f32{wide}\n    \
+         %{name}3 = reshape %{name}2 {{shape={flat}}} : f32{flat}\n    \
+         %{name}4 = cast %{name}e {{to=f32}} : f32{flat}\n    %{name} = mul %{name}4, %{name}3 : f32{flat}\n"
+    );
+    (format!("%{name}e: {stored}{flat}, %{name}s: {scale}{parameter}"), lines)
+}
+
+/// A graph of one region: both factors scaled, the right one stored by columns.
+fn graph(batch: &[usize], (m, n, k): (usize, usize, usize), stored: &str, [a, b]: [Side; 2], out: &str) -> String {
+    let (a_parameters, a) = factor("a", batch, (m, k), stored, a);
+    let (b_parameters, b) = factor("b", batch, (n, k), stored, b);
+    let rank = batch.len() + 2;
+    let perm: Vec<String> = (0..batch.len()).chain([rank - 1, rank - 2]).map(|axis| axis.to_string()).collect();
+    let shape = |sizes: [usize; 2]| -> String {
+        let all: Vec<String> = batch.iter().chain(&sizes).map(ToString::to_string).collect();
+        format!("[{}]", all.join(", "))
+    };
+    format!(
+        "graph @scaled({a_parameters}, {b_parameters}) {{\n  region @r contraction {{\n{a}{b}    \
+         %turned = transpose %b {{perm=[{}]}} : f32{}\n    \
+         %sum = matmul %a, %turned {{acc=f32, out={out}}} : {out}{}\n  }}\n  return c = %sum\n}}\n",
+        perm.join(", "),
+        shape([k, n]),
+        shape([m, n])
+    )
+}
+
+fn schedule(m: u32, n: u32) -> WgmmaSchedule {
+    let tile = Tile { m, n, k: 128 };
+    WgmmaSchedule { tile, products: 1, consumers: 2, sharing: Sharing::Cooperative, stages: 2, group: 2, ctas: 2 }
+}
+
+fn check(source: &str, schedule: WgmmaSchedule) {
+    product::check(source, Target::Sm90a, Schedule::Wgmma(schedule));
+}
+
+#[test]
+fn rounds_are_scaled_by_rows_and_blocks() {
+    check(&graph(&[], (256, 256, 512), "e4m3", BLOCKS, "bf16"), schedule(128, 128));
+    check(&graph(&[], (128, 384, 256), "e4m3", BLOCKS, "f32"), schedule(128, 192));
+    check(&graph(&[], (128, 512, 128), "e5m2", BLOCKS, "bf16"), schedule(128, 64));
+}
+
+#[test]
+fn scales_lie_in_other_ways_and_types() {
+    let by_rows = Side { by_rows: true, ..BLOCKS[0] };
+    check(&graph(&[], (128, 256, 384), "e4m3", [by_rows, BLOCKS[1]], "bf16"), schedule(128, 128));
+    // Blocks on both sides, narrow types, longer groups, one scale for everything.
+    let others = [side("ue8m0", (64, 256)), side("bf16", (32, 128))];
+    check(&graph(&[], (128, 128, 512), "e4m3", others, "bf16"), schedule(128, 128));
+    let whole = [side("f32", (1, 384)), side("f16", (256, 384))];
+    check(&graph(&[], (128, 256, 384), "e4m3", whole, "f32"), schedule(128, 128));
+}
+
+#[test]
+fn edges_of_rows_and_columns_read_no_scale_outside() {
+    for (m, n) in [(1, 128), (130, 256), (63, 384)] {
+        check(&graph(&[], (m, n, 256), "e4m3", BLOCKS, "bf16"), schedule(128, 128));
+        check(&graph(&[], (m, n, 256), "e4m3", BLOCKS, "bf16"), schedule(128, 192));
+    }
+    let eights = [BLOCKS[0], side("f32", (24, 128))];
+    check(&graph(&[], (70, 72, 128), "e4m3", eights, "bf16"), schedule(128, 32));
+}
+
+#[test]
+fn products_side_by_side_have_scales_of_their_own() {
+    check(&graph(&[3], (100, 128, 256), "e4m3", BLOCKS, "bf16"), schedule(128, 128));
+}
+
+/// Sums that the graph accumulates in a narrower type stay in the tensor cores for the whole of k.
+#[test]
+fn short_sums_are_asked_for_by_the_graph() {
+    let source = product::product("e4m3", (128, 128, 512), [false, true], "bf16", "");
+    let short = source.replace("acc=f32", "acc=tf32");
+    let turns = WgmmaSchedule { sharing: Sharing::PingPong, stages: 3, ..schedule(64, 128) };
+    check(&short, turns);
+    check(&short, schedule(128, 64));
+    let refused = product::refused(&source, Target::Sm90a, Schedule::Wgmma(turns));
+    assert!(refused.contains("consumers of promoted sums"), "{refused}");
+    let text = Module::new(Target::Sm90a, vec![product::kernel(&short, Target::Sm90a, Schedule::Wgmma(turns))]);
+    assert!(text.to_string().contains("128x128x512 e4m3 to bf16 by short sums"), "{text}");
+}
+
+#[test]
+fn scaled_rounds_assemble_without_spills() {
+    let Ok(ptxas) = Ptxas::find() else {
+        assert!(std::env::var_os("CI").is_none(), "CI has ptxas");
+        eprintln!("SKIPPED: no ptxas");
+        return;
+    };
+    let mut module = Module::new(Target::Sm90a, Vec::new());
+    for (m, n) in [(128, 192), (128, 128), (256, 64), (128, 64)] {
+        for (name, sides) in [("e4m3", BLOCKS), ("e5m2", [Side { by_rows: true, ..BLOCKS[0] }, BLOCKS[1]])] {
+            let schedule = WgmmaSchedule { stages: 4, ctas: 132, group: 16, ..schedule(m, n) };
+            let source = graph(&[], (4000, 4096, 4096), name, sides, "bf16");
+            let mut kernel = product::kernel(&source, Target::Sm90a, Schedule::Wgmma(schedule));
+            kernel.name = format!("scaled_{m}_{n}_{name}");
+            module.push(kernel);
+        }
+    }
+    let assembled = ptxas.assemble(&module.to_string(), Target::Sm90a).unwrap_or_else(|e| panic!("{e}"));
+    for resources in &assembled.kernels {
+        println!("{} registers: {}", resources.registers, resources.name);
+        assert_eq!(resources.stack_bytes, 0, "{resources:?}");
+    }
+}
+
+#[test]
+fn the_rule_takes_the_tensor_cores_and_says_so() {
+    let source = graph(&[], (4096, 4096, 4096), "e4m3", BLOCKS, "bf16");
+    let chosen = product::chosen(&source, Target::Sm90a);
+    assert!(matches!(chosen, Schedule::Wgmma(_)), "{chosen}");
+    // What lies across the rounds, or changes from column to column, is the region's to compute.
+    for sides in [[side("ue8m0", (1, 32)); 2], [side("f32", (1, 128)); 2]] {
+        let other = product::chosen(&graph(&[], (256, 256, 256), "e4m3", sides, "bf16"), Target::Sm90a);
+        assert!(matches!(other, Schedule::Fma(_)), "{other}");
+    }
+    let narrow = [BLOCKS[0], side("f32", (16, 128))];
+    let source = graph(&[], (128, 128, 128), "e4m3", narrow, "bf16");
+    let refused = product::refused(&source, Target::Sm90a, Schedule::Wgmma(schedule(128, 128)));
+    assert!(refused.contains("scales of the right factor in a tile is 8, expected at most 4"), "{refused}");
+}
