@@ -107,6 +107,7 @@ pub fn map(k: &mut KernelBuilder, op: &Op, dtypes: &[DType], out: DType, args: &
         | Op::GroupNorm(_)
         | Op::Rope(_)
         | Op::Matmul(_)
+        | Op::GroupedMatmul(_)
         | Op::Conv(_)
         | Op::Attention(_)
         | Op::Scan(_)

@@ -5,6 +5,7 @@
 
 mod arrange;
 mod contract;
+mod grouped;
 mod index;
 mod leaf;
 mod map;
@@ -16,6 +17,7 @@ use crate::attr::{Layout, ReduceKind, ScatterKind};
 use crate::op::ops;
 use gable_tensor::{DType, Dim, Tensor};
 
+pub use grouped::group_rows;
 pub use leaf::bind_op;
 pub use map::scalar_map;
 
@@ -193,6 +195,10 @@ ops! {
     // Contractions. Products are summed in `acc` and rounded to `out`.
     /// `[..., m, k]` by `[..., k, n]`; batch dimensions are equal.
     Matmul = "matmul"(a, b) { acc: DType, out: DType } [Contraction];
+    /// Rows of `x` `[rows, k]`, which lie group after group, each by its group's matrix of `w` `[groups, k, n]`. `ends`
+    /// (i32 or i64, `[groups]`) has the row that follows each group's last. An end below the one before it, or beyond the
+    /// rows, counts as that; the last group has all rows that are left, whatever its end says. Groups may be empty.
+    GroupedMatmul = "grouped_matmul"(x, w, ends) { acc: DType, out: DType } [Contraction];
     /// Cross-correlation of an image with filters over any number of spatial axes.
     /// `low` and `high` are zero padding per spatial axis; `groups` divides the channels.
     Conv = "conv"(x, filter)

@@ -303,6 +303,14 @@ impl Generator {
                 let out = if flag { x.dtype } else { self.dtype() };
                 (ops::Matmul { acc: self.accumulator(x.dtype), out }.into(), vec![x.clone(), other])
             }
+            "grouped_matmul" => {
+                let [_, k] = x.shape.as_slice() else { return None };
+                let groups = Dim::from(1 + self.below(4));
+                let w = Type { dtype: x.dtype, shape: vec![groups.clone(), k.clone(), Dim::from(self.size())] };
+                let ends = Type { dtype: if flag { DType::I32 } else { DType::I64 }, shape: vec![groups] };
+                let out = if self.chance(2) { x.dtype } else { self.dtype() };
+                (ops::GroupedMatmul { acc: self.accumulator(x.dtype), out }.into(), vec![x.clone(), w, ends])
+            }
             "conv" => self.conv(x, &shape)?,
             "attention" => self.attention(x)?,
             "scan" => {

@@ -13,8 +13,8 @@
 //! be any such expression; a kernel evaluates them backward, from the element it needs to the elements it loads.
 //!
 //! - `map`: no anchor. All outputs have the same number of elements.
-//! - `contraction`, `convolution`, `window`, `reduction`: exactly one `matmul`, `conv`, `reduce_window`, or `reduce` or
-//!   `arg_reduce`; or several `matmul`s, at most [`MAX_PRODUCTS`], of one left operand and one result type, of which none
+//! - `contraction`, `convolution`, `window`, `reduction`: exactly one `matmul`, `grouped_matmul`, `conv`, `reduce_window`,
+//!   or `reduce` or `arg_reduce`; or several `matmul`s, at most [`MAX_PRODUCTS`], of one left operand and one result type, of which none
 //!   depends on another. After it come maps, reshapes and transposes only, so each element of the anchor's result goes to one
 //!   place of each output; operands that meet again have come the same way. Every output is the anchor or after it.
 //!   After a single `matmul` there may also be *folds*: `reduce` over the whole last axis of a value that came to it from the
@@ -159,7 +159,7 @@ impl Anatomy {
 /// Whether `op` on a value of this graph can anchor a region of `kind`.
 pub fn can_anchor(graph: &Graph, id: NodeId, kind: RegionKind) -> bool {
     match (kind, graph.op(id)) {
-        (RegionKind::Contraction, Op::Matmul(_))
+        (RegionKind::Contraction, Op::Matmul(_) | Op::GroupedMatmul(_))
         | (RegionKind::Convolution, Op::Conv(_))
         | (RegionKind::Window, Op::ReduceWindow(_))
         | (RegionKind::Reduction, Op::Reduce(_) | Op::ArgReduce(_)) => true,
@@ -243,6 +243,10 @@ fn check_anchors(graph: &Graph, kind: RegionKind, found: &Anatomy) -> Result<(),
     let &[first, ref further @ ..] = found.anchors.as_slice() else { return Err("it has no anchor".into()) };
     if found.anchors.len() > most {
         return Err(format!("it has {} anchors, expected at most {most}", found.anchors.len()));
+    }
+    let grouped = found.anchors.iter().find(|&&id| matches!(graph.op(id), Op::GroupedMatmul(_)));
+    if let Some(id) = grouped.filter(|_| !further.is_empty()) {
+        return Err(format!("%{} (`grouped_matmul`) is not the only anchor", id.index()));
     }
     for &anchor in further {
         let place = format!("%{} (`{}`)", anchor.index(), graph.op(anchor).name());

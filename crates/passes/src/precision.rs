@@ -24,6 +24,7 @@ fn place_casts(b: &mut Builder, factor: DType, context: &mut Context) -> Result<
         let op = b.graph.op(id).clone();
         let sums_in_f32 = match &op {
             Op::Matmul(op) => op.acc == DType::F32,
+            Op::GroupedMatmul(op) => op.acc == DType::F32,
             Op::Conv(op) => op.acc == DType::F32,
             _ => false,
         };
@@ -32,7 +33,11 @@ fn place_casts(b: &mut Builder, factor: DType, context: &mut Context) -> Result<
             continue;
         }
         b.set_origin(b.graph.node(id).origin.clone());
-        let rounded: Vec<NodeId> = operands.iter().map(|&x| cast_at_source(b, x, factor)).collect::<Result<_, _>>()?;
+        let is_factor = |b: &Builder, x: NodeId| b.dtype(x) == DType::F32;
+        let rounded: Vec<NodeId> = operands
+            .iter()
+            .map(|&x| if is_factor(b, x) { cast_at_source(b, x, factor) } else { Ok(x) })
+            .collect::<Result<_, _>>()?;
         let new = b.add(op, &rounded)?;
         b.graph.replace_uses(id, new);
     }

@@ -32,7 +32,7 @@ fn is_exact(op: &Op, args: &[Type]) -> bool {
         Op::Reduce(op) => !float || matches!(op.kind, ReduceKind::Max | ReduceKind::Min),
         Op::ReduceWindow(op) => !float || matches!(op.kind, ReduceKind::Max | ReduceKind::Min),
         Op::Softmax(_) | Op::LogSoftmax(_) | Op::LayerNorm(_) | Op::RmsNorm(_) | Op::GroupNorm(_) => false,
-        Op::Matmul(_) | Op::Conv(_) | Op::Attention(_) => !float,
+        Op::Matmul(_) | Op::GroupedMatmul(_) | Op::Conv(_) | Op::Attention(_) => !float,
         _ => true,
     }
 }
@@ -45,7 +45,9 @@ fn tolerance(op: &Op, args: &[Type], out: DType) -> Tolerance {
     let unit = 2f64.powi(1 - precision(out));
     let working = if args[0].dtype == DType::F64 { f64::EPSILON } else { f64::from(f32::EPSILON) };
     match op {
-        Op::Matmul(_) | Op::Conv(_) | Op::Attention(_) => Tolerance::Elementwise { rtol: unit, atol: 64.0 * working },
+        Op::Matmul(_) | Op::GroupedMatmul(_) | Op::Conv(_) | Op::Attention(_) => {
+            Tolerance::Elementwise { rtol: unit, atol: 64.0 * working }
+        }
         // The inner function's last place counts double where 1 + erf cancels.
         Op::Gelu(_) | Op::Silu(_) => Tolerance::Elementwise { rtol: 2.0 * unit, atol: 2.0 * working },
         _ if op.is(Group::Map) => Tolerance::Elementwise { rtol: unit, atol: 0.0 },

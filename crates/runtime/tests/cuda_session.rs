@@ -355,6 +355,7 @@ on_the_stand_in! {
             result: DType::F32,
             first: 0,
             seconds: vec![0],
+            groups: Vec::new(),
             second_is_kn: false,
             scales: None,
             gelu_bias: None,

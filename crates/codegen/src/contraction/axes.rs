@@ -36,6 +36,8 @@ pub(super) enum Home {
 #[derive(Clone, Debug)]
 pub(super) enum Kind {
     Matmul(Vec<Home>),
+    /// Rows in groups, each by a matrix of its own: a batch entry for each group.
+    Grouped,
     Conv(Box<ops::Conv>),
 }
 
@@ -143,6 +145,12 @@ pub(super) fn matmul_axes(
     sizes.m.push(a_shape[rank - 2]);
     sizes.n.push(b_shape[rank - 1]);
     Ok((Kind::Matmul(homes), sizes))
+}
+
+pub(super) fn grouped_axes(engine: &Engine<'_>, [a, b]: [ValueId; 2]) -> (Kind, Axes<usize>) {
+    let (rows, matrices) = (shape(engine, a), shape(engine, b));
+    let [groups, k, n] = [matrices[0], matrices[1], matrices[2]];
+    (Kind::Grouped, Axes { batch: vec![groups], m: vec![rows[0]], n: vec![n], k: vec![k] })
 }
 
 pub(super) fn conv_axes(engine: &Engine<'_>, op: &ops::Conv, [x, filter]: [ValueId; 2]) -> (Kind, Axes<usize>) {

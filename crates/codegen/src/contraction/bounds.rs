@@ -25,7 +25,11 @@ pub(super) fn l2_seconds(bytes: f64, machine: &Machine) -> f64 {
 
 /// Seconds that all factors and the result take from and to memory once.
 pub(super) fn memory_seconds(problem: &Problem, machine: &Machine) -> f64 {
-    let factors = (problem.m + problem.products() as usize * problem.n) * problem.k * problem.element.bytes();
-    let result = problem.m * problem.n * problem.out.bytes();
-    problem.batches() as f64 * (factors + result) as f64 / machine.memory_bytes_per_s()
+    let entries = problem.batches() as f64;
+    // Rows of their own are not those of other entries.
+    let row_entries = if problem.ragged { 1.0 } else { entries };
+    let left = row_entries * (problem.m * problem.k * problem.element.bytes()) as f64;
+    let right = entries * (problem.products() as usize * problem.n * problem.k * problem.element.bytes()) as f64;
+    let result = row_entries * (problem.m * problem.n * problem.out.bytes()) as f64;
+    (left + right + result) / machine.memory_bytes_per_s()
 }

@@ -2,7 +2,9 @@
 //!
 //! CTAs are numbered in one dimension: batch entry, then groups of tiles. Within a group of `group` tiles along m, the
 //! tiles of one column come one after the other, so that CTAs that run together share rows of A and columns of B in L2.
+//! Rows that are in groups are found by `groups`.
 
+use super::groups::Search;
 use super::problem::{ContractionError, Problem};
 use super::schedule::WARP;
 use super::surround::{Place, Surround};
@@ -23,6 +25,8 @@ pub(super) struct Cta {
     pub row: R<B32>,
     /// First column of the tile.
     pub column: R<B32>,
+    /// The row before which its batch entry ends, where entries have rows of their own.
+    pub end: Option<R<B32>>,
 }
 
 /// Digits of `index` in a mixed radix, slowest first. The index is below the product of the sizes.
@@ -51,8 +55,8 @@ pub(super) fn place(k: &mut KernelBuilder, problem: &Problem, extent: (u32, u32)
     let lane = k.and_b32(thread, WARP - 1);
     let warp = k.shr_u32(thread, WARP.trailing_zeros());
     let number = k.ctaid_x();
-    let TilePlace { batch, row, column } = place_of(k, problem, extent, group, number);
-    Cta { thread, lane, warp, batch, row, column }
+    let TilePlace { batch, row, column, end } = place_of(k, problem, extent, group, number);
+    Cta { thread, lane, warp, batch, row, column, end }
 }
 
 /// A tile's place.
@@ -63,6 +67,8 @@ pub(super) struct TilePlace {
     pub row: R<B32>,
     /// First column.
     pub column: R<B32>,
+    /// The row before which its batch entry ends, where entries have rows of their own.
+    pub end: Option<R<B32>>,
 }
 
 /// Tiles of `extent` rows and columns in all batch entries. Validated with the schedule to be below 2^31.
@@ -104,7 +110,7 @@ pub(super) fn place_of(
     };
     let row = k.mul_lo_u32(tile_m, extent.0);
     let column = k.mul_lo_u32(tile_n, extent.1);
-    TilePlace { batch, row, column }
+    TilePlace { batch, row, column, end: None }
 }
 
 /// A CTA's way over tiles, one after the other.
@@ -119,6 +125,8 @@ pub(super) struct Walk {
     pub step: u32,
     /// Which CTA of a pair this is, where two share every tile.
     pub pair: Option<Pair>,
+    /// Where rows are in groups, how far it has come.
+    pub search: Option<Search>,
 }
 
 /// A CTA of a pair.
@@ -132,14 +140,14 @@ pub(super) struct Pair {
 impl Walk {
     /// The way of each of `ctas` CTAs, which have their own tiles.
     pub fn alone(k: &mut KernelBuilder, extent: (u32, u32), group: u32, ctas: u32) -> Walk {
-        Walk { extent, group, first: k.ctaid_x(), step: ctas, pair: None }
+        Walk { extent, group, first: k.ctaid_x(), step: ctas, pair: None, search: None }
     }
 
     /// The way of each of `ctas` CTAs, of which pairs share tiles. Clusters are pairs.
     pub fn paired(k: &mut KernelBuilder, extent: (u32, u32), group: u32, ctas: u32) -> Walk {
         let rank = k.cluster_ctarank();
         let pair = Pair { rank, leads: k.setp_eq_u32(rank, 0) };
-        Walk { extent, group, first: k.clusterid_x(), step: ctas / 2, pair: Some(pair) }
+        Walk { extent, group, first: k.clusterid_x(), step: ctas / 2, pair: Some(pair), search: None }
     }
 
     /// Does the same for each tile.
@@ -149,9 +157,25 @@ impl Walk {
         problem: &Problem,
         body: impl FnOnce(&mut KernelBuilder, &TilePlace) -> Result<(), ContractionError>,
     ) -> Result<(), ContractionError> {
-        k.for_u32(self.first, tiles_of(problem, self.extent), self.step, |k, number| {
-            let place = place_of(k, problem, self.extent, self.group, number);
-            body(k, &place)
+        self.for_each_number(k, problem, |k, _, place| body(k, place))
+    }
+
+    /// The same, with the tile's number.
+    pub fn for_each_number(
+        &self,
+        k: &mut KernelBuilder,
+        problem: &Problem,
+        body: impl FnOnce(&mut KernelBuilder, R<B32>, &TilePlace) -> Result<(), ContractionError>,
+    ) -> Result<(), ContractionError> {
+        k.for_u32(self.first, tiles_of(problem, self.extent), self.step, |k, number| match &self.search {
+            None => {
+                let place = place_of(k, problem, self.extent, self.group, number);
+                body(k, number, &place)
+            }
+            Some(search) => {
+                let (place, exists) = search.find(k, problem, self.extent, self.group, number);
+                k.if_(exists, |k| body(k, number, &place))
+            }
         })
     }
 }
@@ -166,21 +190,23 @@ pub(super) fn store_inside(
     sums: &[Reg],
     surround: &mut dyn Surround,
 ) -> Result<(), ContractionError> {
-    store_at(k, problem, extent, &cta.batch, place, sums, surround)
+    store_at(k, problem, extent, (&cta.batch, cta.end), place, sums, surround)
 }
 
-/// The same for batch coordinates that are given.
+/// The same for batch coordinates that are given, and the end of their rows where they have some of their own.
 pub(super) fn store_at(
     k: &mut KernelBuilder,
     problem: &Problem,
     extent: (u32, u32),
-    batch: &[R<B32>],
+    (batch, end): (&[R<B32>], Option<R<B32>>),
     (row, column): (R<B32>, R<B32>),
     sums: &[Reg],
     surround: &mut dyn Surround,
 ) -> Result<(), ContractionError> {
     let mut conditions = Vec::new();
-    if !problem.m.is_multiple_of(extent.0 as usize) {
+    if let Some(end) = end {
+        conditions.push(k.setp_lt_u32(row, end));
+    } else if !problem.m.is_multiple_of(extent.0 as usize) {
         conditions.push(k.setp_lt_u32(row, problem.m as u32));
     }
     if !problem.n.is_multiple_of(extent.1 as usize) {

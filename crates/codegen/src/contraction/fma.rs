@@ -19,8 +19,9 @@
 //! a column of A's vectors and a row of B's, then multiply all pairs, the next k's reads under way. One barrier per round
 //! is enough: what a round overwrites was read in the round before, and what it reads was stored before its barrier.
 
-use super::cta::{Cta, digits, place, store_inside};
+use super::cta::{Cta, digits, store_inside};
 use super::gather::{Gather, GatherTile};
+use super::groups::place_of_cta;
 use super::problem::{self, ContractionError, Major, Problem, Side};
 use super::schedule::{FmaSchedule, Schedule, WARP, sum_type};
 use super::surround::Surround;
@@ -66,7 +67,11 @@ pub(super) fn emit(
     }
 
     let tile = schedule.tile;
-    let cta = place(k, problem, (tile.m, tile.n), schedule.group);
+    let stages = k.dynamic_shared(16);
+    let stages = k.address_of_shared(&stages);
+    let tiles = ((tile.m, tile.n), schedule.group);
+    let own_bytes = schedule.shared_bytes(sum_type(problem.element));
+    let cta = place_of_cta(k, problem, tiles, schedule.threads(), (stages, own_bytes), surround)?;
     // The thread's position among threads along m and n.
     let warps_n = tile.n / (WARP_SHAPE.1 * schedule.thread.1);
     let warps = (schedule.threads() / WARP / warps_n) as usize;

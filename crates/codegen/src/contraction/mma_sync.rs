@@ -24,8 +24,9 @@
 //! Afterwards each warp turns its sums, sixteen rows at a time, through a slab of shared memory, so that a lane holds
 //! neighbours and the epilogue reads and writes whole vectors.
 
-use super::cta::{Cta, digits, place, store_inside};
+use super::cta::{Cta, digits, store_inside};
 use super::gather::{Gather, GatherTile};
+use super::groups::place_of_cta;
 use super::problem::{ContractionError, Major, Problem, Side};
 use super::schedule::{MmaSyncSchedule, Schedule, WARP};
 use super::surround::Surround;
@@ -72,7 +73,10 @@ pub(super) fn emit(
     k.min_ctas_per_sm(1);
 
     let tile = schedule.tile;
-    let cta = place(k, problem, (tile.m, tile.n), schedule.group);
+    let ring = k.dynamic_shared(1024);
+    let ring = k.address_of_shared(&ring);
+    let tiles = ((tile.m, tile.n), schedule.group);
+    let cta = place_of_cta(k, problem, tiles, schedule.threads(), (ring, shared_bytes), surround)?;
     let (warp_m, warp_n) = schedule.warp_tile();
     let place_of_warp = digits(k, cta.warp, &[schedule.warps.0 as usize, schedule.warps.1 as usize]);
     let warp_row = k.mul_lo_u32(place_of_warp[0], warp_m);

@@ -15,7 +15,7 @@
 //!   indices.
 //! - `fold` reduces the result's rows.
 //! - `gather` brings operands from memory or from the region, `tile` lays them out in shared memory, `values` packs and
-//!   converts, `cta` says which tile a CTA computes.
+//!   converts, `cta` says which tile a CTA computes, `groups` where rows are in groups.
 
 mod axes;
 mod bounds;
@@ -30,6 +30,7 @@ pub mod few_rows;
 mod fma;
 mod fold;
 mod gather;
+mod groups;
 mod mma_sync;
 mod narrow;
 mod normal;

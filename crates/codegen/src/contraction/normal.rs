@@ -4,7 +4,9 @@
 //! `[batch, tokens, width]` is one product of `batch * tokens` rows. A convolution has its images and output positions as
 //! m, its filters as n, and taps and channels as k, in the order in which the filter has them. Groups are a batch axis.
 
-use super::axes::{Axes, Home, Kind, conv_axes, count_together, first_spatial, matmul_axes, shape, tap_axis, touched};
+use super::axes::{
+    Axes, Home, Kind, conv_axes, count_together, first_spatial, grouped_axes, matmul_axes, shape, tap_axis, touched,
+};
 use super::columns::{self, Columns};
 use super::fold::{self, Fold};
 use super::problem::{Digit, Entries, Major, Memory, Operand, Problem, Right, Side, Store, Window};
@@ -51,6 +53,8 @@ pub(super) struct Plan {
     pub results: Vec<usize>,
     /// Reductions of the result's rows.
     pub folds: Vec<Fold>,
+    /// The ends of groups of rows, where rows are in groups.
+    pub ends: Option<ValueId>,
     kind: Kind,
     /// The left factor, and the right one of each product.
     operands: Vec<ValueId>,
@@ -84,7 +88,7 @@ impl Plan {
 
     /// The problem of the factors as the region has them; with floats of 8 bits as f32 where it `widens`.
     pub(super) fn of_factors(engine: &mut Engine<'_>, widens: bool) -> Result<Option<Plan>, Fault> {
-        let anchors = engine.program.find(|op| matches!(op, Op::Matmul(_) | Op::Conv(_)));
+        let anchors = engine.program.find(|op| matches!(op, Op::Matmul(_) | Op::GroupedMatmul(_) | Op::Conv(_)));
         let operands = factors(engine.program, &anchors)?;
         let node = &engine.program.values[anchors[0]];
         let element = match engine.program.ty(operands[0]).dtype {
@@ -97,13 +101,21 @@ impl Plan {
         }
         let (kind, sizes) = match &node.op {
             Op::Matmul(_) => matmul_axes(engine, &operands, columns::cuts(engine.program, &anchors))?,
+            Op::GroupedMatmul(_) => grouped_axes(engine, [operands[0], operands[1]]),
             Op::Conv(op) => conv_axes(engine, op, [operands[0], operands[1]]),
             other => unreachable!("`{}` is no anchor of a contraction", other.name()),
         };
         let total = |sizes: &[usize]| sizes.iter().product::<usize>();
         let expression = Operand::Expression { major: Major::K, lanes: 1 };
+        let acc = match &node.op {
+            Op::Matmul(op) => op.acc,
+            Op::GroupedMatmul(op) => op.acc,
+            _ => DType::F32,
+        };
+        let ends = matches!(kind, Kind::Grouped).then(|| node.operands[2]);
         let problem = Problem {
             batch: sizes.batch.clone(),
+            ragged: ends.is_some(),
             m: total(&sizes.m),
             n: total(&sizes.n),
             k: total(&sizes.k),
@@ -115,14 +127,13 @@ impl Plan {
             further: vec![Right { operand: expression.clone(), quantised: None }; anchors.len() - 1],
             addend: false,
             scaled: None,
-            short_sums: is_float8(element)
-                && matches!(&node.op, Op::Matmul(op) if matches!(op.acc, DType::Tf32 | DType::F16 | DType::BF16)),
+            short_sums: is_float8(element) && matches!(acc, DType::Tf32 | DType::F16 | DType::BF16),
             store: Store { along_m: false, lanes: 1 },
         };
         let (folds, results) = fold::apart(engine.program, &anchors)?;
         let columns = columns::columns_of_results(engine.program, &anchors, &results, problem.n)?;
         let views = BTreeMap::new();
-        let mut plan = Plan { anchors, columns, problem, sizes, views, results, folds, kind, operands };
+        let mut plan = Plan { anchors, columns, problem, sizes, views, results, folds, ends, kind, operands };
         for side in plan.problem.sides() {
             let operand = match plan.memory(engine, side) {
                 Some((memory, view)) => {
@@ -165,7 +176,7 @@ impl Plan {
                     Layout::ChannelsFirst => 0,
                 }],
             ),
-            Kind::Matmul(_) => None,
+            Kind::Matmul(_) | Kind::Grouped => None,
         }
     }
 
@@ -193,6 +204,13 @@ impl Plan {
                     .collect();
                 let last = *own.last().expect("m and n have an axis of their own");
                 coordinates.extend(if side == Side::A { [last, axes.k[0]] } else { [axes.k[0], last] });
+                Place { coordinates, padded: Vec::new() }
+            }
+            Kind::Grouped => {
+                let coordinates = match side {
+                    Side::A => vec![axes.m[0], axes.k[0]],
+                    _ => vec![axes.batch[0], axes.k[0], axes.n[0]],
+                };
                 Place { coordinates, padded: Vec::new() }
             }
             Kind::Conv(op) => {
@@ -250,6 +268,7 @@ impl Plan {
                 let own = [&axes.m, &axes.n].map(|axes| *axes.last().expect("m and n have an axis of their own"));
                 batch.chain(own).collect()
             }
+            Kind::Grouped => vec![axes.m[0], axes.n[0]],
             Kind::Conv(op) => {
                 let group = axes.batch.first().copied().unwrap_or_else(|| engine.indices.constant(0));
                 let channel = engine.indices.scale_add(group, self.sizes.n[0] as i64, axes.n[0]);
@@ -408,7 +427,7 @@ impl Plan {
             Kind::Conv(op) => {
                 (op.layout == Layout::ChannelsFirst && !place.padded.is_empty(), !place.padded.is_empty())
             }
-            Kind::Matmul(_) => (false, false),
+            Kind::Matmul(_) | Kind::Grouped => (false, false),
         };
         let by_outer = match together(&axes.k).cmp(&together(own)) {
             std::cmp::Ordering::Less => true,
@@ -439,7 +458,8 @@ impl Plan {
             along_m += count_together(engine, &written, &axes.m);
             along_n += count_together(engine, &written, &axes.n);
         }
-        let along_m = along_m > along_n;
+        // Rows of a group begin anywhere, so that no vectors along them are aligned.
+        let along_m = !self.problem.ragged && along_m > along_n;
         let list = if along_m { &self.sizes.m } else { &self.sizes.n };
         let mut lanes = dividing(list.last().copied().unwrap_or(1), MAX_LANES);
         if !along_m {

@@ -190,6 +190,9 @@ impl Quantised {
 pub struct Problem {
     /// Sizes of the batch dimensions, slowest first; none for one product.
     pub batch: Vec<usize>,
+    /// Whether each entry of the one batch dimension has consecutive rows of its own among the `m`, and no others: what the
+    /// surround says the ends of. The left factor and the result are then the same for all entries.
+    pub ragged: bool,
     /// Rows of the result.
     pub m: usize,
     /// Columns of the result.
@@ -391,10 +394,24 @@ impl Problem {
         self.batch.iter().product()
     }
 
-    /// Tiles of `extent` rows and columns in all batch entries.
+    /// Tiles of `extent` rows and columns in all batch entries; at most so many where entries have rows of their own.
     pub fn tiles(&self, extent: (u32, u32)) -> u64 {
-        let (rows, columns) = (self.m.div_ceil(extent.0 as usize), self.n.div_ceil(extent.1 as usize));
-        rows as u64 * columns as u64 * self.batches() as u64
+        let columns = self.n.div_ceil(extent.1 as usize) as u64;
+        if self.ragged {
+            // Each entry's last tile may have one row.
+            let spare = self.batches() as u64 * u64::from(extent.0 - 1);
+            return (self.m as u64 + spare) / u64::from(extent.0) * columns;
+        }
+        self.m.div_ceil(extent.0 as usize) as u64 * columns * self.batches() as u64
+    }
+
+    /// Tiles to be expected: where entries have rows of their own, the last tile of each is half full.
+    pub fn expected_tiles(&self, extent: (u32, u32)) -> f64 {
+        if !self.ragged {
+            return self.tiles(extent) as f64;
+        }
+        let rows = self.m as f64 / f64::from(extent.0) + 0.5 * self.batches() as f64;
+        rows * self.n.div_ceil(extent.1 as usize) as f64
     }
 
     /// Rounds of `k` summed elements that cover the sum.
@@ -512,7 +529,10 @@ impl fmt::Display for Scaled {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let batch: String = self.batch.iter().map(|n| format!("{n}x")).collect();
+        let batch: String = match (&self.batch[..], self.ragged) {
+            (groups, true) => format!("{} groups of ", groups.iter().product::<usize>()),
+            (batch, false) => batch.iter().map(|n| format!("{n}x")).collect(),
+        };
         write!(f, "{batch}{}x{}x{} {} to {}", self.m, self.n, self.k, self.element, self.out)?;
         if self.short_sums {
             f.write_str(" by short sums")?;

@@ -148,6 +148,11 @@ fn anchors_of(program: &Program) -> Vec<ValueId> {
 /// An operand is read by many CTAs while others write results, so its memory must be its own.
 fn refuse_overwritten(engine: &Engine<'_>, plan: &Plan, overwritten: &[usize]) -> Result<(), Fault> {
     let program = engine.program;
+    if let Some(ends) = plan.ends
+        && overwritten.iter().any(|&position| program.ancestors(ends).contains(&program.inputs[position].0))
+    {
+        return Err(Fault::contract("an output lies over the ends of groups of rows"));
+    }
     for side in plan.problem.sides() {
         let read = program.ancestors(plan.operand(side));
         if let Some(position) = overwritten.iter().find(|&&position| read.contains(&program.inputs[position].0)) {
@@ -297,6 +302,30 @@ impl Surround for Region<'_> {
             let Base::Reg(base) = place.base else { return Err(missing()) };
             let base: R<B64> = base.typed().map_err(|_| missing())?;
             Ok(if place.offset == 0 { base } else { engine.k.add_s64(base, i64::from(place.offset)) })
+        })
+    }
+
+    fn group_end(&mut self, k: &mut KernelBuilder, group: R<B32>) -> Result<R<B32>, ContractionError> {
+        self.write(k, |engine, plan| {
+            let missing = || Fault::contract("rows that are in no groups have no ends");
+            let ends = plan.ends.ok_or_else(missing)?;
+            engine.set_lanes(1);
+            let at = index(engine, group, plan.problem.batches());
+            let end = engine.emit(ends, &[at])?.at(0);
+            let dtype = engine.program.ty(ends).dtype;
+            let end = engine.in_register(dtype, end)?;
+            let (k, rows) = (&mut engine.k, plan.problem.m as u32);
+            // Ends before the first row and beyond the last.
+            Ok(if dtype == DType::I64 {
+                let end: R<B64> = end.typed().map_err(|_| missing())?;
+                let end = k.max_s64(end, 0i64);
+                let end = k.min_s64(end, i64::from(rows));
+                k.cvt_u32_u64(end)
+            } else {
+                let end: R<B32> = end.typed().map_err(|_| missing())?;
+                let end = k.max_s32(end, 0);
+                k.min_s32(end, rows)
+            })
         })
     }
 
@@ -468,11 +497,12 @@ impl Surround for Region<'_> {
             let first_column = column;
             for fragment in fragments {
                 let lanes = fragment.sums.len() as u32 / problem.products();
-                let row = *rows
-                    .entry(fragment.row)
-                    .or_insert_with(|| Self::fragment_index(engine, row, fragment.row, problem.m, extent.0, 1));
+                let row = *rows.entry(fragment.row).or_insert_with(|| {
+                    Self::fragment_index(engine, (row, fragment.row), problem.m, (extent.0, problem.ragged), 1)
+                });
                 let column = *places.entry(fragment.column).or_insert_with(|| {
-                    let within = Self::fragment_index(engine, column, fragment.column, columns.count, extent.1, lanes);
+                    let place = (column, fragment.column);
+                    let within = Self::fragment_index(engine, place, columns.count, (extent.1, false), lanes);
                     engine.indices.offset(within, columns.first as i64)
                 });
                 engine.set_lanes(lanes);
@@ -538,7 +568,8 @@ impl Surround for Region<'_> {
             for ((number, distance), partial) in gathered {
                 let fold = &plan.folds[number];
                 let partial = combine_lanes(&mut engine.k, &fold.combine, partial, width)?;
-                let at = Self::fragment_index(engine, row, distance, plan.problem.m, extent.0, 1);
+                let at =
+                    Self::fragment_index(engine, (row, distance), plan.problem.m, (extent.0, plan.problem.ragged), 1);
                 let axes = plan.axes_at(engine, &batch, at, column, None);
                 let result = plan.result(engine, &axes);
                 let mut stores = is_first;
@@ -556,17 +587,16 @@ impl Surround for Region<'_> {
 
 impl Region<'_> {
     /// The index of a fragment's row or column: `from`, `distance` further, kept below `size` where the tiles do not divide it.
-    /// It is a multiple of `lanes`, and the lane is added.
+    /// It is a multiple of `lanes`, and the lane is added. Tiles begin `anywhere`, or at multiples of `extent`.
     fn fragment_index(
         engine: &mut Engine<'_>,
-        from: R<B32>,
-        distance: u32,
+        (from, distance): (R<B32>, u32),
         size: usize,
-        extent: u32,
+        (extent, anywhere): (u32, bool),
         lanes: u32,
     ) -> IndexId {
         let last = size - lanes as usize;
-        if !size.is_multiple_of(extent as usize) {
+        if anywhere || !size.is_multiple_of(extent as usize) {
             let at = engine.k.add_u32(from, distance);
             let inside = engine.k.min_u32(at, last as u32);
             return vector_index(engine, inside, size, lanes);

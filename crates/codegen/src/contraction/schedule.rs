@@ -3,6 +3,7 @@
 //! `rule` chooses one. All are printable and comparable, so that a record of one can stand in a report.
 
 use super::few_rows::schedule::FewRowsSchedule;
+use super::groups;
 use super::problem::{ContractionError, Major, Problem, Side};
 use super::tcgen05::schedule::Tcgen05Schedule;
 use super::tile::{CHUNK, PERIOD};
@@ -243,6 +244,11 @@ impl Schedule {
 
     /// Dynamic shared memory in bytes.
     pub fn shared_bytes(&self, problem: &Problem) -> u32 {
+        self.own_shared_bytes(problem).saturating_add(groups::bytes(problem))
+    }
+
+    /// Of that, what the schedule alone takes; the ends of groups of rows follow.
+    fn own_shared_bytes(&self, problem: &Problem) -> u32 {
         match self {
             Schedule::Wgmma(schedule) => schedule.shared_bytes(),
             Schedule::Tcgen05(schedule) => schedule.shared_bytes(),

@@ -35,6 +35,8 @@ pub(super) struct Staged {
     pub boxes: Boxes,
     /// Address of the map.
     pub map: R<B64>,
+    /// A row of a staging buffer as a box, and the address of that map, where rows are in groups.
+    pub row: Option<(Boxes, R<B64>)>,
 }
 
 /// Columns of a staging buffer.
@@ -48,9 +50,10 @@ impl Staged {
         columns(self.dtype)
     }
 
-    /// The map, over the result.
-    pub fn parameter(&self) -> MapParameter {
-        MapParameter::Result(self.position, self.boxes.map.clone())
+    /// The maps, over the result.
+    pub fn parameters(&self) -> impl Iterator<Item = MapParameter> {
+        let row = self.row.iter().map(|(boxes, _)| boxes);
+        [&self.boxes].into_iter().chain(row).map(|boxes| MapParameter::Result(self.position, boxes.map.clone()))
     }
 }
 
@@ -83,7 +86,9 @@ fn boxes_of(
     if lie.iter().any(|lies| !tile_columns.is_multiple_of(columns(lies.dtype).max(LEAST_COLUMNS))) {
         return None;
     }
-    if lie.iter().any(|rows| rows.columns != Columns::all(problem)) && !are_whole_parts(&lie) {
+    let in_parts = lie.iter().any(|rows| rows.columns != Columns::all(problem));
+    // Of results that have parts of the columns, rows beyond a group's end are not told apart.
+    if in_parts && (problem.ragged || !are_whole_parts(&lie)) {
         return None;
     }
     let boxes_of = |lies: &ResultRows| Some((lies.dtype, lies.columns, piece_of(problem, lies, rows)?));
@@ -106,12 +111,17 @@ pub(super) fn results(
     surround: &mut dyn Surround,
 ) -> Option<Vec<Staged>> {
     let boxes = boxes_of(problem, tile_columns, shape, surround)?;
-    let named = boxes.into_iter().enumerate().map(|(position, (dtype, range, boxes))| Staged {
-        position,
-        range,
-        dtype,
-        boxes,
-        map: k.param_tensor_map(&format!("map_out{position}")),
+    let rows: Vec<Option<Boxes>> = match problem.ragged {
+        true => {
+            let rows = boxes_of(problem, tile_columns, (1, shape.1), surround)?;
+            rows.into_iter().map(|(.., boxes)| Some(boxes)).collect()
+        }
+        false => vec![None; boxes.len()],
+    };
+    let named = boxes.into_iter().zip(rows).enumerate().map(|(position, ((dtype, range, boxes), row))| {
+        let map = k.param_tensor_map(&format!("map_out{position}"));
+        let row = row.map(|row| (row, k.param_tensor_map(&format!("map_row{position}"))));
+        Staged { position, range, dtype, boxes, map, row }
     });
     Some(named.collect())
 }
@@ -163,12 +173,12 @@ impl Buffers {
         k: &mut KernelBuilder,
         result: &Staged,
         place: (R<B32>, R<B32>),
-        batch: &[R<B32>],
+        (batch, end): (&[R<B32>], Option<R<B32>>),
         put: impl FnOnce(&mut KernelBuilder, i32) -> Result<(), ContractionError>,
     ) -> Result<(), ContractionError> {
         // The copy that last used the buffer has read it.
         k.bulk_wait_group_read(if self.filled == 0 && self.is_odd { 0 } else { BUFFERS - 1 });
-        self.send_over(k, result, place, batch, put)
+        self.send_over(k, result, place, (batch, end), put)
     }
 
     /// The same for a buffer that no copy reads.
@@ -177,7 +187,7 @@ impl Buffers {
         k: &mut KernelBuilder,
         result: &Staged,
         place: (R<B32>, R<B32>),
-        batch: &[R<B32>],
+        (batch, end): (&[R<B32>], Option<R<B32>>),
         put: impl FnOnce(&mut KernelBuilder, i32) -> Result<(), ContractionError>,
     ) -> Result<(), ContractionError> {
         let offset = self.filled % self.count * self.bytes;
@@ -187,11 +197,36 @@ impl Buffers {
         k.fence_proxy_async_shared_cta();
         k.bar_warp_sync(-1);
         let from = k.add_u32(self.first, offset);
-        k.when(self.elected, |k| {
-            result.boxes.store(k, result.map, place, batch, from)?;
-            k.bulk_commit_group();
-            Ok(())
-        })
+        let (column, row) = place;
+        match (&result.row, end) {
+            (Some((row_boxes, map)), Some(end)) => {
+                let rows = self.bytes / SPAN;
+                let past = k.add_u32(row, rows);
+                let is_whole = k.setp_le_u32(past, end);
+                let last = k.min_u32(past, end);
+                k.if_(self.elected, |k| {
+                    let (whole, single) = k.if_else(
+                        is_whole,
+                        |k| result.boxes.store(k, result.map, place, batch, from),
+                        // Rows beyond the group's end are others'.
+                        |k| {
+                            k.for_u32(row, last, 1, |k, at| {
+                                let down = k.sub_u32(at, row);
+                                let from = k.mad_lo_u32(down, SPAN, from);
+                                row_boxes.store(k, *map, (column, at), batch, from)
+                            })
+                        },
+                    );
+                    k.bulk_commit_group();
+                    whole.and(single)
+                })
+            }
+            _ => k.when(self.elected, |k| {
+                result.boxes.store(k, result.map, place, batch, from)?;
+                k.bulk_commit_group();
+                Ok(())
+            }),
+        }
     }
 
     /// The same for results that have a part of the columns each: `put` is told which result has the columns from

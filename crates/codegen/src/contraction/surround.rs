@@ -74,6 +74,10 @@ pub trait Surround {
         batch: &[R<B32>],
     ) -> Result<R<B64>, ContractionError>;
 
+    /// The row before which a group of rows ends, at most the problem's rows, for a problem whose batch entries have rows of their
+    /// own. `group` is below their number.
+    fn group_end(&mut self, k: &mut KernelBuilder, group: R<B32>) -> Result<R<B32>, ContractionError>;
+
     /// Elements of an operand that is an expression: as many as the operand's `lanes`, along its `major`, the first at
     /// `place`. Floats narrower than 64 bits come in f32 registers, exactly; narrow integers extended to 32 bits.
     fn load(&mut self, k: &mut KernelBuilder, side: Side, place: Place<'_>) -> Result<Vec<Reg>, ContractionError>;

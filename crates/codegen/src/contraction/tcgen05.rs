@@ -285,6 +285,7 @@ fn instruction(
 pub(super) fn suits(problem: &Problem, target: Target) -> bool {
     problem.k > 0
         && problem.scaled.is_none()
+        && !problem.ragged
         && target.has(Feature::Tcgen05)
         && factors(problem.element, target).is_ok()
         && operands::suit(problem, (ROWS, ROWS))

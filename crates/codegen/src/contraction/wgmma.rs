@@ -39,7 +39,8 @@ pub mod schedule;
 use super::MapParameter;
 use super::boxes::SPAN;
 use super::carried::{self, Carriers};
-use super::cta::{TilePlace, Walk, place_of, tiles_of};
+use super::cta::{TilePlace, Walk};
+use super::groups::Groups;
 use super::operands::{self, Operands, STEP};
 use super::problem::{ContractionError, Problem};
 use super::ring::{Ring, Scope};
@@ -98,6 +99,8 @@ pub(super) fn emit(
         epilogue.init(k, schedule, data);
         ring.init(k, writers, readers);
     });
+    let ends = k.add_u32(data, schedule.shared_bytes());
+    let groups = Groups::read(k, problem, ends, (thread, schedule.threads()), surround)?;
     k.bar_sync(0u32);
 
     let produces = k.setp_lt_u32(warpgroup, schedule.producers());
@@ -107,7 +110,8 @@ pub(super) fn emit(
         produces,
         |k| -> Result<(), ContractionError> {
             k.setmaxnreg_dec(schedule.registers().0);
-            let walk = Walk::alone(k, schedule.extent(), schedule.group, schedule.ctas);
+            let mut walk = Walk::alone(k, schedule.extent(), schedule.group, schedule.ctas);
+            walk.search = groups.map(|groups| groups.search(k));
             if carriers == 0 {
                 return k
                     .if_(first_thread, |k| operands.bring_all(k, problem, &ring, schedule.tile.k, &walk))
@@ -120,7 +124,7 @@ pub(super) fn emit(
         |k| -> Result<(), ContractionError> {
             k.setmaxnreg_inc(schedule.registers().1);
             let consumer = Consumer::new(k, schedule, thread, warpgroup, data);
-            consumer.run(k, problem, schedule, &ring, &operands, &mut epilogue, *surround.borrow_mut())
+            consumer.run(k, problem, schedule, &ring, &operands, groups, &mut epilogue, *surround.borrow_mut())
         },
     );
     produced.and(consumed)?;
@@ -172,6 +176,7 @@ impl Consumer {
         schedule: &WgmmaSchedule,
         ring: &Ring,
         operands: &Operands,
+        groups: Option<Groups>,
         epilogue: &mut Epilogue,
         surround: &mut dyn Surround,
     ) -> Result<(), ContractionError> {
@@ -205,12 +210,12 @@ impl Consumer {
         let other_turn = k.sub_u32(2 * TURN + 1, own_turn);
         let waits = k.setp_ne_u32(self.number, 0);
 
-        let tiles = tiles_of(problem, schedule.extent());
-        k.for_u32(first, tiles, step, |k, tile| -> Result<(), ContractionError> {
-            let place = place_of(k, problem, schedule.extent(), schedule.group, tile);
-            self.prefetch(k, schedule, &place, own_rows, surround)?;
+        let search = groups.map(|groups| groups.search(k));
+        let walk = Walk { extent: schedule.extent(), group: schedule.group, first, step, pair: None, search };
+        walk.for_each_number(k, problem, |k, tile, place| -> Result<(), ContractionError> {
+            self.prefetch(k, schedule, place, own_rows, surround)?;
             let row = k.add_u32(place.row, own_rows);
-            epilogue.begin(k, schedule, self, &place, row)?;
+            epilogue.begin(k, schedule, self, place, row)?;
             if takes_turns {
                 // The very first tile waits for nobody.
                 let not_first = k.setp_ne_u32(tile, first);
@@ -221,7 +226,7 @@ impl Consumer {
                 None => self.multiply(k, problem, schedule, ring, at, &descriptors, &sums)?,
                 Some(round) => {
                     let row = k.add_u32(place.row, own_rows);
-                    let tile = (&place, row);
+                    let tile = (place, row);
                     self.multiply_and_promote(
                         k,
                         problem,
@@ -247,7 +252,7 @@ impl Consumer {
             if takes_turns {
                 ring.skip(k, at, problem.rounds(schedule.tile.k));
             }
-            epilogue.finish(k, problem, schedule, self, &place, row, &sums, surround)
+            epilogue.finish(k, problem, schedule, self, place, row, &sums, surround)
         })?;
         epilogue.drain(k);
         Ok(())
@@ -367,5 +372,7 @@ pub(super) fn suits(problem: &Problem, target: gable_ptx::Target) -> bool {
 
 /// Parts of the columns whose folds the kernel leaves: its tiles, where results leave through staging buffers.
 pub(super) fn fold_parts(problem: &Problem, schedule: &WgmmaSchedule, surround: &mut dyn Surround) -> Option<u32> {
-    epilogue::stages(problem, schedule, surround).then(|| problem.n.div_ceil(schedule.tile.n as usize) as u32)
+    // Rows beyond a group's end are another tile's to reduce.
+    let stages = !problem.ragged && epilogue::stages(problem, schedule, surround);
+    stages.then(|| problem.n.div_ceil(schedule.tile.n as usize) as u32)
 }

@@ -80,7 +80,7 @@ pub fn normal_tolerance(module: &Module, inputs: &[(String, Tensor)]) -> Toleran
     let products = |id: gable_ir::NodeId| -> usize {
         let sizes = |operand: usize| graph.ty(graph.operand(id, operand)).concrete().map(|ty| ty.shape);
         match graph.op(id) {
-            Op::Matmul(_) => sizes(0).and_then(|shape| shape.last().copied()).unwrap_or(0),
+            Op::Matmul(_) | Op::GroupedMatmul(_) => sizes(0).and_then(|shape| shape.last().copied()).unwrap_or(0),
             Op::Conv(_) => sizes(1).map_or(0, |shape| shape[1..].iter().product()),
             _ => 0,
         }

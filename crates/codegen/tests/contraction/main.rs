@@ -6,6 +6,7 @@ mod cases;
 mod emulation;
 mod few_rows;
 mod folds;
+mod grouped;
 mod machine_code;
 mod pairs;
 mod plain;
@@ -257,6 +258,7 @@ fn convolution(dtype: DType, channels: usize, channels_last: bool, element: DTyp
     };
     Problem {
         batch: Vec::new(),
+        ragged: false,
         m: n * oh * ow,
         n: filters,
         k,

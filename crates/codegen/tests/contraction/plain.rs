@@ -83,6 +83,10 @@ impl Surround for Plain {
         unreachable!("factor {side:?} of the plain problems has no scales {position}")
     }
 
+    fn group_end(&mut self, _: &mut KernelBuilder, _: R<B32>) -> Result<R<B32>, ContractionError> {
+        unreachable!("rows of the plain problems are in no groups")
+    }
+
     fn load(&mut self, k: &mut KernelBuilder, side: Side, place: Place<'_>) -> Result<Vec<Reg>, ContractionError> {
         let memory = self.behind[side as usize].clone().expect("an expression has memory behind it");
         let (_, lanes) = self.problem.operand(side).vector();
@@ -243,6 +247,7 @@ pub fn product(dtype: DType, (m, n, k): (usize, usize, usize), transposed: [bool
     let lanes = [8, 4, 2, 1].into_iter().find(|l| n.is_multiple_of(*l)).expect("1 divides");
     Problem {
         batch: Vec::new(),
+        ragged: false,
         m,
         n,
         k,

@@ -61,7 +61,19 @@ pub fn refused(source: &str, target: Target, schedule: Schedule) -> String {
 
 /// Runs the graph's only region by the schedule, in every order of the emulator.
 pub fn check(source: &str, target: Target, schedule: Schedule) {
-    let fault = run(&module(source), target, &emulation::SCHEDULES, |_| Ok(schedule)).err();
+    check_given(source, target, schedule, &[]);
+}
+
+/// The same with values for some of the inputs.
+pub fn check_given(source: &str, target: Target, schedule: Schedule, given: &[(&str, Tensor)]) {
+    let module = module(source);
+    let mut inputs = cases::whole_numbers(&module);
+    for (name, value) in &mut inputs {
+        if let Some((_, given)) = given.iter().find(|(other, _)| other == name) {
+            value.clone_from(given);
+        }
+    }
+    let fault = run_with(&module, &inputs, target, &emulation::SCHEDULES, |_| Ok(schedule)).err();
     assert_eq!(fault, None, "{source}");
 }
 
@@ -73,7 +85,17 @@ pub fn run(
     orders: &[gable_emulator::Schedule],
     choose: impl FnOnce(&Problem) -> Result<Schedule, ContractionError>,
 ) -> Result<(), String> {
-    let inputs = cases::whole_numbers(module);
+    run_with(module, &cases::whole_numbers(module), target, orders, choose)
+}
+
+/// The same over inputs that are given.
+fn run_with(
+    module: &Module,
+    inputs: &[(String, Tensor)],
+    target: Target,
+    orders: &[gable_emulator::Schedule],
+    choose: impl FnOnce(&Problem) -> Result<Schedule, ContractionError>,
+) -> Result<(), String> {
     let tolerance = cases::whole_tolerance(module);
     let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let expected = eval::evaluate(module, &given).map_err(|e| e.to_string())?;

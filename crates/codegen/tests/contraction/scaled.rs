@@ -76,7 +76,17 @@ fn graph(batch: &[usize], (m, n, k): (usize, usize, usize), stored: &str, [a, b]
 
 fn schedule(m: u32, n: u32) -> WgmmaSchedule {
     let tile = Tile { m, n, k: 128 };
-    WgmmaSchedule { tile, products: 1, consumers: 2, sharing: Sharing::Cooperative, stages: 2, group: 2, ctas: 2 }
+    WgmmaSchedule {
+        tile,
+        products: 1,
+        carriers: 0,
+        consumers: 2,
+        sharing: Sharing::Cooperative,
+        buffers: 2,
+        stages: 2,
+        group: 2,
+        ctas: 2,
+    }
 }
 
 fn check(source: &str, schedule: WgmmaSchedule) {

@@ -4,6 +4,7 @@ use crate::Error;
 use gable_ir::attr::ReduceKind;
 use gable_ir::{Builder, Module, NodeId, OpError, Type, ops};
 use gable_runtime::cuda::{Product, Scales};
+use gable_tensor::random::Random;
 use gable_tensor::{DType, Dim};
 use std::fmt;
 
@@ -24,12 +25,14 @@ pub enum Form {
     Blocks,
     /// Weights of 8 bits with a scale for each column, activations of 16.
     Weights,
+    /// Rows in groups, each by a matrix of its own, as a mixture of experts has them; `batch` is their number.
+    Grouped,
     /// Many products side by side, the second factor with its columns adjacent.
     Batched,
 }
 
 /// Names of the forms, in the order of the enum.
-const FORMS: [(Form, &str); 8] = [
+const FORMS: [(Form, &str); 9] = [
     (Form::Plain, "plain"),
     (Form::BiasGelu, "bias_gelu"),
     (Form::Swiglu, "swiglu"),
@@ -37,6 +40,7 @@ const FORMS: [(Form, &str); 8] = [
     (Form::Scaled, "scaled"),
     (Form::Blocks, "blocks"),
     (Form::Weights, "weights"),
+    (Form::Grouped, "grouped"),
     (Form::Batched, "batched"),
 ];
 
@@ -93,6 +97,9 @@ const UNALIGNED: [[usize; 3]; 5] =
 /// Products of attention, for each of 32 heads.
 const BATCHED: [[usize; 3]; 2] = [[2048, 128, 2048], [2048, 2048, 128]];
 
+/// Groups of rows, and all rows, columns, terms.
+const GROUPED: [(usize, [usize; 3]); 2] = [(64, [8192, 4096, 14336]), (64, [8192, 14336, 4096])];
+
 /// All problems, each once.
 pub fn cases() -> Vec<Case> {
     let mut cases: Vec<Case> = Vec::new();
@@ -116,6 +123,7 @@ pub fn cases() -> Vec<Case> {
         }
     }
     UNALIGNED.iter().for_each(|&sizes| add(Form::Plain, sizes, 1));
+    GROUPED.iter().for_each(|&(groups, sizes)| add(Form::Grouped, sizes, groups));
     BATCHED.iter().for_each(|&sizes| add(Form::Batched, sizes, 32));
     cases
 }
@@ -148,7 +156,8 @@ impl Case {
 
     /// Operations, a multiply-add counting as two.
     pub fn flops(&self) -> f64 {
-        2.0 * self.sizes.iter().map(|&size| size as f64).product::<f64>() * self.batch as f64
+        let products = if self.form == Form::Grouped { 1 } else { self.batch };
+        2.0 * self.sizes.iter().map(|&size| size as f64).product::<f64>() * products as f64
     }
 
     /// Its inputs, in the graph's order: name, element type, shape.
@@ -168,6 +177,10 @@ impl Case {
                 vec![("x", e4m3, x), ("w", e4m3, w), ("row", f32, row), ("column", f32, column)]
             }
             Form::Weights => vec![("x", bf16, x), ("w", e4m3, w), ("column", f32, vec![1, n])],
+            Form::Grouped => {
+                let groups = self.batch;
+                vec![("x", bf16, x), ("w", bf16, vec![groups, n, k]), ("ends", DType::I32, vec![groups])]
+            }
             Form::Batched => vec![("x", bf16, vec![self.batch, m, k]), ("w", bf16, vec![self.batch, k, n])],
         }
     }
@@ -189,6 +202,10 @@ impl Case {
         let y = match self.form {
             Form::Plain => rounded(&mut b, w)?,
             Form::Batched => b.matmul(x, w)?,
+            Form::Grouped => {
+                let w = b.transpose(w, &[0, 2, 1])?;
+                b.add(ops::GroupedMatmul { acc: DType::F32, out: DType::BF16 }, &[x, w, inputs[2]])?
+            }
             Form::BiasGelu => {
                 let product = rounded(&mut b, w)?;
                 let sum = b.plus(product, inputs[2])?;
@@ -231,6 +248,23 @@ impl Case {
         Ok(b.finish())
     }
 
+    /// Rows of each group, where rows are in groups: ragged, and the same each time.
+    pub fn groups(&self) -> Vec<usize> {
+        if self.form != Form::Grouped {
+            return Vec::new();
+        }
+        let mut random = Random::named(1, "groups");
+        let shares: Vec<u64> = (0..self.batch).map(|_| random.below(1000)).collect();
+        let all = shares.iter().sum::<u64>().max(1);
+        let (mut so_far, mut before) = (0, 0);
+        let rows = shares.iter().map(|share| {
+            so_far += share;
+            let end = (self.sizes[0] as u64 * so_far / all) as usize;
+            end - std::mem::replace(&mut before, end)
+        });
+        rows.collect()
+    }
+
     /// The position of the product's result among the graph's outputs.
     pub fn result(&self) -> usize {
         if self.form == Form::Residual { 1 } else { 0 }
@@ -241,18 +275,20 @@ impl Case {
         let [m, n, k] = self.sizes.map(|size| size as u64);
         let plain = Product {
             sizes: [m, n, k],
-            batch: self.batch as u64,
+            batch: if self.form == Form::Grouped { 1 } else { self.batch as u64 },
             factors: self.factors(),
             result: DType::BF16,
             first: 0,
             seconds: vec![1],
+            groups: self.groups().into_iter().map(|rows| rows as u64).collect(),
             second_is_kn: false,
             scales: None,
             gelu_bias: None,
             addend: None,
         };
         Some(match self.form {
-            Form::Plain => (plain, "all"),
+            // Groups by a product for each.
+            Form::Plain | Form::Grouped => (plain, "all"),
             Form::Batched => (Product { second_is_kn: true, ..plain }, "all"),
             Form::BiasGelu => (Product { gelu_bias: Some(2), ..plain }, "all"),
             Form::Swiglu => (Product { sizes: [m, n / 2, k], seconds: vec![1, 2], ..plain }, "both products only"),
@@ -302,7 +338,10 @@ mod tests {
             let [m, n, _] = case.sizes;
             let n = if case.form == Form::Swiglu { n / 2 } else { n };
             let y = module.graph.ty(*y).concrete().expect("sizes are numbers");
-            assert_eq!((y.dtype, y.shape.iter().product::<usize>()), (DType::BF16, case.batch * m * n), "{case}");
+            let products = if case.form == Form::Grouped { 1 } else { case.batch };
+            assert_eq!((y.dtype, y.shape.iter().product::<usize>()), (DType::BF16, products * m * n), "{case}");
+            let rows = case.groups();
+            assert!(rows.is_empty() || rows.len() == case.batch && rows.iter().sum::<usize>() == m, "{rows:?}");
         }
     }
 }

@@ -22,7 +22,8 @@ impl Sample {
     pub fn of(case: &Case) -> Sample {
         let [m, n, _] = case.sizes;
         let n = if case.form == Form::Swiglu { n / 2 } else { n };
-        Sample { rows: spread(m * case.batch), columns: spread(n) }
+        let products = if case.form == Form::Grouped { 1 } else { case.batch };
+        Sample { rows: spread(m * products), columns: spread(n) }
     }
 
     /// What belongs there, row by row.
@@ -32,6 +33,7 @@ impl Sample {
         let seconds = |input: &Tensor, product: usize| -> Vec<Vec<f64>> {
             let column = |&column: &usize| match case.form {
                 Form::Batched => line(input, product * k * n + column, n, k),
+                Form::Grouped => line(input, (product * n + column) * k, 1, k),
                 _ => line(input, column * k, 1, k),
             };
             self.columns.par_iter().map(column).collect()
@@ -44,7 +46,11 @@ impl Sample {
         let second = seconds(&inputs[1], 0);
         let up = if case.form == Form::Swiglu { seconds(&inputs[2], 0) } else { Vec::new() };
         let row_of = |(position, &row): (usize, &usize)| -> Vec<f64> {
-            let own = if case.batch > 1 { seconds(&inputs[1], row / m) } else { Vec::new() };
+            let product = match case.form {
+                Form::Grouped => group_of(&case.groups(), row),
+                _ => row / m,
+            };
+            let own = if case.batch > 1 { seconds(&inputs[1], product) } else { Vec::new() };
             let second = if case.batch > 1 { &own } else { &second };
             let value = |(place, &column): (usize, &usize)| {
                 let product = match case.form {
@@ -59,7 +65,7 @@ impl Sample {
                     _ => dot(&firsts[position], &second[place]),
                 };
                 match case.form {
-                    Form::Plain | Form::Batched | Form::Blocks => product,
+                    Form::Plain | Form::Batched | Form::Blocks | Form::Grouped => product,
                     Form::BiasGelu => gelu(product + at(&inputs[2], column)),
                     Form::Swiglu => product / (1.0 + (-product).exp()) * dot(&firsts[position], &up[place]),
                     Form::Residual => product + at(&inputs[2], row * n + column),
@@ -86,6 +92,15 @@ pub fn relative_error(found: &[f64], expected: &[f64]) -> f64 {
     let difference = square(&mut found.iter().zip(expected).map(|(found, expected)| found - expected));
     let error = (difference / square(&mut expected.iter().copied())).sqrt();
     if error.is_nan() { f64::INFINITY } else { error }
+}
+
+/// The group that a row is in.
+fn group_of(groups: &[usize], row: usize) -> usize {
+    let ends = groups.iter().scan(0, |end, rows| {
+        *end += rows;
+        Some(*end)
+    });
+    ends.take_while(|&end| end <= row).count()
 }
 
 fn spread(size: usize) -> Vec<usize> {
@@ -121,6 +136,7 @@ mod tests {
             .into_iter()
             .map(|form| Case { form, sizes: [5, 6, 7], batch: if form == Form::Batched { 3 } else { 1 } })
             .collect();
+        cases.push(Case { form: Form::Grouped, sizes: [11, 6, 7], batch: 4 });
         cases.push(Case { form: Form::Blocks, sizes: [3, 2 * BLOCK, 3 * BLOCK], batch: 1 });
         for case in cases {
             let inputs = super::super::data::inputs(&case, 3).expect("the sizes are small");

@@ -12,7 +12,7 @@ use gable_tensor::tensor::strides;
 use gable_tensor::{DType, Dim, Scalar, Tensor};
 
 /// Checks the accumulator and result types of a contraction.
-fn check_types(name: &str, operands: [&Type; 2], acc: DType, out: DType) -> Result<(), OpError> {
+pub(super) fn check_types(name: &str, operands: [&Type; 2], acc: DType, out: DType) -> Result<(), OpError> {
     let [a, b] = operands;
     if a.dtype != b.dtype || a.dtype == DType::Bool {
         return Err(OpError(format!("`{name}` operands are {a} and {b}, expected one number type")));
@@ -25,7 +25,7 @@ fn check_types(name: &str, operands: [&Type; 2], acc: DType, out: DType) -> Resu
 }
 
 /// A sum of products, in f64 or in wrapping integers.
-fn dot(float: bool, pairs: impl Iterator<Item = (Scalar, Scalar)>) -> Scalar {
+pub(super) fn dot(float: bool, pairs: impl Iterator<Item = (Scalar, Scalar)>) -> Scalar {
     if float {
         Scalar::F(pairs.map(|(a, b)| a.as_f64() * b.as_f64()).sum())
     } else {

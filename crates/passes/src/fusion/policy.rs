@@ -97,6 +97,10 @@ pub(super) fn welcomes(partition: &Partition, group: usize, id: NodeId) -> bool 
         if !plain {
             return false;
         }
+        // Kernels read narrow elements as they are stored, and scale what comes of them.
+        if is_dequantisation(graph, id, MAX_FACTOR_OPS) {
+            return true;
+        }
     }
     if kind == RegionKind::Row && moves_last_axis(op) {
         return false;
@@ -105,6 +109,24 @@ pub(super) fn welcomes(partition: &Partition, group: usize, id: NodeId) -> bool 
     let again = (demand.evaluations - ty.len() as f64).max(0.0);
     let saved_bytes = 2.0 * ty.bytes() as f64;
     operations_per_element(graph, id) * again <= OPS_PER_BYTE * saved_bytes + OPS_PER_LAUNCH
+}
+
+/// Whether a value is stored in at most 8 bits, converted and scaled by at most so many ops.
+fn is_dequantisation(graph: &Graph, id: NodeId, ops: usize) -> bool {
+    let source = |mut id: NodeId| {
+        while graph.op(id).is(Group::Movement) {
+            id = graph.operand(id, 0);
+        }
+        id
+    };
+    let is_narrow = |id: NodeId| graph.ty(id).dtype.is_float() && graph.ty(id).dtype.bits() <= 8;
+    let from = |position: usize| source(graph.operand(id, position));
+    match graph.op(id) {
+        _ if ops == 0 => false,
+        Op::Cast(_) => is_narrow(from(0)) || is_dequantisation(graph, from(0), ops - 1),
+        Op::Mul(_) => (0..2).any(|position| is_dequantisation(graph, from(position), ops - 1)),
+        _ => false,
+    }
 }
 
 /// Whether a transpose takes neighbours apart.
@@ -147,6 +169,15 @@ impl Demand {
                     let shape = graph.ty(user).concrete().map(|ty| ty.shape).unwrap_or_default();
                     let across = if graph.operand(user, 0) == id { shape.len() - 1 } else { shape.len() - 2 };
                     (own * (shape[across] as f64 / CONTRACTION_TILE).ceil(), Some(0))
+                }
+                // Ends of groups are looked at again and again: never computed in between.
+                Op::GroupedMatmul(_) if graph.operand(user, 2) == id => (f64::INFINITY, Some(MAX_FACTOR_OPS)),
+                Op::GroupedMatmul(_) => {
+                    let of_left = graph.operand(user, 0) == id;
+                    let shape = graph.ty(user).concrete().map(|ty| ty.shape).unwrap_or_default();
+                    // A group's matrix meets the group's rows.
+                    let tiles = if of_left { (shape[1] as f64 / CONTRACTION_TILE).ceil() } else { 1.0 };
+                    (own * tiles, Some(0))
                 }
                 Op::Conv(_) => {
                     let filter = graph.ty(graph.operand(user, 1)).concrete().map(|ty| ty.shape).unwrap_or_default();

@@ -41,7 +41,7 @@ pub struct Entrant {
 
 enum Work {
     Plan(Rc<LoadedPlan>),
-    Library { product: Rc<LibraryProduct>, algorithm: Algorithm },
+    Library { product: Rc<LibraryProduct>, algorithms: Vec<Algorithm> },
 }
 
 impl Contest {
@@ -83,13 +83,13 @@ impl Contest {
     pub fn library(&self, product: &Product, plan: &Entrant) -> Result<Vec<Entrant>, RuntimeError> {
         let (Some(library), Work::Plan(plan)) = (&self.library, &plan.work) else { return Ok(Vec::new()) };
         let described = Rc::new(LibraryProduct::new(library, product, plan)?);
-        let algorithms = described.algorithms()?;
-        if algorithms.is_empty() {
+        let proposals = described.algorithms()?;
+        if proposals.is_empty() {
             tracing::warn!("cuBLASLt proposes nothing for {product:?}");
         }
-        let mut entrants = Vec::with_capacity(algorithms.len());
-        for (position, algorithm) in algorithms.into_iter().enumerate() {
-            match self.enter(Work::Library { product: Rc::clone(&described), algorithm }) {
+        let mut entrants = Vec::with_capacity(proposals.len());
+        for (position, algorithms) in proposals.into_iter().enumerate() {
+            match self.enter(Work::Library { product: Rc::clone(&described), algorithms }) {
                 Ok(entrant) => entrants.push(entrant),
                 // A proposal that does not run after all is no entrant.
                 Err(error) => tracing::warn!("proposal {position} of cuBLASLt does not run: {error}"),
@@ -150,7 +150,7 @@ impl Work {
     fn submit(&self, stream: &Stream) -> Result<(), RuntimeError> {
         match self {
             Work::Plan(plan) => Ok(plan.submit_all(stream)?),
-            Work::Library { product, algorithm } => product.submit(stream, algorithm),
+            Work::Library { product, algorithms } => product.submit(stream, algorithms),
         }
     }
 }

@@ -46,6 +46,8 @@ pub struct Product {
     pub first: usize,
     /// The second factor; where there are several, each has a product of its own.
     pub seconds: Vec<usize>,
+    /// Where rows are in groups: how many rows each has, of the sum that `sizes` says; the second factor is a matrix for each.
+    pub groups: Vec<u64>,
     /// Whether the second factor lies as `[k, n]` in memory, not as `[n, k]`.
     pub second_is_kn: bool,
     /// Scales of the factors in f32.
@@ -119,18 +121,23 @@ impl Drop for CublasLt {
     }
 }
 
-/// A product as the library has it, with the memory of its results.
+/// A product as the library has it, with the memory of its results: one call, or one after the other.
 pub struct LibraryProduct {
     library: Rc<CublasLt>,
     description: Description,
-    layouts: [Layout; 3],
-    /// Address of the first factor.
-    first: u64,
-    /// Addresses of the second factors, and their results.
-    products: Vec<(u64, DeviceBuffer)>,
+    calls: Vec<Call>,
+    results: Vec<DeviceBuffer>,
     addend: Option<u64>,
     // Holds the operands.
     _plan: Rc<LoadedPlan>,
+}
+
+/// One call of the library, with the addresses of factors and result.
+struct Call {
+    layouts: [Layout; 3],
+    first: u64,
+    second: u64,
+    result: u64,
 }
 
 impl LibraryProduct {
@@ -170,35 +177,62 @@ impl LibraryProduct {
         }
         let factors = cuda_type(product.factors)?;
         let second = if product.second_is_kn { [n, k] } else { [k, n] };
-        let layouts = [
-            Layout::new(factors, second, product.batch)?,
-            Layout::new(factors, [k, m], product.batch)?,
-            Layout::new(cuda_type(product.result)?, [n, m], product.batch)?,
-        ];
-        let bytes = product.result.bytes() * (product.batch * m * n) as usize;
-        let result = |&second: &usize| {
-            let buffer = DeviceBuffer::new(&library.context, bytes, || "the result of cuBLASLt".into())?;
-            Ok((address(second), buffer))
+        let layouts = |rows: u64| -> Result<[Layout; 3], RuntimeError> {
+            Ok([
+                Layout::new(factors, second, product.batch)?,
+                Layout::new(factors, [k, rows], product.batch)?,
+                Layout::new(cuda_type(product.result)?, [n, rows], product.batch)?,
+            ])
         };
+        let (factor_bytes, result_bytes) = (product.factors.bytes() as u64, product.result.bytes() as u64);
+        let bytes = (result_bytes * product.batch * m * n) as usize;
+        let (mut calls, mut results) = (Vec::new(), Vec::new());
+        for &second in &product.seconds {
+            let buffer = DeviceBuffer::new(&library.context, bytes, || "the result of cuBLASLt".into())?;
+            let (mut first, mut second, mut result) = (address(product.first), address(second), buffer.address());
+            if product.groups.is_empty() {
+                calls.push(Call { layouts: layouts(m)?, first, second, result });
+            }
+            for &rows in &product.groups {
+                if rows > 0 {
+                    calls.push(Call { layouts: layouts(rows)?, first, second, result });
+                }
+                first += rows * k * factor_bytes;
+                second += n * k * factor_bytes;
+                result += rows * n * result_bytes;
+            }
+            results.push(buffer);
+        }
         Ok(LibraryProduct {
             library: Rc::clone(library),
             description,
-            layouts,
-            first: address(product.first),
-            products: product.seconds.iter().map(result).collect::<Result<_, RuntimeError>>()?,
+            calls,
+            results,
             addend: product.addend.map(address),
             _plan: Rc::clone(plan),
         })
     }
 
-    /// The library's proposals, best first by its own reckoning; none where it has no such product.
-    pub fn algorithms(&self) -> Result<Vec<Algorithm>, RuntimeError> {
+    /// The library's proposals, best first by its own reckoning, each with an algorithm for every call; none where it has no
+    /// such product.
+    pub fn algorithms(&self) -> Result<Vec<Vec<Algorithm>>, RuntimeError> {
+        let of_calls: Vec<Vec<Algorithm>> =
+            self.calls.iter().map(|call| self.algorithms_of(call)).collect::<Result<_, _>>()?;
+        if of_calls.iter().any(Vec::is_empty) {
+            return Ok(Vec::new());
+        }
+        let count = of_calls.iter().map(Vec::len).max().unwrap_or(0);
+        let proposal = |position: usize| of_calls.iter().map(|own| own[position.min(own.len() - 1)]).collect();
+        Ok((0..count).map(proposal).collect())
+    }
+
+    fn algorithms_of(&self, call: &Call) -> Result<Vec<Algorithm>, RuntimeError> {
         let preference = Preference::new()?;
         preference.set(PreferenceAttribute::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &WORKSPACE_BYTES)?;
         // SAFETY: All fields are numbers, for which zeros are values; the status is an enum with a variant of value 0.
         let mut found: [Heuristic; PROPOSALS] = unsafe { std::mem::zeroed() };
         let mut count = 0;
-        let [second, first, result] = &self.layouts;
+        let [second, first, result] = &call.layouts;
         // SAFETY: All handles are live; at most `PROPOSALS` results are written, and one number.
         let status = unsafe {
             sys::cublasLtMatmulAlgoGetHeuristic(
@@ -223,28 +257,29 @@ impl LibraryProduct {
         Ok(valid.map(|proposal| proposal.algo).collect())
     }
 
-    /// Submits the product, all of them where there are several.
-    pub fn submit(&self, stream: &Stream, algorithm: &Algorithm) -> Result<(), RuntimeError> {
+    /// Submits every call, each with its algorithm.
+    pub fn submit(&self, stream: &Stream, algorithms: &[Algorithm]) -> Result<(), RuntimeError> {
         self.library.context.bind()?;
         let (alpha, beta) = (1f32, if self.addend.is_some() { 1f32 } else { 0f32 });
         let pointer = |address: u64| std::ptr::without_provenance_mut::<c_void>(address as usize);
-        let [second_layout, first_layout, result_layout] = &self.layouts;
-        for (second, result) in &self.products {
+        for (call, algorithm) in self.calls.iter().zip(algorithms) {
+            let [second_layout, first_layout, result_layout] = &call.layouts;
             // SAFETY: All handles are live, scalars are on the host as the description says by default, and addresses are
-            // those of device buffers that `self` keeps, of the sizes in the layouts. The stream is of the same context.
+            // inside device buffers that `self` keeps, with room for the sizes in the layouts. The stream is of the same
+            // context.
             let status = unsafe {
                 sys::cublasLtMatmul(
                     self.library.raw,
                     self.description.0,
                     (&raw const alpha).cast(),
-                    pointer(*second),
+                    pointer(call.second),
                     second_layout.0,
-                    pointer(self.first),
+                    pointer(call.first),
                     first_layout.0,
                     (&raw const beta).cast(),
-                    pointer(self.addend.unwrap_or(result.address())),
+                    pointer(self.addend.unwrap_or(call.result)),
                     result_layout.0,
-                    pointer(result.address()),
+                    pointer(call.result),
                     result_layout.0,
                     algorithm,
                     pointer(self.library.workspace.address()),
@@ -259,7 +294,7 @@ impl LibraryProduct {
 
     /// The result of each second factor.
     pub fn result(&self, position: usize) -> &DeviceBuffer {
-        &self.products[position].1
+        &self.results[position]
     }
 }
 

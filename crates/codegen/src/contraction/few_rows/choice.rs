@@ -69,6 +69,7 @@ fn is_fragments(problem: &Problem) -> bool {
     let b = along_k(&problem.b, problem.element).is_some() || problem.quantised.as_ref().is_some_and(is_unpacked);
     // Two products have a half of every tile each.
     problem.products() <= 2
+        && !problem.ragged
         && lie_alike(problem)
         && halves
         && long
@@ -154,7 +155,7 @@ fn lanes(problem: &Problem, machine: &Machine) -> Option<LanesSchedule> {
         Operand::Memory(a) => a.is_matrix() && a.stored == problem.element,
         Operand::Expression { .. } => true,
     };
-    if !plain || !simple || !rows || problem.n < 8 {
+    if problem.ragged || !plain || !simple || !rows || problem.n < 8 {
         return None;
     }
     let columns_for = |columns: &[u32]| {

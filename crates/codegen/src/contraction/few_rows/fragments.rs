@@ -207,7 +207,7 @@ pub(super) fn emit(
     let shared = k.address_of_shared(&shared);
     let place_in = |k: &mut KernelBuilder, group: R<B32>| {
         let column = k.mul_lo_u32(group, schedule.columns());
-        Cta { thread, lane, warp, batch: batch.clone(), row: k.mov_b32(0), column }
+        Cta { thread, lane, warp, batch: batch.clone(), row: k.mov_b32(0), column, end: None }
     };
     let columns = kernel.columns_of(k, group);
     let along = k.mov_b32(0);

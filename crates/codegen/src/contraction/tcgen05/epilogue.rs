@@ -63,7 +63,7 @@ impl Epilogue {
     /// The maps, in the order of the parameters.
     pub fn parameters(&self) -> Vec<MapParameter> {
         match self {
-            Epilogue::Staged(results) => results.iter().map(Staged::parameter).collect(),
+            Epilogue::Staged(results) => results.iter().flat_map(Staged::parameters).collect(),
             Epilogue::Direct => Vec::new(),
         }
     }
@@ -200,7 +200,7 @@ fn direct(
             let first = k.add_u32(place.column, chunk);
             for (part, sums) in of_products(&sums, lanes).enumerate() {
                 let column = k.add_u32(first, start + (part * lanes) as u32);
-                store_at(k, problem, schedule.extent(), &place.batch, (row, column), &sums, surround)?;
+                store_at(k, problem, schedule.extent(), (&place.batch, place.end), (row, column), &sums, surround)?;
             }
             Ok(())
         })?;
@@ -265,7 +265,7 @@ fn staged_tile(
             let words = words.concat();
             for (part, words) in words.chunks((SPAN / 4) as usize).enumerate() {
                 let column = k.add_u32(place.column, chunk + part as u32 * result.columns());
-                buffers.send(k, result, (column, warp_row), &place.batch, |k, offset| {
+                buffers.send(k, result, (column, warp_row), (&place.batch, place.end), |k, offset| {
                     put(k, result.dtype, &slots, offset, words)
                 })?;
             }

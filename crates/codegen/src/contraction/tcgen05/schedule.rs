@@ -146,6 +146,9 @@ impl Tcgen05Schedule {
             return refuse("tensor memory", 0, "a target that has it".into());
         }
         super::factors(problem.element, target)?;
+        if problem.ragged || problem.scaled.is_some() {
+            return refuse("rows in groups, or scales of factors", 1, "none".into());
+        }
         operands::require(problem, self)?;
         let carries = operands::any_carried(problem);
         if carries != (self.carriers > 0) || self.carriers > 2 {

@@ -96,7 +96,7 @@ impl Epilogue {
     pub fn parameters(&self) -> Vec<MapParameter> {
         match self {
             Epilogue::Staged(results, addend) => {
-                results.iter().map(Staged::parameter).chain(addend.as_ref().map(Addend::parameter)).collect()
+                results.iter().flat_map(Staged::parameters).chain(addend.as_ref().map(Addend::parameter)).collect()
             }
             Epilogue::Direct => Vec::new(),
         }
@@ -174,7 +174,7 @@ fn direct(
                     let first = part * lanes as u32;
                     let column = k.add_u32(first_column, group * 8 + first);
                     let sums = of_products(schedule, sums, group, half * PAIR as u32 + first, lanes);
-                    store_at(k, problem, schedule.extent(), &place.batch, (row, column), &sums, surround)?;
+                    store_at(k, problem, schedule.extent(), (&place.batch, place.end), (row, column), &sums, surround)?;
                 }
             }
         }
@@ -292,9 +292,9 @@ fn staged_tile(
                             .try_for_each(|(step, words)| put(k, result.dtype, &slots, step, offset, words))
                     };
                     if addend.is_some() {
-                        buffers.send_over(k, result, (column, row), &place.batch, put)?;
+                        buffers.send_over(k, result, (column, row), (&place.batch, place.end), put)?;
                     } else {
-                        buffers.send(k, result, (column, row), &place.batch, put)?;
+                        buffers.send(k, result, (column, row), (&place.batch, place.end), put)?;
                     }
                 }
             }

@@ -14,6 +14,7 @@
 
 use super::super::bounds::{l2_seconds, memory_seconds, tensor_rate};
 use super::super::carried;
+use super::super::groups;
 use super::super::operands;
 use super::super::problem::Problem;
 use super::super::schedule::{Schedule, Tile};
@@ -72,7 +73,7 @@ pub(crate) fn seconds(problem: &Problem, schedule: &WgmmaSchedule, machine: &Mac
     let blocks = f64::from(schedule.consumer_rows() / 64) * f64::from(n.div_ceil(16));
     // Joining products takes as long again (SwiGLU, cooperating consumers, k of 768 on the H200, 2026-11-21).
     let finish = blocks * FINISH_CYCLES * f64::from(schedule.products);
-    let tiles = problem.tiles(schedule.extent()) as f64;
+    let tiles = problem.expected_tiles(schedule.extent());
     let waves = (tiles / f64::from(schedule.ctas)).ceil();
     let cycles = match schedule.sharing {
         Sharing::Cooperative => waves * (multiply + finish),
@@ -86,7 +87,7 @@ pub(crate) fn seconds(problem: &Problem, schedule: &WgmmaSchedule, machine: &Mac
 
 /// All schedules that fit the problem and the target, the fastest by prediction first.
 pub fn ranked(problem: &Problem, target: Target, machine: &Machine) -> Vec<(f64, WgmmaSchedule)> {
-    let limit = target.row().max_shared_bytes;
+    let limit = target.row().max_shared_bytes.saturating_sub(groups::bytes(problem));
     let carriers: &[u32] = if operands::any_carried(problem) { &[1, 2] } else { &[0] };
     let mut found: Vec<(f64, WgmmaSchedule)> = CANDIDATES
         .iter()

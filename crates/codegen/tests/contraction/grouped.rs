@@ -1,0 +1,154 @@
+//! Products of rows in groups: ragged and empty groups, edges, what follows the product, on every class of kernels, against the
+//! graph's evaluation.
+
+use crate::product;
+use gable_codegen::contraction::schedule::{FmaSchedule, MmaSyncSchedule, Schedule, Tile};
+use gable_codegen::contraction::wgmma::schedule::{Sharing, WgmmaSchedule};
+use gable_ptx::ptxas::Ptxas;
+use gable_ptx::{Module, Target};
+use gable_tensor::{DType, Scalar, Tensor};
+
+/// A graph of one region: `rows` by `k`, by matrices that lie as `[k, n]` or turned.
+fn graph(element: &str, [rows, groups, n, k]: [usize; 4], turned: bool, ends: &str, after: &str) -> String {
+    let (stored, turn, factor) = if turned {
+        let turn = format!("    %wt = transpose %w {{perm=[0, 2, 1]}} : {element}[{groups}, {k}, {n}]\n");
+        (format!("[{groups}, {n}, {k}]"), turn, "%wt")
+    } else {
+        (format!("[{groups}, {k}, {n}]"), String::new(), "%w")
+    };
+    let out = if element == "f32" { "f32" } else { "bf16" };
+    let more = if after.is_empty() { String::new() } else { format!(", %bias: bf16[{n}], %rest: bf16[{rows}, {n}]") };
+    let result = if after.is_empty() { "%sum" } else { "%result" };
+    format!(
+        "graph @grouped(%x: {element}[{rows}, {k}], %w: {element}{stored}, %ends: {ends}[{groups}]{more}) {{\n  \
+         region @r contraction {{\n{turn}    %sum = grouped_matmul %x, {factor}, %ends {{acc=f32, out={out}}} : \
+         {out}[{rows}, {n}]\n{after}  }}\n  return c = {result}\n}}\n"
+    )
+}
+
+fn ends_of(dtype: DType, values: &[i64]) -> Tensor {
+    let scalars: Vec<Scalar> = values.iter().map(|&value| Scalar::I(value.into())).collect();
+    Tensor::from_scalars(dtype, vec![values.len()], scalars)
+}
+
+fn check(source: &str, target: Target, schedule: Schedule, ends: &[i64]) {
+    let dtype = if source.contains("%ends: i64") { DType::I64 } else { DType::I32 };
+    product::check_given(source, target, schedule, &[("ends", ends_of(dtype, ends))]);
+}
+
+fn wgmma(m: u32, n: u32, dtype: DType, sharing: Sharing) -> Schedule {
+    let tile = Tile { m, n, k: WgmmaSchedule::k_of(dtype) };
+    Schedule::Wgmma(WgmmaSchedule {
+        tile,
+        products: 1,
+        carriers: 0,
+        consumers: 2,
+        sharing,
+        stages: 3,
+        buffers: 2,
+        group: 2,
+        ctas: 2,
+    })
+}
+
+/// Ends in every relation to tiles: full ones, one row, none, all; out of order, before the first row and beyond the last.
+const ENDS: [[i64; 5]; 6] = [
+    [64, 128, 192, 256, 300],
+    [1, 1, 130, 131, 300],
+    [0, 0, 0, 0, 300],
+    [300, 300, 300, 300, 300],
+    [70, 20, -5, 1000, 7],
+    [37, 101, 167, 233, -1],
+];
+
+#[test]
+fn groups_of_every_size_are_multiplied_on_wgmma() {
+    for (i, ends) in ENDS.iter().enumerate() {
+        let source = graph("bf16", [300, 5, 64, 72], i % 2 == 0, "i32", "");
+        check(&source, Target::Sm90a, wgmma(64, 64, DType::BF16, Sharing::PingPong), ends);
+        let source = graph("bf16", [300, 5, 136, 72], i % 2 == 1, "i64", "");
+        check(&source, Target::Sm90a, wgmma(128, 64, DType::BF16, Sharing::Cooperative), ends);
+    }
+}
+
+#[test]
+fn groups_are_multiplied_by_threads_of_every_target() {
+    for (i, ends) in ENDS.iter().enumerate() {
+        let source = graph("bf16", [300, 5, 40, 40], i % 2 == 0, "i32", "");
+        let tile = Tile { m: 64, n: 32, k: 32 };
+        let schedule = MmaSyncSchedule { products: 1, tile, warps: (2, 2), stages: 3, group: 2 };
+        check(&source, Target::Sm120a, Schedule::MmaSync(schedule), ends);
+        let source = graph("f32", [300, 5, 40, 12], i % 2 == 1, "i64", "");
+        let schedule = FmaSchedule { products: 1, tile: Tile { m: 64, n: 64, k: 16 }, thread: (8, 4), group: 2 };
+        check(&source, Target::Sm100a, Schedule::Fma(schedule), ends);
+    }
+}
+
+#[test]
+fn what_follows_the_product_reads_and_writes_the_groups_own_rows() {
+    for ends in [ENDS[1], ENDS[5]] {
+        let source = graph("bf16", [300, 5, 64, 64], true, "i32", &product::layer(300, 64));
+        check(&source, Target::Sm90a, wgmma(128, 64, DType::BF16, Sharing::Cooperative), &ends);
+        check(&source, Target::Sm90a, wgmma(64, 64, DType::BF16, Sharing::PingPong), &ends);
+        let schedule =
+            MmaSyncSchedule { products: 1, tile: Tile { m: 64, n: 32, k: 32 }, warps: (2, 2), stages: 3, group: 2 };
+        check(&source, Target::Sm100a, Schedule::MmaSync(schedule), &ends);
+    }
+    // Results that the copy engine cannot write.
+    let turned = "    %result = transpose %sum {perm=[1, 0]} : bf16[64, 300]\n";
+    let source =
+        graph("bf16", [300, 5, 64, 64], true, "i32", turned).replace(", %bias: bf16[64], %rest: bf16[300, 64]", "");
+    check(&source, Target::Sm90a, wgmma(128, 64, DType::BF16, Sharing::Cooperative), &ENDS[5]);
+}
+
+#[test]
+fn sums_of_8_bit_floats_are_promoted_group_by_group() {
+    let source = graph("e4m3", [300, 5, 64, 256], true, "i32", "");
+    for ends in [ENDS[1], ENDS[4]] {
+        check(&source, Target::Sm90a, wgmma(128, 64, DType::E4M3, Sharing::Cooperative), &ends);
+    }
+}
+
+#[test]
+fn the_rule_takes_the_class_of_the_target() {
+    let source = graph("bf16", [8192, 64, 4096, 14336], true, "i32", "");
+    for (target, is_taken) in [
+        (Target::Sm90a, (|schedule| matches!(schedule, Schedule::Wgmma(_))) as fn(&Schedule) -> bool),
+        (Target::Sm100a, |schedule| matches!(schedule, Schedule::MmaSync(_))),
+        (Target::Sm120a, |schedule| matches!(schedule, Schedule::MmaSync(_))),
+    ] {
+        let chosen = product::chosen(&source, target);
+        assert!(is_taken(&chosen), "{target}: {chosen}");
+        println!("{target}: {chosen}");
+    }
+    // Few rows have no family of their own here, and one group is a group.
+    for rows in [1, 8, 100] {
+        let chosen = product::chosen(&graph("bf16", [rows, 1, 64, 256], true, "i32", ""), Target::Sm90a);
+        assert!(!matches!(chosen, Schedule::FewRows(_)), "{chosen}");
+    }
+}
+
+#[test]
+fn grouped_products_assemble_without_spills() {
+    let Ok(ptxas) = Ptxas::find() else {
+        assert!(std::env::var_os("CI").is_none(), "CI has ptxas");
+        eprintln!("SKIPPED: no ptxas");
+        return;
+    };
+    for (target, element) in
+        [(Target::Sm90a, "bf16"), (Target::Sm90a, "e4m3"), (Target::Sm120a, "bf16"), (Target::Sm100a, "f32")]
+    {
+        let mut module = Module::new(target, Vec::new());
+        for (rows, turned) in [(8192, true), (700, false)] {
+            let source = graph(element, [rows, 64, 4096, 1024], turned || element == "e4m3", "i32", "");
+            let mut kernel = product::kernel(&source, target, product::chosen(&source, target));
+            kernel.name = format!("grouped_{rows}");
+            module.push(kernel);
+        }
+        let assembled = ptxas.assemble(&module.to_string(), target).unwrap_or_else(|e| panic!("{e}"));
+        for resources in &assembled.kernels {
+            println!("{target} {} registers: {}", resources.registers, resources.name);
+            assert_eq!(resources.stack_bytes, 0, "{target} {resources:?}");
+        }
+    }
+}
