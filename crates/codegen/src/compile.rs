@@ -16,6 +16,7 @@ use crate::{contraction, map, ordered, reduction, row, split, window};
 use gable_artifact::{Access, Action, Arg, BufferRef, Kernel, Launch, Space, Step, StepCost, TargetPlan};
 use gable_ir::{Graph, NodeId, Op, Region, RegionKind, cost};
 use gable_ptx::Target;
+use gable_roofline::Machine;
 use rayon::prelude::*;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -218,6 +219,52 @@ fn tunable(graph: &Graph, region: &Region, target: Target) -> Result<Option<Tuna
         regions: vec![region.name.clone()],
         candidates: candidates.iter().map(ToString::to_string).collect(),
     }))
+}
+
+/// What is expected of a contraction's kernel on a machine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Predicted {
+    /// The schedule that the rule chooses.
+    pub schedule: String,
+    /// Its instruction class.
+    pub class: String,
+    /// Seconds, without the launch.
+    pub seconds: f64,
+}
+
+impl Predicted {
+    /// Both, one after the other.
+    pub fn and(self, next: &Predicted) -> Predicted {
+        let both = |a: String, b: &str| if a == b { a } else { format!("{a}, {b}") };
+        Predicted {
+            schedule: both(self.schedule, &next.schedule),
+            class: both(self.class, &next.class),
+            seconds: self.seconds + next.seconds,
+        }
+    }
+}
+
+/// What the rules expect of the contractions of a fused graph on a machine that runs the target, in the order of the regions.
+pub fn predicted(graph: &Graph, target: Target, machine: &Machine) -> Result<Vec<Predicted>, CodegenError> {
+    let mut found = Vec::new();
+    for region in ordered_regions(graph) {
+        if !matches!(region.kind, RegionKind::Contraction | RegionKind::Convolution) {
+            continue;
+        }
+        let of_region = || -> Result<Option<Predicted>, Fault> {
+            let program = Program::of_region(graph, region)?;
+            let Some(problem) = contraction::region::problem(&program, target)? else { return Ok(None) };
+            let schedule = contraction::rule::choose(&problem, target)?;
+            let seconds = contraction::predict::seconds(&problem, &schedule, machine);
+            Ok(Some(Predicted { schedule: schedule.to_string(), class: schedule.class().to_string(), seconds }))
+        };
+        found.extend(of_region().map_err(|fault| CodegenError {
+            region: region.name.clone(),
+            target: target.name(),
+            fault: Box::new(fault),
+        })?);
+    }
+    Ok(found)
 }
 
 /// Whether the region only names memory anew: reshapes whose result lies where their operand lies.

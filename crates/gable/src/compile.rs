@@ -120,7 +120,8 @@ impl Lowered {
         Ok(lowered)
     }
 
-    fn of_module(name: &str, module: Module, options: &Options) -> Result<Lowered, Error> {
+    /// Runs the passes over a module.
+    pub fn of_module(name: &str, module: Module, options: &Options) -> Result<Lowered, Error> {
         let start = Instant::now();
         let hash = hash(&module);
         let mut timings = vec![("hash".to_string(), start.elapsed())];
@@ -129,6 +130,11 @@ impl Lowered {
         let Module { graph, mut weights } = optimized.module;
         weights.retain_used(&graph);
         Ok(Lowered { name: name.into(), hash, graph, weights, memory: optimized.plan, timings })
+    }
+
+    /// The fused graph.
+    pub fn graph(&self) -> &Graph {
+        &self.graph
     }
 
     /// The contractions whose schedules are a choice on a target.

@@ -1,6 +1,6 @@
 //! What the machine's row says of a contraction's time, for the rules that choose schedules.
 
-use super::problem::Problem;
+use super::problem::{Problem, Side};
 use gable_roofline::Machine;
 use gable_tensor::DType;
 
@@ -18,6 +18,16 @@ pub(super) fn tensor_rate(element: DType, machine: &Machine) -> f64 {
     }
 }
 
+/// The same for a problem's factors, which may have block scales. Those of 8 bits are multiplied at the full rate even where
+/// others are not, and those of 4 bits at twice that: a higher rate is that of instructions of 96 elements, which no kernel here has.
+pub(super) fn problem_rate(problem: &Problem, machine: &Machine) -> f64 {
+    match &problem.scaled {
+        None => tensor_rate(problem.element, machine),
+        Some(_) if problem.factor_bits(Side::A) == 4 => machine.rates.fp4.min(4.0 * machine.rates.half_acc16),
+        Some(_) => 2.0 * machine.rates.half_acc16,
+    }
+}
+
 /// Seconds that bytes take from L2.
 pub(super) fn l2_seconds(bytes: f64, machine: &Machine) -> f64 {
     bytes / (L2_OVER_MEMORY * machine.memory_bytes_per_s())
@@ -28,8 +38,9 @@ pub(super) fn memory_seconds(problem: &Problem, machine: &Machine) -> f64 {
     let entries = problem.batches() as f64;
     // Rows of their own are not those of other entries.
     let row_entries = if problem.ragged { 1.0 } else { entries };
-    let left = row_entries * (problem.m * problem.k * problem.element.bytes()) as f64;
-    let right = entries * (problem.products() as usize * problem.n * problem.k * problem.element.bytes()) as f64;
+    let bytes = |side| (problem.outer(side) * problem.k * problem.factor_bits(side) / 8) as f64;
+    let entries_of = |side| if side == Side::A { row_entries } else { entries };
+    let factors: f64 = problem.sides().map(|side| entries_of(side) * bytes(side)).sum();
     let result = row_entries * (problem.m * problem.n * problem.out.bytes()) as f64;
-    (left + right + result) / machine.memory_bytes_per_s()
+    (factors + result) / machine.memory_bytes_per_s()
 }

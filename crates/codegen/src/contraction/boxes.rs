@@ -9,7 +9,7 @@ use gable_artifact::{
     tensor_map::{Fill, L2Promotion, MapElement, Swizzle},
 };
 use gable_ptx::meaning::{Meaning, TensorLoad, TensorStore};
-use gable_ptx::{B32, KernelBuilder, Opcode, Operand, R, TensorPlace, Value};
+use gable_ptx::{B32, Family, KernelBuilder, Opcode, Operand, R, TensorPlace, Value};
 use gable_tensor::DType;
 
 use super::problem::ContractionError;
@@ -106,7 +106,7 @@ impl Boxes {
     }
 
     /// Boxes of an operand that lies in memory: `outer` of its outer index by `k` summed elements.
-    pub fn of_operand(problem: &Problem, memory: &Memory, outer: u32, k: u32) -> Option<Boxes> {
+    pub fn of_operand(problem: &Problem, memory: &Memory, element: DType, outer: u32, k: u32) -> Option<Boxes> {
         let entries = memory.entries.as_ref()?;
         if !memory.is_matrix() || memory.offset != 0 {
             return None;
@@ -120,7 +120,7 @@ impl Boxes {
             Major::Outer => (along_outer, along_k, outer, k),
         };
         // Only elements of 16 bits are read across rows.
-        if stride != 1 && dense > 1 || major == Major::Outer && problem.element.bytes() != 2 {
+        if stride != 1 && dense > 1 || major == Major::Outer && element.bytes() != 2 {
             return None;
         }
         let matrix = Strided {
@@ -131,7 +131,7 @@ impl Boxes {
             batch: &problem.batch,
             batch_strides: &entries.strides,
         };
-        Boxes::of(&matrix, problem.element, dense_box, other_box)
+        Boxes::of(&matrix, element, dense_box, other_box)
     }
 
     fn place(&self, map: R<gable_ptx::B64>, dense: R<B32>, other: R<B32>, batch: &[R<B32>]) -> Operand {
@@ -154,7 +154,8 @@ impl Boxes {
         cta_pair: bool,
     ) -> Result<(), ContractionError> {
         let rank = self.map.dims.len() as u8;
-        let meaning = Meaning::TensorLoad(TensorLoad { rank, multicast: false, hint: false, cta_pair, own_cta: false });
+        let own_cta = k.target().row().family == Family::Sm120;
+        let meaning = Meaning::TensorLoad(TensorLoad { rank, multicast: false, hint: false, cta_pair, own_cta });
         let row = Opcode::of(meaning).ok_or(gable_ptx::EmitError::NoRow { meaning })?;
         let dense = if self.start == 0 { dense } else { k.add_u32(dense, self.start) };
         let place = self.place(map, dense, other, batch);

@@ -5,6 +5,7 @@
 
 use super::few_rows;
 use super::few_rows::schedule::FewRowsSchedule;
+use super::mma_ring::{self, schedule::MmaRingSchedule};
 use super::problem::{ContractionError, Problem};
 use super::rule;
 use super::schedule::Schedule;
@@ -44,9 +45,19 @@ pub fn candidates(problem: &Problem, target: Target) -> Result<Vec<Schedule>, Co
             GROUPS.into_iter().for_each(|group| add(Schedule::Tcgen05(Tcgen05Schedule { group, ..schedule })));
         }
     }
+    if mma_ring::suits(problem, target) {
+        for (_, schedule) in mma_ring::rule::ranked(problem, target, machine) {
+            GROUPS.into_iter().for_each(|group| add(Schedule::MmaRing(MmaRingSchedule { group, ..schedule })));
+        }
+    }
     // Where the newer classes apply, or few rows, the plain ones have not been seen to win.
-    let plain =
-        !matches!(chosen, Schedule::Wgmma(_) | Schedule::Tcgen05(_) | Schedule::FewRows(FewRowsSchedule::Fragments(_)));
+    let plain = !matches!(
+        chosen,
+        Schedule::Wgmma(_)
+            | Schedule::Tcgen05(_)
+            | Schedule::MmaRing(_)
+            | Schedule::FewRows(FewRowsSchedule::Fragments(_))
+    );
     if plain {
         rule::table(problem).into_iter().for_each(add);
     }

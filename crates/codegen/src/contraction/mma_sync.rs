@@ -139,7 +139,7 @@ fn stage(
 /// What a lane gives to `ldmatrix.x4`: the row of matrix `lane / 8` that it names. The four matrices are the halves of
 /// 16 outer indices by the halves of a step, ordered so that the registers are A's fragment, or B's fragments of eight
 /// columns twice.
-fn fragment_offsets(
+pub(super) fn fragment_offsets(
     k: &mut KernelBuilder,
     tile: &SharedTile,
     major: Major,

@@ -18,6 +18,7 @@
 //!   converts, `cta` says which tile a CTA computes, `groups` where rows are in groups.
 
 mod axes;
+mod block_scaled;
 mod bounds;
 mod boxes;
 pub mod candidates;
@@ -31,16 +32,19 @@ mod fma;
 mod fold;
 mod gather;
 mod groups;
+pub mod mma_ring;
 mod mma_sync;
 mod narrow;
 mod normal;
 mod operands;
+pub mod predict;
 pub mod problem;
 mod radix;
 pub mod region;
 mod ring;
 pub mod rule;
 mod scaled;
+mod scaler;
 pub mod schedule;
 
 mod staged;
@@ -81,6 +85,7 @@ pub fn emit(
     match schedule {
         Schedule::Wgmma(schedule) => return wgmma::emit(k, problem, schedule, surround),
         Schedule::Tcgen05(schedule) => return tcgen05::emit(k, problem, schedule, surround),
+        Schedule::MmaRing(schedule) => return mma_ring::emit(k, problem, schedule, surround),
         Schedule::MmaSync(schedule) => mma_sync::emit(k, problem, schedule, surround)?,
         Schedule::Fma(schedule) => fma::emit(k, problem, schedule, surround)?,
         Schedule::FewRows(schedule) => few_rows::emit(k, problem, schedule, surround)?,

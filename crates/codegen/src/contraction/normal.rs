@@ -19,6 +19,7 @@ use crate::program::{Program, ValueId};
 use gable_ir::attr::Layout;
 use gable_ir::region::MAX_PRODUCTS;
 use gable_ir::{Group, Op};
+use gable_ptx::Target;
 use gable_tensor::DType;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -60,6 +61,13 @@ pub(super) struct Plan {
     operands: Vec<ValueId>,
 }
 
+/// Whether a pipeline multiplies the problem's factors as memory holds them.
+fn has_pipeline(problem: &Problem, target: Target) -> bool {
+    super::wgmma::suits(problem, target)
+        || super::tcgen05::suits(problem, target)
+        || super::mma_ring::suits(problem, target)
+}
+
 impl Plan {
     /// Takes the engine's program apart. Writes no instructions. `None` where the result has no element.
     pub fn of(engine: &mut Engine<'_>) -> Result<Option<Plan>, Fault> {
@@ -68,18 +76,14 @@ impl Plan {
         // Narrow elements with scales are multiplied as they are stored where a pipeline scales sums. Elsewhere the region
         // computes the factors.
         if let Some(stored) = plan.as_ref().and_then(|plan| plan.of_stored(engine))
-            && (super::wgmma::suits(&stored.problem, target) || super::tcgen05::suits(&stored.problem, target))
+            && has_pipeline(&stored.problem, target)
         {
             return Ok(Some(stored));
         }
         // Floats of 8 bits are multiplied where a pipeline takes them as they are. Elsewhere the region gives them as the
         // f32 that they are exactly.
         match plan {
-            Some(plan)
-                if is_float8(plan.problem.element)
-                    && !super::wgmma::suits(&plan.problem, target)
-                    && !super::tcgen05::suits(&plan.problem, target) =>
-            {
+            Some(plan) if is_float8(plan.problem.element) && !has_pipeline(&plan.problem, target) => {
                 Plan::of_factors(engine, true)
             }
             plan => Ok(plan),

@@ -17,7 +17,7 @@ use super::boxes::{Boxes, SPAN};
 use super::carried;
 use super::cta::{TilePlace, Walk};
 use super::narrow;
-use super::problem::{ContractionError, Major, Operand, Problem, Side};
+use super::problem::{ContractionError, Digit, Entries, Major, Memory, Operand, Problem, Side};
 use super::ring::{Position, Ring, Scope};
 use super::schedule::Tile;
 use gable_ptx::{B32, B64, KernelBuilder, R};
@@ -79,11 +79,37 @@ fn rows_per_box(problem: &Problem, side: Side, outer: u32, element: DType) -> u3
 pub(super) fn boxes(problem: &Problem, side: Side, outer: u32, element: DType) -> Option<Boxes> {
     let Operand::Memory(memory) = problem.operand(side) else { return None };
     let rows = rows_per_box(problem, side, outer, element);
-    Boxes::of_operand(problem, memory, rows, SPAN / element.bytes() as u32)
+    let span = SPAN / element.bytes() as u32;
+    match &problem.scaled {
+        None => Boxes::of_operand(problem, memory, element, rows, span),
+        Some(scaled) if scaled[side as usize].codes.bits() == 4 => {
+            Boxes::of_operand(problem, &in_bytes(memory)?, DType::U8, rows, span)
+        }
+        Some(_) => Boxes::of_operand(problem, memory, memory.stored, rows, span),
+    }
+}
+
+/// The bytes of a matrix of which two elements along k share one.
+fn in_bytes(memory: &Memory) -> Option<Memory> {
+    let half = |stride: i64| (stride % 2 == 0).then_some(stride / 2);
+    let entries = memory.entries.as_ref()?;
+    let strides = entries.strides.iter().map(|&stride| half(stride)).collect::<Option<_>>()?;
+    let outer = memory.outer.iter().map(|digit| Some(Digit { stride: half(digit.stride)?, ..*digit }));
+    let k = memory.k.iter().map(|digit| {
+        (digit.stride == 1 && digit.size.is_multiple_of(2)).then_some(Digit { size: digit.size / 2, ..*digit })
+    });
+    Some(Memory {
+        stored: DType::U8,
+        entries: Some(Entries { start: half(entries.start)?, strides }),
+        offset: half(memory.offset)?,
+        outer: outer.collect::<Option<_>>()?,
+        k: k.collect::<Option<_>>()?,
+        ..memory.clone()
+    })
 }
 
 /// Whether every operand has boxes for tiles of `m` rows and `n` columns of each product, and all right factors lie alike.
-fn are_boxes(problem: &Problem, (m, n): (u32, u32)) -> bool {
+pub(super) fn are_boxes(problem: &Problem, (m, n): (u32, u32)) -> bool {
     let major = problem.b.vector().0;
     boxes(problem, Side::A, m, problem.element).is_some()
         && problem.rights().iter().all(|&side| {
@@ -184,19 +210,22 @@ impl Operands {
     ) -> Result<Position, ContractionError> {
         self.prefetch_maps(k);
         let at = ring.first_to_fill(k);
-        let depth = problem.rounds(tile_k) * tile_k;
+        // Boxes count bytes where elements are shorter.
+        let span = SPAN / problem.element.bytes() as u32;
+        let depth = problem.rounds(tile_k) * span;
+        let bytes = self.sides.iter().map(|one| one.outer * SPAN).sum::<u32>();
         walk.for_each(k, problem, |k, place| {
             let mut own = TilePlace { batch: place.batch.clone(), ..*place };
             if let Some(pair) = &walk.pair {
                 own.row = k.mad_lo_u32(pair.rank, self.sides[0].outer, place.row);
                 own.column = k.mad_lo_u32(pair.rank, self.sides[1].outer, place.column);
             }
-            k.for_u32(0, depth, tile_k, |k, k0| {
+            k.for_u32(0, depth, span, |k, k0| {
                 let full = ring.wait_empty(k, at);
                 match &walk.pair {
-                    None => k.mbarrier_arrive_expect_tx(full.at(0), ring.stage_bytes),
+                    None => k.mbarrier_arrive_expect_tx(full.at(0), bytes),
                     Some(pair) => {
-                        k.when(pair.leads, |k| k.mbarrier_arrive_expect_tx(full.at(0), 2 * ring.stage_bytes));
+                        k.when(pair.leads, |k| k.mbarrier_arrive_expect_tx(full.at(0), 2 * bytes));
                     }
                 }
                 let full = ring.leading(k, full);

@@ -461,6 +461,11 @@ impl Problem {
         self.scaled.as_ref()?.get(side as usize)
     }
 
+    /// Bits of a factor's elements where it is multiplied as it is stored.
+    pub fn factor_bits(&self, side: Side) -> usize {
+        self.scaled_of(side).map_or(8 * self.element.bytes(), |scaled| scaled.codes.bits() as usize)
+    }
+
     /// Extent of a side's outer index.
     pub fn outer(&self, side: Side) -> usize {
         match side {

@@ -118,11 +118,19 @@ impl Ring {
     /// Says that this reader is done with the stage, in threads where `arrives` holds: one of each reader.
     pub fn release(&self, k: &mut KernelBuilder, stage: R<B32>, arrives: R<Pred>) {
         let barrier = k.mad_lo_u32(stage, BARRIER, self.barriers);
+        self.arrive(k, barrier, self.empty_offset(), arrives);
+    }
+
+    /// Says that a filler of the stage with this barrier is done, in threads where `arrives` holds: one of each filler.
+    pub fn fill(&self, k: &mut KernelBuilder, full: R<B32>, arrives: R<Pred>) {
+        self.arrive(k, full, 0, arrives);
+    }
+
+    fn arrive(&self, k: &mut KernelBuilder, barrier: R<B32>, offset: i32, arrives: R<Pred>) {
         let barrier = self.leading(k, barrier);
-        let empty = barrier.at(self.empty_offset());
         k.when(arrives, |k| match self.scope {
-            Scope::Cta => k.mbarrier_arrive(empty),
-            Scope::Pair => k.mbarrier_arrive_cluster(empty),
+            Scope::Cta => k.mbarrier_arrive(barrier.at(offset)),
+            Scope::Pair => k.mbarrier_arrive_cluster(barrier.at(offset)),
         });
     }
 

@@ -105,6 +105,20 @@ fn bring_seconds(problem: &Problem, schedule: &Schedule, machine: &Machine) -> f
     slots / f64::from(4 * WARP) / (machine.clock_ghz * 1e9)
 }
 
+/// Operations per clock and multiprocessor of the class that the table has for the problem.
+fn rate(problem: &Problem, machine: &Machine) -> f64 {
+    match (has_mma(problem), sum_type(problem.element).bytes()) {
+        (true, _) => tensor_rate(problem.element, machine),
+        (false, 8) => machine.rates.f64,
+        (false, _) => machine.rates.f32,
+    }
+}
+
+/// Seconds that the rule expects of a schedule of the table.
+pub(super) fn seconds(problem: &Problem, schedule: &Schedule, machine: &Machine) -> f64 {
+    expected_seconds(problem, schedule, machine, rate(problem, machine).max(1.0))
+}
+
 /// The machine that schedules for a target are made for. Family targets have none of their own: the first of the family
 /// stands for it.
 pub(super) fn machine_of(target: Target) -> &'static Machine {
@@ -149,6 +163,7 @@ pub fn choose(problem: &Problem, target: Target) -> Result<Schedule, Contraction
     let carries = super::operands::any_carried(problem);
     let is_tiled = problem.m > FEW_ROWS_OF_WGMMA && !carries && super::wgmma::suits(problem, target);
     if problem.k > 0
+        && problem.scaled.is_none()
         && !is_tiled
         && let Some(schedule) = few_rows::choose(problem, machine)
     {
@@ -166,12 +181,14 @@ pub fn choose(problem: &Problem, target: Target) -> Result<Schedule, Contraction
         schedule.validate(problem, target)?;
         return Ok(schedule);
     }
+    if super::mma_ring::suits(problem, target)
+        && let Some(schedule) = super::mma_ring::rule::choose(problem, target, machine)
+    {
+        schedule.validate(problem, target)?;
+        return Ok(schedule);
+    }
     scalar_type(problem.element)?;
-    let rate = match (has_mma(problem), sum_type(problem.element).bytes()) {
-        (true, _) => tensor_rate(problem.element, machine),
-        (false, 8) => machine.rates.f64,
-        (false, _) => machine.rates.f32,
-    };
+    let rate = rate(problem, machine);
     let mut best: Option<(f64, Schedule)> = None;
     let mut refused = ContractionError::Type(problem.element);
     for schedule in table(problem) {

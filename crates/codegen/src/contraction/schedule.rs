@@ -4,6 +4,7 @@
 
 use super::few_rows::schedule::FewRowsSchedule;
 use super::groups;
+use super::mma_ring::schedule::MmaRingSchedule;
 use super::problem::{ContractionError, Major, Problem, Side};
 use super::tcgen05::schedule::Tcgen05Schedule;
 use super::tile::{CHUNK, PERIOD};
@@ -78,6 +79,8 @@ pub enum Schedule {
     Tcgen05(Tcgen05Schedule),
     /// On the tensor cores, warp by warp.
     MmaSync(MmaSyncSchedule),
+    /// On the tensor cores, warp by warp, operands brought by the copy engine.
+    MmaRing(MmaRingSchedule),
     /// On the ordinary pipes.
     Fma(FmaSchedule),
     /// For few rows, bound by the bytes of B.
@@ -188,6 +191,8 @@ impl Schedule {
             Schedule::Wgmma(_) => Class::Wgmma,
             Schedule::Tcgen05(_) => Class::Tcgen05,
             Schedule::MmaSync(_) => Class::MmaSync,
+            Schedule::MmaRing(schedule) if schedule.scales > 0 => Class::MmaSyncBlockScaled,
+            Schedule::MmaRing(_) => Class::MmaSync,
             Schedule::Fma(_) | Schedule::Direct(_) => Class::Fma,
             Schedule::FewRows(schedule) => schedule.class(),
         }
@@ -199,6 +204,7 @@ impl Schedule {
             Schedule::Wgmma(schedule) => schedule.threads(),
             Schedule::Tcgen05(schedule) => schedule.threads(),
             Schedule::MmaSync(schedule) => schedule.threads(),
+            Schedule::MmaRing(schedule) => schedule.threads(),
             Schedule::Fma(schedule) => schedule.threads(),
             Schedule::FewRows(schedule) => schedule.threads(),
             Schedule::Direct(_) => super::direct::THREADS,
@@ -210,6 +216,7 @@ impl Schedule {
         match self {
             Schedule::Wgmma(schedule) => schedule.extent(),
             Schedule::Tcgen05(schedule) => schedule.extent(),
+            Schedule::MmaRing(schedule) => schedule.extent(),
             Schedule::MmaSync(MmaSyncSchedule { tile, .. }) | Schedule::Fma(FmaSchedule { tile, .. }) => {
                 (tile.m, tile.n)
             }
@@ -230,6 +237,7 @@ impl Schedule {
         match self {
             Schedule::Wgmma(schedule) => tiles.min(schedule.ctas.into()),
             Schedule::Tcgen05(schedule) => schedule.launched(tiles),
+            Schedule::MmaRing(schedule) => tiles.min(schedule.ctas.into()),
             _ => tiles,
         }
     }
@@ -252,6 +260,7 @@ impl Schedule {
         match self {
             Schedule::Wgmma(schedule) => schedule.shared_bytes(),
             Schedule::Tcgen05(schedule) => schedule.shared_bytes(),
+            Schedule::MmaRing(schedule) => schedule.shared_bytes(),
             Schedule::MmaSync(schedule) => schedule.shared_bytes(problem.element),
             Schedule::Fma(schedule) => schedule.shared_bytes(sum_type(problem.element)),
             Schedule::FewRows(schedule) => schedule.shared_bytes(problem),
@@ -301,6 +310,11 @@ impl Schedule {
             Schedule::Tcgen05(schedule) => {
                 fits("tiles", problem.tiles(schedule.extent()), i32::MAX as u64 - u64::from(schedule.ctas))?;
                 schedule.validate(problem, target)
+            }
+            Schedule::MmaRing(schedule) => {
+                fits("tiles", problem.tiles(schedule.extent()), i32::MAX as u64 - u64::from(schedule.ctas))?;
+                schedule.validate(problem, target)?;
+                registers(schedule.registers())
             }
             Schedule::MmaSync(schedule) => {
                 let bytes = problem.element.bytes() as u32;
@@ -357,6 +371,7 @@ impl fmt::Display for Schedule {
         match self {
             Schedule::Wgmma(schedule) => schedule.fmt(f),
             Schedule::Tcgen05(schedule) => schedule.fmt(f),
+            Schedule::MmaRing(schedule) => schedule.fmt(f),
             Schedule::MmaSync(s) => {
                 let Tile { m, n, k } = s.tile;
                 write!(

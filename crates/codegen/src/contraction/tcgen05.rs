@@ -48,22 +48,26 @@
 
 mod epilogue;
 pub mod rule;
+mod scale_columns;
 pub mod schedule;
 
 use super::MapParameter;
+use super::block_scaled::BlockScaled;
 use super::boxes::SPAN;
 use super::carried::{self, Carriers};
 use super::cta::{Pair, Walk};
 use super::operands::{self, Operands, STEP};
 use super::problem::{ContractionError, Major, Problem, Side};
 use super::ring::{Position, Ring, Scope};
+use super::scaler::{SCALERS, Scaler};
 use super::schedule::{Schedule, WARP};
 use super::surround::Surround;
 use epilogue::Epilogue;
 use gable_ptx::meaning::{Collector, TensorKind, TensorMultiply};
 use gable_ptx::{B32, Feature, KernelBuilder, Offset, R, Target, Tcgen05Operand};
 use gable_tensor::DType;
-use schedule::{ACCUMULATORS, CARRIER_THREADS, FINISHERS, MULTIPLIER, PRODUCER, ROWS, Tcgen05Schedule};
+use scale_columns::ScaleColumns;
+use schedule::{CARRIER_THREADS, FINISHERS, FIRST_SCALER, MULTIPLIER, PRODUCER, ROWS, Tcgen05Schedule};
 
 /// How descriptors of shared memory say that rows are swizzled by 128 bytes, and their version in bits 46 to 48.
 const SWIZZLED: u64 = 2 << 61 | 1 << 46;
@@ -92,7 +96,7 @@ pub(super) fn emit(
     let warp = k.shr_u32(thread, WARP.trailing_zeros());
     let memory = k.dynamic_shared(1024);
     let data = k.address_of_shared(&memory);
-    let [barriers, accumulator_barriers, address] = schedule.tail().map(|bytes| k.add_u32(data, bytes));
+    let [barriers, accumulator_barriers, scale_barriers, address] = schedule.tail().map(|bytes| k.add_u32(data, bytes));
     let scope = if is_pair { Scope::Pair } else { Scope::Cta };
     let ring = Ring { stages: schedule.stages, stage_bytes: schedule.stage_bytes(), data, barriers, scope };
 
@@ -108,21 +112,37 @@ pub(super) fn emit(
     });
     let tensor = k.fresh();
     let accumulators = Ring {
-        stages: ACCUMULATORS,
+        stages: schedule.accumulators,
         stage_bytes: schedule.columns(),
         data: tensor,
         barriers: accumulator_barriers,
         scope,
     };
     let carriers = schedule.carriers * CARRIER_THREADS;
-    let writers = if carriers == 0 { 1 } else { carried::writers(&operands, carriers) };
+    let scaled = BlockScaled::of(problem);
+    let scalers = if scaled.is_some() { schedule.ctas_per_tile * SCALERS } else { 0 };
+    let writers = if carriers == 0 { 1 + scalers } else { carried::writers(&operands, carriers) };
+    // Only this CTA's own thread waits for columns of scales.
+    let scale_rounds = scaled.as_ref().map(|_| Ring {
+        stages: schedule.scale_rounds(),
+        stage_bytes: schedule.scale_columns(),
+        data: k.fresh(),
+        barriers: scale_barriers,
+        scope: Scope::Cta,
+    });
     let first_thread = k.setp_eq_u32(thread, 0);
     k.if_(first_thread, |k| {
         ring.init(k, writers, 1);
         accumulators.init(k, 1, schedule.ctas_per_tile * FINISHERS);
+        if let Some(rounds) = &scale_rounds {
+            rounds.init(k, 1, 1);
+        }
     });
     meet(k, is_pair);
     k.set(tensor).ld_shared_b32(address.at(0));
+    if let Some(rounds) = &scale_rounds {
+        k.set(rounds.data).add_u32(tensor, schedule.sum_columns());
+    }
 
     let Tcgen05Schedule { group, ctas, .. } = *schedule;
     let walk = if is_pair {
@@ -150,7 +170,27 @@ pub(super) fn emit(
     }
     let begins = k.and_pred(multiplies, elected);
     let begins = walk.pair.iter().fold(begins, |begins, pair: &Pair| k.and_pred(begins, pair.leads));
-    k.if_(begins, |k| multiplier(k, problem, schedule, &ring, &accumulators, &operands, &walk))?;
+    let multiplier = Multiplier {
+        ring: &ring,
+        accumulators: &accumulators,
+        operands: &operands,
+        walk: &walk,
+        scales: scaled.as_ref().zip(scale_rounds.as_ref()),
+    };
+    k.if_(begins, |k| multiplier.run(k, problem, schedule))?;
+    if let Some(scaled) = &scaled {
+        let scales = k.setp_ge_u32(warp, FIRST_SCALER);
+        k.if_(scales, |k| {
+            let scaler = Scaler {
+                columns: schedule.tile.n,
+                tile_k: schedule.tile.k,
+                operand_bytes: schedule.operand_bytes(),
+                thread: k.sub_u32(thread, FIRST_SCALER * WARP),
+                elected,
+            };
+            scaler.run(k, problem, scaled, &ring, &walk, surround)
+        })?;
+    }
     let finishes = k.setp_lt_u32(warp, FINISHERS);
     k.if_(finishes, |k| {
         let lane = k.and_b32(thread, WARP - 1);
@@ -195,52 +235,83 @@ fn wait_for_all(k: &mut KernelBuilder, ring: &Ring, at: Position) {
     }
 }
 
-/// Begins all products, of one tile after the other: those of both CTAs of a pair.
-fn multiplier(
-    k: &mut KernelBuilder,
-    problem: &Problem,
-    schedule: &Tcgen05Schedule,
-    ring: &Ring,
-    accumulators: &Ring,
-    operands: &Operands,
-    walk: &Walk,
-) -> Result<(), ContractionError> {
-    let (multiply, instruction) = instruction(problem, schedule, k.target())?;
-    let descriptors = operands.descriptors(k, SWIZZLED, ring.data, ring.data);
-    let (at, sums_at) = (ring.first_to_read(k), accumulators.first_to_fill(k));
-    let both = walk.pair.is_some().then(|| k.mov_b16(0b11));
-    let commit = |k: &mut KernelBuilder, barrier: Offset<B32>| match both {
-        Some(ctas) => k.tcgen05_commit_multicast_cta_group_2(barrier, ctas),
-        None => k.tcgen05_commit(barrier),
-    };
-    walk.for_each(k, problem, |k, _| {
-        let ready = accumulators.wait_empty(k, sums_at);
-        k.tcgen05_fence_after_thread_sync();
-        let sums = accumulators.stage(k, sums_at);
-        k.for_u32(0, problem.rounds(schedule.tile.k), 1, |k, round| -> Result<(), ContractionError> {
-            ring.wait_full(k, at);
+/// The thread that begins all products, of one tile after the other: those of both CTAs of a pair.
+struct Multiplier<'a> {
+    ring: &'a Ring,
+    accumulators: &'a Ring,
+    operands: &'a Operands,
+    walk: &'a Walk,
+    /// Block scales, and the rounds of them that tensor memory holds.
+    scales: Option<(&'a BlockScaled, &'a Ring)>,
+}
+
+impl Multiplier<'_> {
+    fn run(
+        &self,
+        k: &mut KernelBuilder,
+        problem: &Problem,
+        schedule: &Tcgen05Schedule,
+    ) -> Result<(), ContractionError> {
+        let Multiplier { ring, accumulators, operands, walk, scales } = *self;
+        let (multiply, instruction) = instruction(problem, schedule, k.target())?;
+        let descriptors = operands.descriptors(k, SWIZZLED, ring.data, ring.data);
+        let (at, sums_at) = (ring.first_to_read(k), accumulators.first_to_fill(k));
+        let scales =
+            scales.map(|(scaled, rounds)| (ScaleColumns { scaled, schedule }, rounds, rounds.first_to_fill(k)));
+        let both = walk.pair.is_some().then(|| k.mov_b16(0b11));
+        let commit = |k: &mut KernelBuilder, barrier: Offset<B32>| match both {
+            Some(ctas) => k.tcgen05_commit_multicast_cta_group_2(barrier, ctas),
+            None => k.tcgen05_commit(barrier),
+        };
+        walk.for_each(k, problem, |k, _| {
+            let ready = accumulators.wait_empty(k, sums_at);
             k.tcgen05_fence_after_thread_sync();
-            let (a, b) = descriptors.of_stage(k, at.stage, ring.stage_bytes);
-            // The first product of a tile does not add to what the accumulator held.
-            let adds = k.setp_ne_u32(round, 0);
-            for step in 0..SPAN / STEP {
-                let left = Tcgen05Operand::Descriptor(descriptors.left(k, a, step, 0));
-                let right = descriptors.right(k, b, step);
-                if step == 0 {
-                    k.tcgen05_mma(multiply, sums, left, right, instruction, None, adds)?;
-                } else {
-                    k.tcgen05_mma(multiply, sums, left, right, instruction, None, true)?;
+            let sums = accumulators.stage(k, sums_at);
+            k.for_u32(0, problem.rounds(schedule.tile.k), 1, |k, round| -> Result<(), ContractionError> {
+                // The products that read the columns of scales before are over.
+                let columns = scales.as_ref().map(|(_, rounds, scales_at)| {
+                    rounds.wait_empty(k, *scales_at);
+                    rounds.stage(k, *scales_at)
+                });
+                ring.wait_full(k, at);
+                k.tcgen05_fence_after_thread_sync();
+                let scales = scales.as_ref().zip(columns);
+                if let Some(((scales, ..), columns)) = scales {
+                    let stage = ring.stage(k, at);
+                    scales.copy(k, stage, columns)?;
                 }
-            }
-            let full = ring.full(k, at);
-            commit(k, full.at(ring.empty_offset()));
-            ring.advance(k, at);
+                let (a, b) = descriptors.of_stage(k, at.stage, ring.stage_bytes);
+                // The first product of a tile does not add to what the accumulator held.
+                let adds = k.setp_ne_u32(round, 0);
+                for step in 0..SPAN / STEP {
+                    let left = Tcgen05Operand::Descriptor(descriptors.left(k, a, step, 0));
+                    let right = descriptors.right(k, b, step);
+                    let of_step = scales.map(|((scales, ..), columns)| scales.of_step(k, columns, step));
+                    let bits = scales.map_or(0, |((scales, ..), _)| scales.descriptor(step));
+                    if step == 0 {
+                        k.tcgen05_mma(multiply, sums, left, right, instruction | bits, of_step, adds)?;
+                    } else {
+                        k.tcgen05_mma(multiply, sums, left, right, instruction | bits, of_step, true)?;
+                    }
+                }
+                let full = ring.full(k, at);
+                commit(k, full.at(ring.empty_offset()));
+                ring.advance(k, at);
+                if let Some(((_, rounds, scales_at), _)) = scales {
+                    let columns = rounds.full(k, *scales_at).at(rounds.empty_offset());
+                    match both {
+                        Some(_) => k.tcgen05_commit_cta_group_2(columns),
+                        None => k.tcgen05_commit(columns),
+                    }
+                    rounds.advance(k, *scales_at);
+                }
+                Ok(())
+            })?;
+            commit(k, ready.at(0));
+            accumulators.advance(k, sums_at);
             Ok(())
-        })?;
-        commit(k, ready.at(0));
-        accumulators.advance(k, sums_at);
-        Ok(())
-    })
+        })
+    }
 }
 
 /// The kind of the multiply of an element type, the type's code in instruction descriptors, and that of the sums.
@@ -266,11 +337,21 @@ fn instruction(
     schedule: &Tcgen05Schedule,
     target: Target,
 ) -> Result<(TensorMultiply, u32), ContractionError> {
-    let (kind, code, sums) = factors(problem.element, target)?;
+    let (kind, codes, sums) = match BlockScaled::of(problem) {
+        // Sums of scaled products are always of f32, and these bits mean something else.
+        Some(scaled) => {
+            let (kind, codes) = scale_columns::kind(&scaled);
+            (kind, codes, 0)
+        }
+        None => {
+            let (kind, code, sums) = factors(problem.element, target)?;
+            (kind, [code; 2], sums)
+        }
+    };
     let across = |side| u32::from(operands::major(problem, side) == Major::Outer);
     let descriptor = sums << 4
-        | code << 7
-        | code << 10
+        | codes[0] << 7
+        | codes[1] << 10
         | across(Side::A) << 15
         | across(Side::B) << 16
         | (schedule.columns() / 8) << 17
@@ -284,11 +365,12 @@ fn instruction(
 /// can carry them.
 pub(super) fn suits(problem: &Problem, target: Target) -> bool {
     problem.k > 0
-        && problem.scaled.is_none()
         && !problem.ragged
         && target.has(Feature::Tcgen05)
-        && factors(problem.element, target).is_ok()
-        && operands::suit(problem, (ROWS, ROWS))
+        && match problem.scaled {
+            Some(_) => BlockScaled::of(problem).is_some() && operands::are_boxes(problem, (ROWS, ROWS)),
+            None => factors(problem.element, target).is_ok() && operands::suit(problem, (ROWS, ROWS)),
+        }
 }
 
 /// A register that holds an address of tensor memory.

@@ -31,7 +31,7 @@
 //! percent; so cooperating ones wait for every round's products, and overlap each other.
 
 mod addend;
-mod epilogue;
+pub(super) mod epilogue;
 mod promotion;
 pub mod rule;
 pub mod schedule;
@@ -101,6 +101,7 @@ pub(super) fn emit(
     });
     let ends = k.add_u32(data, schedule.shared_bytes());
     let groups = Groups::read(k, problem, ends, (thread, schedule.threads()), surround)?;
+    k.bar_warp_sync(-1);
     k.bar_sync(0u32);
 
     let produces = k.setp_lt_u32(warpgroup, schedule.producers());

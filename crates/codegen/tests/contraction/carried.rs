@@ -37,7 +37,17 @@ fn unaligned_rows_come_in_every_majorness() {
 /// On tensor memory, with so many times four warps that carry.
 fn in_tensor_memory(n: u32, dtype: DType, carriers: u32) -> Schedule {
     let tile = Tile { m: 128, n, k: WgmmaSchedule::k_of(dtype) };
-    Schedule::Tcgen05(Tcgen05Schedule { tile, products: 1, ctas_per_tile: 1, carriers, stages: 2, group: 2, ctas: 2 })
+    Schedule::Tcgen05(Tcgen05Schedule {
+        tile,
+        products: 1,
+        ctas_per_tile: 1,
+        carriers,
+        scales: 0,
+        accumulators: 2,
+        stages: 2,
+        group: 2,
+        ctas: 2,
+    })
 }
 
 #[test]

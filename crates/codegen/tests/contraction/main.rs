@@ -1,5 +1,6 @@
 //! The contraction kernels' main loops: run on the CPU against the plain sum, assembled for every target, chosen by rule.
 
+mod block_scaled;
 mod carried;
 mod cases;
 #[path = "../emulation/mod.rs"]
@@ -8,6 +9,7 @@ mod few_rows;
 mod folds;
 mod grouped;
 mod machine_code;
+mod mma_ring;
 mod pairs;
 mod plain;
 mod product;

@@ -61,19 +61,30 @@ pub fn refused(source: &str, target: Target, schedule: Schedule) -> String {
 
 /// Runs the graph's only region by the schedule, in every order of the emulator.
 pub fn check(source: &str, target: Target, schedule: Schedule) {
-    check_given(source, target, schedule, &[]);
+    check_over(source, target, schedule, cases::whole_numbers);
 }
 
 /// The same with values for some of the inputs.
 pub fn check_given(source: &str, target: Target, schedule: Schedule, given: &[(&str, Tensor)]) {
-    let module = module(source);
-    let mut inputs = cases::whole_numbers(&module);
-    for (name, value) in &mut inputs {
-        if let Some((_, given)) = given.iter().find(|(other, _)| other == name) {
-            value.clone_from(given);
+    check_over(source, target, schedule, |module| {
+        let mut inputs = cases::whole_numbers(module);
+        for (name, value) in &mut inputs {
+            if let Some((_, given)) = given.iter().find(|(other, _)| other == name) {
+                value.clone_from(given);
+            }
         }
-    }
-    let fault = run_with(&module, &inputs, target, &emulation::SCHEDULES, |_| Ok(schedule)).err();
+        inputs
+    });
+}
+
+/// The same over inputs that are given.
+pub fn check_over(
+    source: &str,
+    target: Target,
+    schedule: Schedule,
+    inputs: impl FnOnce(&Module) -> Vec<(String, Tensor)>,
+) {
+    let fault = run_over(&module(source), target, &emulation::SCHEDULES, |_| Ok(schedule), inputs).err();
     assert_eq!(fault, None, "{source}");
 }
 
@@ -85,17 +96,17 @@ pub fn run(
     orders: &[gable_emulator::Schedule],
     choose: impl FnOnce(&Problem) -> Result<Schedule, ContractionError>,
 ) -> Result<(), String> {
-    run_with(module, &cases::whole_numbers(module), target, orders, choose)
+    run_over(module, target, orders, choose, cases::whole_numbers)
 }
 
-/// The same over inputs that are given.
-fn run_with(
+fn run_over(
     module: &Module,
-    inputs: &[(String, Tensor)],
     target: Target,
     orders: &[gable_emulator::Schedule],
     choose: impl FnOnce(&Problem) -> Result<Schedule, ContractionError>,
+    inputs: impl FnOnce(&Module) -> Vec<(String, Tensor)>,
 ) -> Result<(), String> {
+    let inputs = inputs(module);
     let tolerance = cases::whole_tolerance(module);
     let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let expected = eval::evaluate(module, &given).map_err(|e| e.to_string())?;

@@ -82,8 +82,8 @@ fn schedule(m: u32, n: u32) -> WgmmaSchedule {
         carriers: 0,
         consumers: 2,
         sharing: Sharing::Cooperative,
-        buffers: 2,
         stages: 2,
+        buffers: 2,
         group: 2,
         ctas: 2,
     }

@@ -67,6 +67,8 @@ fn tcgen05(n: u32, dtype: DType) -> Schedule {
         tile,
         products: 1,
         ctas_per_tile: 1,
+        scales: 0,
+        accumulators: 2,
         carriers: 0,
         stages: 3,
         group: 2,

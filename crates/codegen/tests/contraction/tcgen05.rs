@@ -12,13 +12,23 @@ use gable_tensor::DType;
 /// A schedule with few CTAs, so that each walks over several tiles.
 fn schedule(n: u32, dtype: DType, stages: u32) -> Tcgen05Schedule {
     let tile = Tile { m: 128, n, k: 128 / dtype.bytes() as u32 };
-    Tcgen05Schedule { tile, products: 1, ctas_per_tile: 1, carriers: 0, stages, group: 2, ctas: 2 }
+    Tcgen05Schedule {
+        tile,
+        products: 1,
+        ctas_per_tile: 1,
+        carriers: 0,
+        scales: 0,
+        accumulators: 2,
+        stages,
+        group: 2,
+        ctas: 2,
+    }
 }
 
 /// The same for two pairs of CTAs.
 fn paired(n: u32, dtype: DType, stages: u32) -> Tcgen05Schedule {
     let tile = Tile { m: 256, n, k: 128 / dtype.bytes() as u32 };
-    Tcgen05Schedule { tile, products: 1, ctas_per_tile: 2, carriers: 0, stages, group: 2, ctas: 4 }
+    Tcgen05Schedule { ctas: 4, tile, ctas_per_tile: 2, ..schedule(n, dtype, stages) }
 }
 
 fn check(source: &str, schedule: Tcgen05Schedule) {

@@ -78,7 +78,16 @@ impl Cluster<'_> {
         if over {
             return Turn::Done;
         }
-        if ran || self.wake() { Turn::Ran } else { Turn::Stuck }
+        // A turn may have been spent on groups that wait, where others of their warps can run.
+        if ran || self.can_run() || self.wake() { Turn::Ran } else { Turn::Stuck }
+    }
+
+    /// Whether a group has something to do, or a wait to try again.
+    fn can_run(&self) -> bool {
+        let ready = |group: &Group| {
+            !group.converging && group.parked.as_ref().is_none_or(|p| p.tried != self.progress || group.timed_out)
+        };
+        self.warps.iter().flat_map(|warp| &warp.groups).any(ready)
     }
 
     /// Lets waits that may give up do so. False where that was of no use before.

@@ -36,6 +36,9 @@ pub struct BenchArgs {
     /// Of a suite: what is timed in turn with our kernels
     #[arg(long, value_enum, default_value = "cublaslt", requires = "suite")]
     peers: Peers,
+    /// Of a predicted suite: records of a measured one, to hold against
+    #[arg(long, value_name = "FILE", requires = "machine", requires = "suite")]
+    measured: Option<PathBuf>,
 }
 
 /// The suites.
@@ -56,7 +59,10 @@ enum Peers {
 
 pub fn run(args: &BenchArgs) -> Result<(), Error> {
     let model = match (&args.suite, &args.model) {
-        (Some(Suite::Gemm), _) => return gemm(args),
+        (Some(Suite::Gemm), _) => match &args.machine {
+            Some(name) => return predict_gemm(args, named(name)?),
+            None => return gemm(args),
+        },
         (None, Some(model)) => model,
         (None, None) => unreachable!("clap asks for a model where there is no suite"),
     };
@@ -141,12 +147,51 @@ fn json_line(value: &impl serde::Serialize) -> Result<String, Error> {
     Ok(line + "\n")
 }
 
-fn predict(prepared: &Prepared, name: &str) -> Result<Report, Error> {
-    let artifact = prepared.compiled.artifact();
-    let machine = Machine::named(name).ok_or_else(|| {
+/// A machine of the table.
+fn named(name: &str) -> Result<&'static Machine, Error> {
+    Machine::named(name).ok_or_else(|| {
         let known: Vec<&str> = Machine::all().iter().map(|machine| machine.name).collect();
         Error::Request(format!("unknown machine `{name}`; the table has {}", known.join(", ")))
-    })?;
+    })
+}
+
+/// Prints what is expected of the suite's products on a machine, as a table of Markdown.
+fn predict_gemm(args: &BenchArgs, machine: &Machine) -> Result<(), Error> {
+    let measured = match &args.measured {
+        Some(path) => gemm_suite::measured(path)?,
+        None => Default::default(),
+    };
+    let compares = !measured.is_empty();
+    println!("Predicted for {} ({}): {}.\n", machine.driver_name, machine.target, machine.documents);
+    let (more, rule) = if compares { (" measured us | predicted / measured |", "---|---|") } else { ("", "") };
+    println!(
+        "| rows x columns x terms | factors | predicted us | predicted TFLOP/s | share of the roof |{more} schedule |"
+    );
+    println!("|---|---|---|---|---|{rule}---|");
+    let mut errors = Vec::new();
+    for one in gemm_suite::predict(machine, &measured)? {
+        if compares && one.measured_s.is_none() {
+            continue;
+        }
+        errors.extend(one.measured_s.map(|measured| (one.predicted.seconds / measured).ln().abs()));
+        println!("{one}");
+    }
+    if !errors.is_empty() {
+        errors.sort_by(f64::total_cmp);
+        let (mean, largest) = (errors.iter().sum::<f64>() / errors.len() as f64, errors[errors.len() - 1]);
+        println!(
+            "\nPredicted and measured times differ by a factor of {:.2} in the geometric mean, {:.2} at most ({} products).",
+            mean.exp(),
+            largest.exp(),
+            errors.len()
+        );
+    }
+    Ok(())
+}
+
+fn predict(prepared: &Prepared, name: &str) -> Result<Report, Error> {
+    let artifact = prepared.compiled.artifact();
+    let machine = named(name)?;
     let plan = artifact.plan(machine.target).ok_or_else(|| {
         Error::Request(format!(
             "{name} runs {}, but the model was compiled for {}: pass --target {}",

@@ -63,7 +63,7 @@ pub struct Case {
 }
 
 /// Shapes of transformers, diffusion models and decoders, by rows, columns and terms.
-const SHAPES: [[usize; 3]; 18] = [
+pub const SHAPES: [[usize; 3]; 18] = [
     [4096, 4096, 4096],
     [8192, 8192, 8192],
     [16384, 3072, 768],

@@ -4,9 +4,11 @@
 
 mod case;
 mod data;
+mod predict;
 mod record;
 mod reference;
 
+pub use predict::{Prediction, measured, predict};
 pub use record::{Circumstances, KernelUsed, Peer, Record, Spread};
 
 use crate::{Error, Options};

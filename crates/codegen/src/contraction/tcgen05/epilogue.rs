@@ -6,6 +6,7 @@
 //! takes them to memory. Results that lie otherwise are stored piece by piece, or one by one.
 
 use super::super::MapParameter;
+use super::super::block_scaled::{BlockScaled, shared_scale};
 use super::super::boxes::SPAN;
 use super::super::cta::{TilePlace, Walk, store_at};
 use super::super::problem::{ContractionError, Problem};
@@ -80,6 +81,7 @@ impl Epilogue {
         walk: &Walk,
         surround: &mut dyn Surround,
     ) -> Result<(), ContractionError> {
+        let scaled = BlockScaled::of(problem);
         let at = accumulators.first_to_read(k);
         // Lanes are counted in the upper half of an address.
         let lanes = k.shl_b32(finisher.warp, 16 + WARP.trailing_zeros());
@@ -90,12 +92,16 @@ impl Epilogue {
             let own = k.add_u32(row, finisher.lane);
             let rows = Place { batch: &place.batch, row: own, column: place.column };
             surround.prefetch(k, rows, schedule.tile.n)?;
+            let factor = match &scaled {
+                Some(scaled) => shared_scale(k, scaled, &place.batch, surround)?,
+                None => None,
+            };
             accumulators.wait_full(k, at);
             k.bar_warp_sync(-1);
             k.tcgen05_fence_after_thread_sync();
             let sums = accumulators.stage(k, at);
             let sums = k.add_u32(sums, lanes);
-            let accumulator = Accumulator { sums, ring: accumulators, at, elected: finisher.elected };
+            let accumulator = Accumulator { sums, ring: accumulators, at, elected: finisher.elected, factor };
             match self {
                 Epilogue::Staged(results) => {
                     staged_tile(k, problem, schedule, finisher, &accumulator, (place, row), results, surround)
@@ -119,6 +125,8 @@ struct Accumulator<'a> {
     ring: &'a Ring,
     at: Position,
     elected: R<Pred>,
+    /// What all sums are multiplied by.
+    factor: Option<R<F32>>,
 }
 
 impl Accumulator<'_> {
@@ -137,8 +145,15 @@ impl Accumulator<'_> {
             words.extend(k.tcgen05_ld(access, from.at(column as i32), None)?);
         }
         k.tcgen05_wait_ld();
-        let is_float = sum == DType::F32;
-        Ok(words.into_iter().map(|word| if is_float { k.f32_of_b32(word).reg() } else { word.reg() }).collect())
+        let value = |word: R<B32>| match (sum, self.factor) {
+            (DType::F32, None) => k.f32_of_b32(word).reg(),
+            (DType::F32, Some(factor)) => {
+                let sum = k.f32_of_b32(word);
+                k.mul_f32(sum, factor).reg()
+            }
+            _ => word.reg(),
+        };
+        Ok(words.into_iter().map(value).collect())
     }
 
     /// The same of every product, in an accumulator at `from`: `count` columns from the tile's `column` on.

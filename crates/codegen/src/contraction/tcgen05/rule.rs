@@ -14,7 +14,8 @@
 //! form is that of the rule for `wgmma`, whose error against measurements is known. The constants are taken over from it or
 //! from the machine's documents: no kernel of this class was timed yet.
 
-use super::super::bounds::{l2_seconds, memory_seconds, tensor_rate};
+use super::super::block_scaled::{BlockScaled, span};
+use super::super::bounds::{l2_seconds, memory_seconds, problem_rate};
 use super::super::boxes::SPAN;
 use super::super::carried;
 use super::super::operands::{self, STEP};
@@ -24,7 +25,8 @@ use super::schedule::{CARRIER_THREADS, ROWS, Tcgen05Schedule};
 use gable_ptx::Target;
 use gable_roofline::Machine;
 
-/// Columns of tiles that are considered, and CTAs that share one. Several products share the columns.
+/// Columns of tiles that are considered, and CTAs that share one. Several products share the columns. Two accumulators where
+/// scales leave room for them.
 const CANDIDATES: &[(u32, u32)] =
     &[(256, 2), (192, 2), (256, 1), (128, 2), (192, 1), (128, 1), (64, 2), (96, 1), (64, 1), (32, 1), (16, 1)];
 
@@ -43,9 +45,9 @@ const FINISH_CYCLES: f64 = 150.0;
 
 /// Predicted seconds of a schedule.
 pub(crate) fn seconds(problem: &Problem, schedule: &Tcgen05Schedule, machine: &Machine) -> f64 {
-    let rate = tensor_rate(problem.element, machine);
+    let rate = problem_rate(problem, machine);
     let (Tile { m, k, .. }, n) = (schedule.tile, schedule.columns());
-    let element = problem.element.bytes() as f64;
+    let element = f64::from(SPAN) / f64::from(span(problem));
     let rounds = f64::from(problem.rounds(k));
     let instructions = rounds * f64::from(SPAN / STEP);
     let ctas_per_tile = f64::from(schedule.ctas_per_tile);
@@ -59,7 +61,8 @@ pub(crate) fn seconds(problem: &Problem, schedule: &Tcgen05Schedule, machine: &M
     let finish = f64::from(n.div_ceil(16)) * FINISH_CYCLES;
     let tiles = problem.tiles(schedule.extent()) as f64;
     let waves = (tiles * ctas_per_tile / f64::from(schedule.ctas)).ceil();
-    let cycles = multiply + (waves - 1.0) * multiply.max(finish) + finish + FILL_CYCLES;
+    let each = if schedule.accumulators == 2 { multiply.max(finish) } else { multiply + finish };
+    let cycles = multiply + (waves - 1.0) * each + finish + FILL_CYCLES;
     let compute = cycles / (machine.clock_ghz * 1e9);
     let from_l2 = l2_seconds(f64::from(schedule.stage_bytes()) * rounds * tiles * ctas_per_tile, machine);
     compute.max(from_l2).max(memory_seconds(problem, machine))
@@ -69,16 +72,29 @@ pub(crate) fn seconds(problem: &Problem, schedule: &Tcgen05Schedule, machine: &M
 pub fn ranked(problem: &Problem, target: Target, machine: &Machine) -> Vec<(f64, Tcgen05Schedule)> {
     let limit = target.row().max_shared_bytes;
     let carriers: &[u32] = if operands::any_carried(problem) { &[1, 2] } else { &[0] };
+    let scales = BlockScaled::of(problem).map_or(0, |scaled| scaled.per_round());
     let mut found: Vec<(f64, Tcgen05Schedule)> = CANDIDATES
         .iter()
         .flat_map(|&candidate| carriers.iter().map(move |&carriers| (candidate, carriers)))
         .map(|((n, ctas_per_tile), carriers)| {
             let products = problem.products();
+            // Two tiles of 256 columns leave no column for scales.
+            let accumulators = if scales > 0 && n == 256 { 1 } else { 2 };
             let (m, n) = (ROWS * ctas_per_tile, problem.columns_of_each(n));
-            let tile = Tile { m, n, k: SPAN / problem.element.bytes() as u32 };
+            let tile = Tile { m, n, k: span(problem) };
             let ctas = machine.multiprocessors / ctas_per_tile * ctas_per_tile;
-            let schedule =
-                Tcgen05Schedule { tile, products, ctas_per_tile, carriers, stages: 2, group: 16 / ctas_per_tile, ctas };
+            let group = 16 / ctas_per_tile;
+            let schedule = Tcgen05Schedule {
+                tile,
+                products,
+                ctas_per_tile,
+                carriers,
+                scales,
+                accumulators,
+                stages: 2,
+                group,
+                ctas,
+            };
             // More stages than this have not been seen to help.
             let schedule = schedule.with_most_stages(limit);
             Tcgen05Schedule { stages: schedule.stages.min(8), ..schedule }

@@ -1,12 +1,15 @@
 //! Schedules of warp-specialised kernels on `tcgen05`, as data: tiles, stages, and what they take of the machine.
 
+use super::super::block_scaled::{ATOM_SCALES, BlockScaled, blocks, span};
 use super::super::boxes::SPAN;
 use super::super::carried;
 use super::super::operands;
 use super::super::problem::{ContractionError, Major, Problem, Side};
 use super::super::ring::{BARRIER, Ring};
+use super::super::scaler::SCALERS;
 use super::super::schedule::{Tile, WARP, products_text};
 use super::super::staged::BUFFERS;
+use super::scale_columns::ATOM_COLUMNS;
 use gable_ptx::{Feature, Target};
 use std::fmt;
 
@@ -16,21 +19,22 @@ pub(super) const ROWS: u32 = 128;
 /// Warps that finish tiles: one for each quarter of the lanes, which no other warp can read.
 pub(super) const FINISHERS: u32 = ROWS / WARP;
 
-/// The warp that brings operands, and the one that multiplies.
+/// The warp that brings operands, the one that multiplies, and the first that brings scales.
 pub(super) const PRODUCER: u32 = FINISHERS;
 pub(super) const MULTIPLIER: u32 = FINISHERS + 1;
+pub(super) const FIRST_SCALER: u32 = FINISHERS + 2;
 
 /// Threads of four warps that carry.
 pub(super) const CARRIER_THREADS: u32 = 4 * WARP;
-
-/// Sums of so many tiles are in tensor memory at once: of one that is multiplied and one that is finished.
-pub(super) const ACCUMULATORS: u32 = 2;
 
 /// Columns of tensor memory.
 const TENSOR_COLUMNS: u32 = 512;
 
 /// Fewest columns that are allocated.
 const LEAST_COLUMNS: u32 = 32;
+
+/// Bytes of eight rows of a span, which swizzled boxes begin at a multiple of.
+const PATTERN: u32 = 8 * SPAN;
 
 /// Bytes of a warp's staging buffer of results: a span of each of its rows.
 const STAGING: u32 = WARP * SPAN;
@@ -49,6 +53,10 @@ pub struct Tcgen05Schedule {
     pub ctas_per_tile: u32,
     /// Times four warps whose threads carry operands that are no boxes of a tensor map; 0 where the copy engine brings all.
     pub carriers: u32,
+    /// Block scales of a row that a round brings, of problems that have some; else 0.
+    pub scales: u32,
+    /// Sums of so many tiles are in tensor memory at once: with 2, one is finished while the other is multiplied.
+    pub accumulators: u32,
     /// Stages of the ring in shared memory.
     pub stages: u32,
     /// Tiles along m that neighbouring CTAs share columns with, for L2.
@@ -60,7 +68,8 @@ pub struct Tcgen05Schedule {
 impl Tcgen05Schedule {
     /// Threads of a CTA.
     pub fn threads(&self) -> u32 {
-        (FINISHERS + 2) * WARP + self.carriers * CARRIER_THREADS
+        let scalers = if self.scales > 0 { SCALERS } else { 0 };
+        (FIRST_SCALER + scalers) * WARP + self.carriers * CARRIER_THREADS
     }
 
     /// Rows and columns of a tile.
@@ -71,6 +80,27 @@ impl Tcgen05Schedule {
     /// Columns of all right factors in a stage, and of an accumulator.
     pub fn columns(&self) -> u32 {
         self.products * self.tile.n
+    }
+
+    /// Columns of tensor memory that the sums of all accumulators take.
+    pub(super) fn sum_columns(&self) -> u32 {
+        self.accumulators * self.columns()
+    }
+
+    /// Columns of tensor memory that the scales of a round take.
+    pub(super) fn scale_columns(&self) -> u32 {
+        (1 + blocks(self.tile.n)) * (self.scales / ATOM_SCALES) * ATOM_COLUMNS
+    }
+
+    /// Rounds whose scales are in tensor memory at once: as many as it holds beside the sums, up to the stages.
+    pub(super) fn scale_rounds(&self) -> u32 {
+        let free = TENSOR_COLUMNS.saturating_sub(self.sum_columns());
+        free.checked_div(self.scale_columns()).map_or(0, |rounds| rounds.min(self.stages))
+    }
+
+    /// Columns of tensor memory that sums and scales take, as many as can be allocated.
+    pub fn tensor_columns(&self) -> u32 {
+        (self.sum_columns() + self.scale_rounds() * self.scale_columns()).next_power_of_two().max(LEAST_COLUMNS)
     }
 
     /// What a CTA brings of a tile for one round; its columns are those of each product.
@@ -91,15 +121,17 @@ impl Tcgen05Schedule {
         if self.products == 1 { self.tile.n } else { self.brought().n }
     }
 
-    /// Columns of tensor memory that the sums of all accumulators take, as many as can be allocated.
-    pub fn tensor_columns(&self) -> u32 {
-        (ACCUMULATORS * self.columns()).next_power_of_two().max(LEAST_COLUMNS)
-    }
-
-    /// Bytes of one stage: rows of A, then columns of each right factor.
-    pub fn stage_bytes(&self) -> u32 {
+    /// Bytes of the factors in one stage: rows of A, then columns of each right factor.
+    pub fn operand_bytes(&self) -> u32 {
         let brought = self.brought();
         (brought.m + self.products * brought.n) * SPAN
+    }
+
+    /// Bytes of one stage: the factors, then scales of A's rows and of all columns of the tile.
+    pub fn stage_bytes(&self) -> u32 {
+        let scales = if self.scales > 0 { BlockScaled::bytes(self.scales, self.tile.n) } else { 0 };
+        // Swizzled boxes begin at whole patterns.
+        (self.operand_bytes() + scales).next_multiple_of(PATTERN)
     }
 
     /// CTAs of the launch for so many tiles.
@@ -117,23 +149,27 @@ impl Tcgen05Schedule {
         BUFFERS * STAGING
     }
 
-    /// Where the barriers of the ring, those of the accumulators, and the address of tensor memory begin.
-    pub(super) fn tail(&self) -> [u32; 3] {
+    /// Where the barriers of the ring, of the accumulators and of the scales in tensor memory begin, and the address of tensor
+    /// memory.
+    pub(super) fn tail(&self) -> [u32; 4] {
         let ring = self.ring_bytes() + FINISHERS * self.warp_staging_bytes();
         let accumulators = ring + 2 * self.stages * BARRIER;
-        [ring, accumulators, accumulators + 2 * ACCUMULATORS * BARRIER]
+        let scales = accumulators + 2 * self.accumulators * BARRIER;
+        [ring, accumulators, scales, scales + 2 * self.scale_rounds() * BARRIER]
     }
 
-    /// Dynamic shared memory: the ring, the staging buffers, a full and an empty barrier for each stage and each
-    /// accumulator, the address of tensor memory.
+    /// Dynamic shared memory: the ring, the staging buffers, a full and an empty barrier for each stage, each accumulator and
+    /// each round of scales, the address of tensor memory.
     pub fn shared_bytes(&self) -> u32 {
-        self.tail()[2] + ADDRESS
+        self.tail()[3] + ADDRESS
     }
 
     /// The largest stage count that fits shared memory of `limit` bytes.
     pub fn with_most_stages(self, limit: u32) -> Tcgen05Schedule {
         let one = Tcgen05Schedule { stages: 1, ..self };
-        Tcgen05Schedule { stages: Ring::most_stages(limit, one.shared_bytes(), self.stage_bytes()), ..self }
+        // Each stage may bring the barriers of a round of scales.
+        let stage_bytes = self.stage_bytes() + if self.scales > 0 { 2 * BARRIER } else { 0 };
+        Tcgen05Schedule { stages: Ring::most_stages(limit, one.shared_bytes(), stage_bytes), ..self }
     }
 
     /// Checks what only this class asks for; resources common to all are checked by the caller.
@@ -145,9 +181,14 @@ impl Tcgen05Schedule {
         if !target.has(Feature::Tcgen05) {
             return refuse("tensor memory", 0, "a target that has it".into());
         }
-        super::factors(problem.element, target)?;
-        if problem.ragged || problem.scaled.is_some() {
-            return refuse("rows in groups, or scales of factors", 1, "none".into());
+        if problem.ragged {
+            return refuse("rows in groups", 1, "none".into());
+        }
+        let scaled = BlockScaled::of(problem);
+        match (&problem.scaled, &scaled) {
+            (Some(_), None) => return Err(ContractionError::Type(problem.element)),
+            (None, _) => super::factors(problem.element, target).map(|_| ())?,
+            _ => {}
         }
         operands::require(problem, self)?;
         let carries = operands::any_carried(problem);
@@ -164,6 +205,13 @@ impl Tcgen05Schedule {
         if carries && self.ctas_per_tile != 1 {
             return refuse("CTAs of a tile", self.ctas_per_tile, "1, where threads carry an operand".into());
         }
+        let scales = scaled.as_ref().map_or(0, BlockScaled::per_round);
+        if self.scales != scales {
+            return refuse("scales of a row in a round", self.scales, scales.to_string());
+        }
+        if !matches!(self.accumulators, 1 | 2) {
+            return refuse("accumulators", self.accumulators, "1 or 2".into());
+        }
         if !matches!(self.ctas_per_tile, 1 | 2) {
             return refuse("CTAs of a tile", self.ctas_per_tile, "1 or 2".into());
         }
@@ -179,10 +227,12 @@ impl Tcgen05Schedule {
         if n == 0 || n > most || !n.is_multiple_of(grain) {
             return refuse("columns of the tile", n, format!("a multiple of {grain} up to {most}"));
         }
-        if self.tensor_columns() > TENSOR_COLUMNS {
-            return refuse("columns of tensor memory", self.tensor_columns(), format!("at most {TENSOR_COLUMNS}"));
+        // Scales of one round are brought while those of another are used.
+        let columns = self.sum_columns() + if scales > 0 { 2 * self.scale_columns() } else { 0 };
+        if columns > TENSOR_COLUMNS {
+            return refuse("columns of tensor memory", columns, format!("at most {TENSOR_COLUMNS}"));
         }
-        let span = SPAN / problem.element.bytes() as u32;
+        let span = span(problem);
         if k != span {
             return refuse("k of the tile", k, format!("{SPAN} bytes of {}", problem.element));
         }
@@ -207,6 +257,12 @@ impl fmt::Display for Tcgen05Schedule {
         write!(f, "tcgen05 tile {m}x{n}x{k}{}", products_text(self.products))?;
         if self.ctas_per_tile > 1 {
             write!(f, " of {} ctas", self.ctas_per_tile)?;
+        }
+        if self.scales > 0 {
+            write!(f, " scales {}", self.scales)?;
+        }
+        if self.accumulators != 2 {
+            write!(f, " accumulators {}", self.accumulators)?;
         }
         write!(f, " stages {} group {} ctas {}", self.stages, self.group, self.ctas)?;
         if self.carriers > 0 { write!(f, " carriers {}", self.carriers) } else { Ok(()) }

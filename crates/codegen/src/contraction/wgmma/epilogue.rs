@@ -20,7 +20,7 @@ use gable_ptx::{B32, F32, KernelBuilder, R, Reg, Value};
 use gable_tensor::DType;
 
 /// Columns that one call of the region computes: two blocks of eight.
-const STEP_COLUMNS: u32 = 16;
+pub(in super::super) const STEP_COLUMNS: u32 = 16;
 
 /// Rows of a warp in a block of 64.
 pub(super) const WARP_ROWS: u32 = 16;
@@ -29,7 +29,7 @@ pub(super) const WARP_ROWS: u32 = 16;
 const QUAD: u32 = 4;
 
 /// Neighbouring sums of one register pair.
-const PAIR: usize = 2;
+pub(in super::super) const PAIR: usize = 2;
 
 /// How results leave.
 pub(super) enum Epilogue {
@@ -142,7 +142,12 @@ pub(super) fn stages(problem: &Problem, schedule: &WgmmaSchedule, surround: &mut
 }
 
 /// Row and column of the lane's first sum, from the warp's first row and the tile's first column.
-fn lane_origin(k: &mut KernelBuilder, lane: R<B32>, row: R<B32>, column: R<B32>) -> (R<B32>, R<B32>) {
+pub(in super::super) fn lane_origin(
+    k: &mut KernelBuilder,
+    lane: R<B32>,
+    row: R<B32>,
+    column: R<B32>,
+) -> (R<B32>, R<B32>) {
     let (down, across) = (k.shr_u32(lane, 2), k.and_b32(lane, 3));
     (k.add_u32(row, down), k.mad_lo_u32(across, PAIR as u32, column))
 }
@@ -183,7 +188,7 @@ fn direct(
 }
 
 /// Where the lane writes to its warp's staging buffers.
-struct Slots {
+pub(in super::super) struct Slots {
     /// For pairs of blocks of eight columns of 16-bit results: the row of the matrix that the lane names to `stmatrix`.
     matrices: Vec<R<B32>>,
     /// For pairs of blocks of eight columns of 8-bit results: the lane's own pair in the first of them, in rows of the upper half.
@@ -193,7 +198,7 @@ struct Slots {
 }
 
 impl Slots {
-    fn new(k: &mut KernelBuilder, lane: R<B32>, staging: R<B32>, results: &[Staged]) -> Slots {
+    pub fn new(k: &mut KernelBuilder, lane: R<B32>, staging: R<B32>, results: &[Staged]) -> Slots {
         let swizzled = |k: &mut KernelBuilder, row: R<B32>, chunk: R<B32>, start: R<B32>| {
             let turn = k.and_b32(row, 7);
             let slot = k.xor_b32(chunk, turn);
@@ -379,7 +384,7 @@ fn staged_parts(
 }
 
 /// Writes the words of sixteen columns, step `step` of a staging buffer.
-fn put(
+pub(in super::super) fn put(
     k: &mut KernelBuilder,
     dtype: DType,
     slots: &Slots,
