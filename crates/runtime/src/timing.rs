@@ -131,6 +131,17 @@ pub struct CopyBandwidth {
     pub bytes_per_second: f64,
 }
 
+/// The measured roof of kernels that hardly write.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct ReadBandwidth {
+    /// Size of the buffer that was read, which holds random data.
+    pub buffer_bytes: u64,
+    /// Time of reading it once.
+    pub read: Timing,
+    /// Bytes over the median time.
+    pub bytes_per_second: f64,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

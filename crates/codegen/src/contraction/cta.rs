@@ -127,6 +127,16 @@ pub(super) struct Walk {
     pub pair: Option<Pair>,
     /// Where rows are in groups, how far it has come.
     pub search: Option<Search>,
+    /// The CTA's part of k, where a cluster shares every tile so.
+    pub part: Option<Part>,
+}
+
+/// What a CTA sums of k.
+pub(super) struct Part {
+    /// The first k.
+    pub first: R<B32>,
+    /// Rounds from there on; those past the end of k find zeros.
+    pub rounds: u32,
 }
 
 /// A CTA of a pair.
@@ -140,14 +150,27 @@ pub(super) struct Pair {
 impl Walk {
     /// The way of each of `ctas` CTAs, which have their own tiles.
     pub fn alone(k: &mut KernelBuilder, extent: (u32, u32), group: u32, ctas: u32) -> Walk {
-        Walk { extent, group, first: k.ctaid_x(), step: ctas, pair: None, search: None }
+        Walk { extent, group, first: k.ctaid_x(), step: ctas, pair: None, search: None, part: None }
     }
 
     /// The way of each of `ctas` CTAs, of which pairs share tiles. Clusters are pairs.
     pub fn paired(k: &mut KernelBuilder, extent: (u32, u32), group: u32, ctas: u32) -> Walk {
         let rank = k.cluster_ctarank();
         let pair = Pair { rank, leads: k.setp_eq_u32(rank, 0) };
-        Walk { extent, group, first: k.clusterid_x(), step: ctas / 2, pair: Some(pair), search: None }
+        Walk { extent, group, first: k.clusterid_x(), step: ctas / 2, pair: Some(pair), search: None, part: None }
+    }
+
+    /// The way of each CTA of `clusters` clusters, which share tiles: each sums `rounds` rounds of `tile_k`.
+    pub fn split(
+        k: &mut KernelBuilder,
+        extent: (u32, u32),
+        group: u32,
+        clusters: u32,
+        (rounds, tile_k): (u32, u32),
+    ) -> Walk {
+        let rank = k.cluster_ctarank();
+        let part = Part { first: k.mul_lo_u32(rank, rounds * tile_k), rounds };
+        Walk { extent, group, first: k.clusterid_x(), step: clusters, pair: None, search: None, part: Some(part) }
     }
 
     /// Does the same for each tile.

@@ -62,7 +62,7 @@ pub(super) fn emit(
     k.required_threads(schedule.threads(), 1, 1);
     k.min_ctas_per_sm(1);
 
-    let operands = Operands::new(k, problem, schedule.tile, schedule)?;
+    let operands = Operands::new(k, problem, schedule.tile, false, schedule)?;
     let epilogue = Epilogue::new(k, problem, schedule, surround);
     let mut maps = operands.parameters();
     maps.extend(epilogue.parameters());

@@ -33,6 +33,9 @@ pub(super) const ROWS: u32 = 64;
 /// Most elements of a box along one dimension.
 const MOST_BOX_ROWS: u32 = 256;
 
+/// Bytes that a thread clears at once.
+const CHUNK: u32 = 16;
+
 /// Bytes of eight rows of a span, after which the swizzle repeats.
 const PATTERN: u32 = 8 * SPAN;
 
@@ -53,6 +56,8 @@ pub(super) struct Copied {
     map: R<B64>,
     /// Outer indices of one box, and bytes of one box.
     per_box: (u32, u32),
+    /// Outer indices that are brought.
+    brought: u32,
 }
 
 /// All operands: the left factor, then the right one of each product.
@@ -148,22 +153,30 @@ pub(super) fn require(problem: &Problem, schedule: &dyn fmt::Display) -> Result<
 }
 
 impl Operands {
-    /// Declares the maps as parameters; `tile` is what the CTA brings for a round. `schedule` names the schedule in errors.
+    /// Declares the maps as parameters; `tile` is what the CTA brings for a round. Where `short`, rows of A that no tile has
+    /// are not brought, and [`Operands::clear_missing_rows`] is to be called. `schedule` names the schedule in errors.
     pub fn new(
         k: &mut KernelBuilder,
         problem: &Problem,
         tile: Tile,
+        short: bool,
         schedule: &dyn fmt::Display,
     ) -> Result<Operands, ContractionError> {
         require(problem, schedule)?;
         let mut bring = |side: Side, outer: u32| -> Factor {
-            let copied = boxes(problem, side, outer, problem.element).map(|boxes| {
+            let major = major(problem, side);
+            // Where no tile has more rows inside the matrix, the rest is never asked for.
+            let brought = match (side, major) {
+                (Side::A, Major::K) if short => outer.min(u32::try_from(problem.m).unwrap_or(u32::MAX)),
+                _ => outer,
+            };
+            let copied = boxes(problem, side, brought, problem.element).map(|boxes| {
                 let map = k.param_tensor_map(&format!("map_{}", format!("{side:?}").to_lowercase()));
-                let rows = rows_per_box(problem, side, outer, problem.element);
+                let rows = rows_per_box(problem, side, brought, problem.element);
                 let bytes = boxes.map.box_bytes() as u32;
-                Copied { boxes, map, per_box: (rows, bytes) }
+                Copied { boxes, map, per_box: (rows, bytes), brought }
             });
-            Factor { side, major: major(problem, side), outer, copied }
+            Factor { side, major, outer, copied }
         };
         let outer = |side| if side == Side::A { tile.m } else { tile.n };
         let sides = problem.sides().map(|side| bring(side, outer(side))).collect();
@@ -178,7 +191,8 @@ impl Operands {
 
     /// Bytes of a stage that the copy engine brings.
     pub fn copied_bytes(&self) -> u32 {
-        self.sides.iter().filter(|one| one.copied.is_some()).map(|one| one.outer * SPAN).sum()
+        self.sides.iter().filter(|one| one.copied.is_some()).map(|one| one.outer * SPAN).sum::<u32>()
+            - self.missing_bytes()
     }
 
     /// Byte of a stage where an operand's tile begins.
@@ -194,6 +208,39 @@ impl Operands {
         for copied in self.sides.iter().filter_map(|one| one.copied.as_ref()) {
             k.prefetch_tensormap(copied.map.at(0));
         }
+    }
+
+    /// Bytes of a stage that are never brought: rows of A beyond the last.
+    fn missing_bytes(&self) -> u32 {
+        let left = &self.sides[0];
+        left.copied.as_ref().map_or(0, |copied| (left.outer - copied.brought) * SPAN)
+    }
+
+    /// Writes zeros to the rows of A that are never brought, in every stage. By all `threads` threads, before the CTA's first
+    /// barrier.
+    pub fn clear_missing_rows(
+        &self,
+        k: &mut KernelBuilder,
+        ring: &Ring,
+        (thread, threads): (R<B32>, u32),
+    ) -> Result<(), ContractionError> {
+        let missing = self.missing_bytes();
+        if missing == 0 {
+            return Ok(());
+        }
+        let zero = k.mov_f32(0.0);
+        let first = k.mul_lo_u32(thread, CHUNK);
+        let start = k.add_u32(ring.data, self.sides[0].outer * SPAN - missing);
+        k.for_u32(first, missing, threads * CHUNK, |k, offset| -> Result<(), ContractionError> {
+            let to = k.add_u32(start, offset);
+            for stage in 0..ring.stages {
+                k.st_shared_v4_f32(to.at((stage * ring.stage_bytes) as i32), [zero; 4]);
+            }
+            Ok(())
+        })?;
+        // The tensor cores read them without another fence.
+        k.fence_proxy_async_shared_cta();
+        Ok(())
     }
 
     /// Brings every round of `tile_k` of every tile of the walk, as stages of the ring become empty. By one thread; gives
@@ -212,7 +259,7 @@ impl Operands {
         let at = ring.first_to_fill(k);
         // Boxes count bytes where elements are shorter.
         let span = SPAN / problem.element.bytes() as u32;
-        let depth = problem.rounds(tile_k) * span;
+        let rounds = walk.part.as_ref().map_or(problem.rounds(tile_k), |part| part.rounds);
         let bytes = self.sides.iter().map(|one| one.outer * SPAN).sum::<u32>();
         walk.for_each(k, problem, |k, place| {
             let mut own = TilePlace { batch: place.batch.clone(), ..*place };
@@ -220,10 +267,14 @@ impl Operands {
                 own.row = k.mad_lo_u32(pair.rank, self.sides[0].outer, place.row);
                 own.column = k.mad_lo_u32(pair.rank, self.sides[1].outer, place.column);
             }
-            k.for_u32(0, depth, span, |k, k0| {
+            k.for_u32(0, rounds * span, span, |k, k0| {
+                let k0 = match &walk.part {
+                    Some(part) => k.add_u32(k0, part.first),
+                    None => k0,
+                };
                 let full = ring.wait_empty(k, at);
                 match &walk.pair {
-                    None => k.mbarrier_arrive_expect_tx(full.at(0), bytes),
+                    None => k.mbarrier_arrive_expect_tx(full.at(0), bytes - self.missing_bytes()),
                     Some(pair) => {
                         k.when(pair.leads, |k| k.mbarrier_arrive_expect_tx(full.at(0), 2 * bytes));
                     }
@@ -268,7 +319,7 @@ impl Operands {
         let start = self.start(one.side);
         let origin = if one.side == Side::A { place.row } else { place.column };
         let (rows, bytes) = copied.per_box;
-        for number in 0..one.outer.div_ceil(rows) {
+        for number in 0..copied.brought.div_ceil(rows) {
             let to = k.add_u32(stage, start + number * bytes);
             let outer = k.add_u32(origin, number * rows);
             let at = match one.major {

@@ -152,29 +152,34 @@ pub(super) fn table(problem: &Problem) -> Vec<Schedule> {
 /// 4096x4104x4096 (H200, 2026-11-21).
 const PLAIN_SHARE: f64 = 0.3;
 
-/// The most rows that are few where `wgmma` multiplies.
+/// Rows beyond which `wgmma` multiplies wherever it can.
 const FEW_ROWS_OF_WGMMA: usize = 16;
 
 /// The schedule for a problem on a target, by the rule in the module's text.
 pub fn choose(problem: &Problem, target: Target) -> Result<Schedule, ContractionError> {
     problem.check()?;
     let machine = machine_of(target);
-    // From here on tiles of 64 rows take no longer, bound by the same bytes (H200, 16 and 32 rows by 28672 x 4096).
     let carries = super::operands::any_carried(problem);
-    let is_tiled = problem.m > FEW_ROWS_OF_WGMMA && !carries && super::wgmma::suits(problem, target);
+    let mut newer = None;
+    let on_wgmma = super::wgmma::suits(problem, target);
+    if on_wgmma {
+        newer = super::wgmma::rule::choose(problem, target, machine);
+    }
     if problem.k > 0
         && problem.scaled.is_none()
-        && !is_tiled
-        && let Some(schedule) = few_rows::choose(problem, machine)
+        && let Some(few) = few_rows::choose(problem, machine)
     {
-        let schedule = Schedule::FewRows(schedule);
-        schedule.validate(problem, target)?;
-        return Ok(schedule);
+        // Both are bound by the same bytes; what differs is how often rows are read, and how k is divided. Several products of
+        // few rows have not been timed on `wgmma`.
+        let few_s = few_rows::seconds(problem, &few, machine).filter(|_| problem.products() == 1);
+        let is_slower = |tiled_s| problem.m > FEW_ROWS_OF_WGMMA || few_s.is_some_and(|few_s: f64| few_s > tiled_s);
+        if carries || !newer.is_some_and(|(tiled_s, _)| is_slower(tiled_s)) {
+            let schedule = Schedule::FewRows(few);
+            schedule.validate(problem, target)?;
+            return Ok(schedule);
+        }
     }
-    let mut newer = None;
-    if super::wgmma::suits(problem, target) {
-        newer = super::wgmma::rule::choose(problem, target, machine);
-    } else if super::tcgen05::suits(problem, target) {
+    if !on_wgmma && super::tcgen05::suits(problem, target) {
         newer = super::tcgen05::rule::choose(problem, target, machine);
     }
     if let Some((_, schedule)) = newer.filter(|_| !carries) {
@@ -204,8 +209,11 @@ pub fn choose(problem: &Problem, target: Target) -> Result<Schedule, Contraction
     }
     // Where threads bring an operand whatever the class, the plain ones win small problems.
     let share = if has_mma(problem) { PLAIN_SHARE } else { 1.0 };
+    // The rule for `wgmma` counts a kernel's start, the table's does not.
+    let start = if on_wgmma { super::wgmma::rule::START_S } else { 0.0 };
+    let plain = |best: &Schedule| expected_seconds(problem, best, machine, share * rate.max(1.0)) + start;
     if let Some((seconds, schedule)) = newer
-        && best.is_none_or(|(_, best)| seconds < expected_seconds(problem, &best, machine, share * rate.max(1.0)))
+        && best.is_none_or(|(_, best)| seconds < plain(&best))
     {
         schedule.validate(problem, target)?;
         return Ok(schedule);

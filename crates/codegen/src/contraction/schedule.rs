@@ -235,7 +235,7 @@ impl Schedule {
         }
         let tiles = problem.tiles(self.extent(problem));
         match self {
-            Schedule::Wgmma(schedule) => tiles.min(schedule.ctas.into()),
+            Schedule::Wgmma(schedule) => schedule.launched(tiles),
             Schedule::Tcgen05(schedule) => schedule.launched(tiles),
             Schedule::MmaRing(schedule) => tiles.min(schedule.ctas.into()),
             _ => tiles,
@@ -246,6 +246,7 @@ impl Schedule {
     pub fn cluster(&self) -> u32 {
         match self {
             Schedule::Tcgen05(schedule) => schedule.ctas_per_tile,
+            Schedule::Wgmma(schedule) => schedule.split,
             _ => 1,
         }
     }

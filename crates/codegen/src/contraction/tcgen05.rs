@@ -87,7 +87,7 @@ pub(super) fn emit(
         k.required_cluster(2, 1, 1);
     }
 
-    let operands = Operands::new(k, problem, schedule.brought(), schedule)?;
+    let operands = Operands::new(k, problem, schedule.brought(), false, schedule)?;
     let epilogue = Epilogue::new(k, problem, schedule, surround);
     let mut maps = operands.parameters();
     maps.extend(epilogue.parameters());

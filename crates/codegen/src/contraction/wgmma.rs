@@ -35,6 +35,7 @@ pub(super) mod epilogue;
 mod promotion;
 pub mod rule;
 pub mod schedule;
+mod split;
 
 use super::MapParameter;
 use super::boxes::SPAN;
@@ -77,7 +78,7 @@ pub(super) fn emit(
     // The registers that `setmaxnreg` moves between warpgroups are counted from here.
     k.min_ctas_per_sm(1);
 
-    let operands = Operands::new(k, problem, schedule.tile, schedule)?;
+    let operands = Operands::new(k, problem, schedule.tile, schedule.carriers == 0, schedule)?;
     let mut epilogue = Epilogue::new(k, problem, schedule, surround);
     let mut maps = operands.parameters();
     maps.extend(epilogue.parameters());
@@ -101,6 +102,7 @@ pub(super) fn emit(
     });
     let ends = k.add_u32(data, schedule.shared_bytes());
     let groups = Groups::read(k, problem, ends, (thread, schedule.threads()), surround)?;
+    operands.clear_missing_rows(k, &ring, (thread, schedule.threads()))?;
     k.bar_warp_sync(-1);
     k.bar_sync(0u32);
 
@@ -111,7 +113,7 @@ pub(super) fn emit(
         produces,
         |k| -> Result<(), ContractionError> {
             k.setmaxnreg_dec(schedule.registers().0);
-            let mut walk = Walk::alone(k, schedule.extent(), schedule.group, schedule.ctas);
+            let mut walk = split::walk(k, problem, schedule);
             walk.search = groups.map(|groups| groups.search(k));
             if carriers == 0 {
                 return k
@@ -198,10 +200,10 @@ impl Consumer {
         let left = k.mad_lo_u32(own_rows, SPAN, ring.data);
         let descriptors = operands.descriptors(k, SWIZZLED, left, ring.data);
         let at = ring.first_to_read(k);
-        let (cta, step) = (k.ctaid_x(), schedule.ctas);
+        let Walk { first: cta, step, .. } = split::walk(k, problem, schedule);
         let (first, step) = if takes_turns {
             let second = k.setp_ne_u32(self.number, 0);
-            k.if_(second, |k| ring.skip(k, at, problem.rounds(schedule.tile.k)));
+            k.if_(second, |k| ring.skip(k, at, schedule.rounds(problem)));
             (k.mad_lo_u32(self.number, step, cta), 2 * step)
         } else {
             (cta, step)
@@ -212,7 +214,8 @@ impl Consumer {
         let waits = k.setp_ne_u32(self.number, 0);
 
         let search = groups.map(|groups| groups.search(k));
-        let walk = Walk { extent: schedule.extent(), group: schedule.group, first, step, pair: None, search };
+        let walk =
+            Walk { extent: schedule.extent(), group: schedule.group, first, step, pair: None, search, part: None };
         walk.for_each_number(k, problem, |k, tile, place| -> Result<(), ContractionError> {
             self.prefetch(k, schedule, place, own_rows, surround)?;
             let row = k.add_u32(place.row, own_rows);
@@ -251,9 +254,13 @@ impl Consumer {
                 ring.release(k, last, self.speaks);
             }
             if takes_turns {
-                ring.skip(k, at, problem.rounds(schedule.tile.k));
+                ring.skip(k, at, schedule.rounds(problem));
             }
-            epilogue.finish(k, problem, schedule, self, place, row, &sums, surround)
+            if schedule.split == 1 {
+                return epilogue.finish(k, problem, schedule, self, place, row, &sums, surround);
+            }
+            let (own, place) = split::join(k, problem, schedule, self, (ring.data, row), &sums, place)?;
+            epilogue.finish(k, problem, schedule, self, &place, row, &own, surround)
         })?;
         epilogue.drain(k);
         Ok(())
@@ -295,7 +302,7 @@ impl Consumer {
         sums: &Sums,
     ) -> Result<(), ContractionError> {
         let shape = shape_of(problem.element, schedule.columns())?;
-        k.for_u32(0, problem.rounds(schedule.tile.k), 1, |k, round| -> Result<(), ContractionError> {
+        k.for_u32(0, schedule.rounds(problem), 1, |k, round| -> Result<(), ContractionError> {
             ring.wait_full(k, at);
             // The first products of a tile do not add to what the registers held.
             let adds = k.setp_ne_u32(round, 0);
@@ -371,9 +378,9 @@ pub(super) fn suits(problem: &Problem, target: gable_ptx::Target) -> bool {
         && operands::suit(problem, (ROWS, ROWS))
 }
 
-/// Parts of the columns whose folds the kernel leaves: its tiles, where results leave through staging buffers.
+/// Parts of the columns whose folds the kernel leaves: its tiles, or each CTA's columns of them, where results leave through staging buffers.
 pub(super) fn fold_parts(problem: &Problem, schedule: &WgmmaSchedule, surround: &mut dyn Surround) -> Option<u32> {
     // Rows beyond a group's end are another tile's to reduce.
     let stages = !problem.ragged && epilogue::stages(problem, schedule, surround);
-    stages.then(|| problem.n.div_ceil(schedule.tile.n as usize) as u32)
+    stages.then(|| problem.n.div_ceil(schedule.tile.n as usize) as u32 * schedule.split)
 }

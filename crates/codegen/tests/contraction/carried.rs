@@ -17,7 +17,18 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// A schedule with few CTAs, so that each walks over several tiles.
 fn schedule(m: u32, n: u32, dtype: DType, (carriers, consumers): (u32, u32), sharing: Sharing) -> WgmmaSchedule {
     let tile = Tile { m, n, k: WgmmaSchedule::k_of(dtype) };
-    WgmmaSchedule { tile, products: 1, consumers, carriers, sharing, stages: 3, buffers: 2, group: 2, ctas: 2 }
+    WgmmaSchedule {
+        tile,
+        products: 1,
+        consumers,
+        carriers,
+        sharing,
+        stages: 3,
+        buffers: 2,
+        group: 2,
+        ctas: 2,
+        split: 1,
+    }
 }
 
 fn check(source: &str, schedule: WgmmaSchedule) {

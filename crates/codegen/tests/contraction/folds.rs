@@ -34,6 +34,7 @@ fn wgmma(m: u32, n: u32, consumers: u32, sharing: Sharing) -> Schedule {
         buffers: 2,
         group: 2,
         ctas: 2,
+        split: 1,
         products: 1,
     })
 }
@@ -58,6 +59,25 @@ fn a_whole_tile_of_a_residual_waits_in_more_buffers() {
             let four = WgmmaSchedule { buffers: 4, stages: 2, ..two };
             product::check(&source, Target::Sm90a, Schedule::Wgmma(four));
         }
+    }
+}
+
+#[test]
+fn ctas_that_share_a_tile_leave_folds_of_their_own_columns() {
+    let whole = WgmmaSchedule {
+        tile: Tile { m: 128, n: 128, k: 64 },
+        products: 1,
+        consumers: 2,
+        carriers: 0,
+        sharing: Sharing::Cooperative,
+        stages: 3,
+        group: 2,
+        buffers: 2,
+        ctas: 132,
+        split: 2,
+    };
+    for shape in [(128, 128, 128), (72, 192, 200)] {
+        product::check(&source(shape, ""), Target::Sm90a, Schedule::Wgmma(whole));
     }
 }
 

@@ -48,6 +48,7 @@ fn wgmma(m: u32, n: u32, dtype: DType, sharing: Sharing) -> Schedule {
         buffers: 2,
         group: 2,
         ctas: 2,
+        split: 1,
     })
 }
 

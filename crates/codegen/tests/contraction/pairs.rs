@@ -48,6 +48,7 @@ fn wgmma((m, n): (u32, u32), dtype: DType, consumers: u32, sharing: Sharing) -> 
         buffers: 2,
         group: 2,
         ctas: 2,
+        split: 1,
     })
 }
 
@@ -179,6 +180,7 @@ fn a_schedule_of_other_products_is_refused() {
         stages: 3,
         group: 2,
         ctas: 2,
+        split: 1,
     };
     let source = pair("bf16", (256, 128, 128), [true, true], "bf16");
     let message = product::refused(&source, Target::Sm90a, Schedule::Wgmma(schedule));

@@ -86,6 +86,7 @@ fn schedule(m: u32, n: u32) -> WgmmaSchedule {
         buffers: 2,
         group: 2,
         ctas: 2,
+        split: 1,
     }
 }
 

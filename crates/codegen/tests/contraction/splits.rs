@@ -58,6 +58,7 @@ fn wgmma((m, n): (u32, u32), dtype: DType, consumers: u32, sharing: Sharing) -> 
         buffers: 2,
         group: 2,
         ctas: 2,
+        split: 1,
     })
 }
 

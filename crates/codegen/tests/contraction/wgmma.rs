@@ -9,7 +9,18 @@ use gable_tensor::DType;
 /// A schedule with few CTAs, so that each walks over several tiles.
 fn schedule(m: u32, n: u32, dtype: DType, consumers: u32, sharing: Sharing) -> WgmmaSchedule {
     let tile = Tile { m, n, k: WgmmaSchedule::k_of(dtype) };
-    WgmmaSchedule { tile, products: 1, consumers, carriers: 0, sharing, stages: 3, buffers: 2, group: 2, ctas: 2 }
+    WgmmaSchedule {
+        tile,
+        products: 1,
+        consumers,
+        carriers: 0,
+        sharing,
+        stages: 3,
+        buffers: 2,
+        group: 2,
+        ctas: 2,
+        split: 1,
+    }
 }
 
 fn check(source: &str, schedule: WgmmaSchedule) {
@@ -65,4 +76,39 @@ fn other_types_of_factors_and_results() {
     check(&source, schedule(128, 64, DType::E5M2, 2, Sharing::Cooperative));
     let source = product("tf32", (128, 64, 96), [false, true], "f32", "");
     check(&source, schedule(128, 64, DType::Tf32, 2, Sharing::Cooperative));
+}
+
+/// The same with k split between CTAs of a cluster; each cluster has one tile.
+fn split(schedule: WgmmaSchedule, split: u32) -> WgmmaSchedule {
+    WgmmaSchedule { split, ctas: 132, ..schedule }
+}
+
+#[test]
+fn the_ctas_of_a_cluster_add_their_sums() {
+    for (n, parts) in [(64, 2), (128, 2), (128, 8)] {
+        // Rounds of 64 that the parts do not divide: the last CTA has fewer, or none.
+        let source = product("bf16", (128, 128, 584), [false, true], "bf16", "");
+        check(&source, split(schedule(128, n, DType::BF16, 2, Sharing::Cooperative), parts));
+    }
+    let source = product("f16", (104, 136, 256), [true, false], "f32", "");
+    check(&source, split(schedule(64, 64, DType::F16, 1, Sharing::Cooperative), 4));
+    let source = product("bf16", (128, 104, 192), [false, true], "bf16", &product::layer(128, 104));
+    check(&source, split(schedule(128, 128, DType::BF16, 2, Sharing::Cooperative), 2));
+    let source = product("e4m3", (72, 80, 272), [false, true], "bf16", "");
+    check(&source, split(schedule(128, 64, DType::E4M3, 2, Sharing::Cooperative), 2));
+}
+
+#[test]
+fn splits_that_do_not_fit_are_refused_by_name() {
+    let source = product("bf16", (128, 128, 256), [false, true], "bf16", "");
+    let refused = |schedule| product::refused(&source, Target::Sm90a, Schedule::Wgmma(schedule));
+    let whole = schedule(128, 128, DType::BF16, 2, Sharing::Cooperative);
+    assert!(refused(split(whole, 3)).contains("1, 2, 4 or 8"), "{}", refused(split(whole, 3)));
+    assert!(refused(split(whole, 8)).contains("rounds"), "{}", refused(split(whole, 8)));
+    let crowded = WgmmaSchedule { split: 4, ..whole };
+    assert!(refused(crowded).contains("a cluster has one tile"), "{}", refused(crowded));
+    let turns = schedule(64, 64, DType::BF16, 2, Sharing::PingPong);
+    assert!(refused(split(turns, 2)).contains("take turns"), "{}", refused(split(turns, 2)));
+    let narrow = schedule(64, 32, DType::BF16, 1, Sharing::Cooperative);
+    assert!(refused(split(narrow, 4)).contains("columns of the tile"), "{}", refused(split(narrow, 4)));
 }

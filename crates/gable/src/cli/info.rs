@@ -48,6 +48,8 @@ pub fn run(args: &InfoArgs) -> Result<(), Error> {
                 if args.measure {
                     let copy = gable_runtime::cuda::measure_copy_bandwidth(cuda.ordinal)?;
                     println!("  copy bandwidth, measured: {}", quantity(copy.bytes_per_second, "B/s"));
+                    let read = gable_runtime::cuda::measure_read_bandwidth(cuda.ordinal)?;
+                    println!("  read bandwidth, measured: {}", quantity(read.bytes_per_second, "B/s"));
                 }
             }
         }

@@ -13,7 +13,7 @@ pub use record::{Circumstances, KernelUsed, Peer, Record, Spread};
 
 use crate::{Error, Options};
 use case::{Case, Form};
-use gable_artifact::Artifact;
+use gable_artifact::{Artifact, Signature};
 use gable_ir::Unit;
 use gable_roofline::Machine;
 use gable_runtime::cuda::{self, contest::Contest, contest::Entrant};
@@ -30,7 +30,7 @@ const TRIALS: usize = 5;
 const ROUNDS: std::ops::RangeInclusive<usize> = 15..=200;
 /// What a comparison may take on the device, in seconds.
 const BUDGET_S: f64 = 0.4;
-/// Writing the flush buffer takes about as long before each sample.
+/// Reading the flush buffer takes about as long before each sample.
 const FLUSH_S: f64 = 1e-4;
 
 /// What is measured.
@@ -117,10 +117,11 @@ fn circumstances(request: &Request, contest: &Contest) -> Result<Circumstances, 
         driver: device.driver_version.clone(),
         cublaslt: request.library.then(cuda::cublaslt_version).flatten(),
         copy_bytes_per_s: cuda::measure_copy_bandwidth(request.ordinal)?.bytes_per_second,
+        read_bytes_per_s: cuda::measure_read_bandwidth(request.ordinal)?.bytes_per_second,
         sheet_bf16_flops_per_s: sheet(DType::BF16),
         sheet_fp8_flops_per_s: sheet(DType::E4M3),
         method: format!(
-            "each sample: {} MiB written, an event, the work, an event, in one graph; entrants in turn; random data; \
+            "each sample: {} MiB read, an event, the work, an event, in one graph; entrants in turn; random data; \
              median and deciles",
             contest.flush_bytes() >> 20
         ),
@@ -162,14 +163,14 @@ impl Suite<'_> {
             }
             _ => similar_peer(case, before),
         };
-        let bytes = input_and_output_bytes(artifact);
-        let (bound_s, bound) = self.circumstances.bound(case, bytes);
+        let (read, written) = (bytes_of(&artifact.inputs), bytes_of(&artifact.outputs));
+        let (bound_s, bound) = self.circumstances.bound(case, (read, written));
         Ok(Record {
             case: case.to_string(),
             sizes: case.sizes,
             batch: case.batch,
             flops: case.flops(),
-            bytes,
+            bytes: read + written,
             kernels: kernels(artifact),
             error,
             ratio: time.zip(peer.as_ref()).map(|(time, peer)| peer.time.median_s / time.median_s),
@@ -228,9 +229,10 @@ fn similar_peer(case: &Case, before: &[Record]) -> Option<Peer> {
     }
 }
 
-fn input_and_output_bytes(artifact: &Artifact) -> f64 {
-    let ports = artifact.inputs.iter().chain(&artifact.outputs);
-    ports.map(|port| port.dtype.bytes() as f64 * port.shape.iter().map(|&size| size as f64).product::<f64>()).sum()
+fn bytes_of(ports: &[Signature]) -> f64 {
+    let bytes =
+        |port: &Signature| port.dtype.bytes() as f64 * port.shape.iter().map(|&size| size as f64).product::<f64>();
+    ports.iter().map(bytes).sum()
 }
 
 /// The kernels of the one target that was compiled for, in the order of the steps.

@@ -47,6 +47,8 @@ pub struct Circumstances {
     pub cublaslt: Option<usize>,
     /// Measured copy bandwidth, bytes read and written.
     pub copy_bytes_per_s: f64,
+    /// Measured bandwidth of reading alone.
+    pub read_bytes_per_s: f64,
     /// Operations per second of the tensor cores on 16-bit factors by the data sheet.
     pub sheet_bf16_flops_per_s: f64,
     /// The same for 8-bit factors.
@@ -100,7 +102,7 @@ pub struct Record {
     pub time: Option<Spread>,
     /// The least possible time by the roofs.
     pub bound_s: f64,
-    /// `memory` by the measured copy, or `arithmetic` by the data sheet.
+    /// `memory` by the measured roofs, or `arithmetic` by the data sheet.
     pub bound: &'static str,
     /// cuBLASLt.
     pub peer: Option<Peer>,
@@ -111,13 +113,16 @@ pub struct Record {
 }
 
 impl Circumstances {
-    /// The least time for a problem, and what binds.
-    pub fn bound(&self, case: &Case, bytes: f64) -> (f64, &'static str) {
+    /// The least time for a problem that reads and writes so many bytes, and what binds: as many bytes as are written are
+    /// copied, what is read beside them is read alone.
+    pub fn bound(&self, case: &Case, (read, written): (f64, f64)) -> (f64, &'static str) {
         let flops_per_s = match case.factors().bytes() {
             1 => self.sheet_fp8_flops_per_s,
             _ => self.sheet_bf16_flops_per_s,
         };
-        let (memory, arithmetic) = (bytes / self.copy_bytes_per_s, case.flops() / flops_per_s);
+        let copied = read.min(written);
+        let memory = 2.0 * copied / self.copy_bytes_per_s + (read + written - 2.0 * copied) / self.read_bytes_per_s;
+        let arithmetic = case.flops() / flops_per_s;
         if memory > arithmetic { (memory, "memory") } else { (arithmetic, "arithmetic") }
     }
 }
@@ -128,8 +133,9 @@ impl fmt::Display for Circumstances {
         writeln!(f, "{} ({}), driver {driver}, gable {}", self.device, self.uuid, self.gable_version)?;
         writeln!(
             f,
-            "roofs: copy {:.2} TB/s measured, {:.0} TFLOP/s at 16 bits and {:.0} at 8 by the data sheet",
+            "roofs: copy {:.2} and read {:.2} TB/s measured, {:.0} TFLOP/s at 16 bits and {:.0} at 8 by the data sheet",
             self.copy_bytes_per_s * 1e-12,
+            self.read_bytes_per_s * 1e-12,
             self.sheet_bf16_flops_per_s * 1e-12,
             self.sheet_fp8_flops_per_s * 1e-12
         )?;

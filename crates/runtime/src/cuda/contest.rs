@@ -1,13 +1,15 @@
 //! Ways to compute the same thing, timed against each other: compiled plans and a library's algorithms.
 //!
-//! Each entrant is one graph: the L2 cache is overwritten, an event, the work, an event. Entrants take turns, so that clocks,
-//! temperature and neighbours meet all of them alike, and the processor's speed in launching shows in none.
+//! Each entrant is one graph: something else is read through the L2 cache, an event, the work, an event. So the work finds
+//! none of its data there, nor lines of others that would have to be written back on its account. Entrants take turns, so
+//! that clocks, temperature and neighbours meet all of them alike, and the processor's speed in launching shows in none.
 
 use super::context::Context;
 use super::cublaslt::{CublasLt, LibraryProduct, Product};
 use super::memory::DeviceBuffer;
 use super::nvml;
 use super::plan::LoadedPlan;
+use super::reader::Reader;
 use super::stream::{Event, Graph, RecordPlace, Stream};
 use crate::device::DeviceInfo;
 use crate::error::RuntimeError;
@@ -20,13 +22,14 @@ use gable_tensor::Tensor;
 use std::rc::Rc;
 use std::sync::Arc;
 
-/// How often the L2 cache's size is written before each sample, at least.
+/// How often the L2 cache's size is read before each sample, at least.
 const FLUSH_FACTOR: u64 = 4;
 
 /// A device on which entrants meet.
 pub struct Contest {
     library: Option<Rc<CublasLt>>,
     flush: DeviceBuffer,
+    reader: Reader,
     stream: Stream,
     context: Arc<Context>,
 }
@@ -50,8 +53,10 @@ impl Contest {
         let context = Context::retain(ordinal)?;
         let stream = Stream::new(&context)?;
         let flush_bytes = context.cuda().l2_bytes.saturating_mul(FLUSH_FACTOR).next_power_of_two() as usize;
-        let flush = DeviceBuffer::new(&context, flush_bytes, || "overwriting the L2 cache".to_string())?;
-        Ok(Contest { library: CublasLt::open(&context)?, flush, stream, context })
+        let flush = DeviceBuffer::new(&context, flush_bytes, || "pushing data out of the L2 cache".to_string())?;
+        stream.fill(flush.address(), 0x5a5a_5a5a, flush_bytes / 4)?;
+        let reader = Reader::new(&context)?;
+        Ok(Contest { library: CublasLt::open(&context)?, flush, reader, stream, context })
     }
 
     /// The device.
@@ -59,7 +64,7 @@ impl Contest {
         &self.context.info
     }
 
-    /// Bytes that are written before each sample.
+    /// Bytes that are read before each sample.
     pub fn flush_bytes(&self) -> usize {
         self.flush.bytes()
     }
@@ -104,7 +109,7 @@ impl Contest {
         work.submit(&self.stream)?;
         self.stream.synchronize()?;
         let graph = self.stream.capture::<RuntimeError>(|| {
-            self.stream.fill(self.flush.address(), 0x5a5a_5a5a, self.flush.bytes() / 4)?;
+            self.reader.read(&self.stream, self.flush.address(), self.flush.bytes())?;
             self.stream.record(&start, RecordPlace::Capture)?;
             work.submit(&self.stream)?;
             Ok(self.stream.record(&end, RecordPlace::Capture)?)

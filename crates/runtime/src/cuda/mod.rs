@@ -12,6 +12,7 @@ mod module;
 mod nvml;
 mod plan;
 mod profile;
+mod reader;
 mod roofs;
 mod stream;
 mod tensor_map;
@@ -30,7 +31,7 @@ use std::sync::Arc;
 use stream::{Graph, Stream};
 
 pub use cublaslt::{Product, Scales, version as cublaslt_version};
-pub use roofs::measure_copy_bandwidth;
+pub use roofs::{measure_copy_bandwidth, measure_read_bandwidth};
 
 /// Facts about every CUDA device; an error when there is no driver.
 pub fn devices() -> Result<Vec<DeviceInfo>, RuntimeError> {

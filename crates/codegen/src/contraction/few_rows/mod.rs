@@ -24,7 +24,7 @@ pub(super) mod source;
 
 use super::problem::{ContractionError, Problem};
 use super::surround::Surround;
-pub(super) use choice::{choose, variants};
+pub(super) use choice::{choose, seconds, variants};
 use gable_ptx::KernelBuilder;
 use schedule::FewRowsSchedule;
 

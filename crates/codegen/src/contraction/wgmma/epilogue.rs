@@ -47,9 +47,13 @@ impl Epilogue {
         schedule: &WgmmaSchedule,
         surround: &mut dyn Surround,
     ) -> Epilogue {
-        match staged::results(k, problem, schedule.tile.n, (WARP_ROWS, PAIR), surround) {
+        match staged::results(k, problem, schedule.finished_columns(), (WARP_ROWS, PAIR), surround) {
             Some(results) => {
-                let addend = Addend::of(k, problem, schedule, &results, surround);
+                // Its pieces are asked for before the CTA's columns are known where k is split.
+                let addend = match schedule.split {
+                    1 => Addend::of(k, problem, schedule, &results, surround),
+                    _ => None,
+                };
                 Epilogue::Staged(results, addend)
             }
             None => Epilogue::Direct,
@@ -138,7 +142,7 @@ impl Epilogue {
 
 /// Whether results leave through staging buffers.
 pub(super) fn stages(problem: &Problem, schedule: &WgmmaSchedule, surround: &mut dyn Surround) -> bool {
-    staged::suits(problem, schedule.tile.n, (WARP_ROWS, PAIR), surround)
+    staged::suits(problem, schedule.finished_columns(), (WARP_ROWS, PAIR), surround)
 }
 
 /// Row and column of the lane's first sum, from the warp's first row and the tile's first column.
@@ -172,7 +176,7 @@ fn direct(
     let lanes = if problem.store.along_m { 1 } else { problem.store.lanes.min(PAIR) };
     let (first_row, first_column) = lane_origin(k, consumer.lane, warp_row, place.column);
     for (block, sums) in sums.iter().enumerate() {
-        for group in 0..schedule.tile.n / 8 {
+        for group in 0..schedule.finished_columns() / 8 {
             for half in 0..2 {
                 let row = k.add_u32(first_row, block as u32 * ROWS + half * 8);
                 for part in 0..(PAIR / lanes) as u32 {
@@ -250,16 +254,16 @@ fn staged_tile(
     surround: &mut dyn Surround,
 ) -> Result<(), ContractionError> {
     let (first_row, first_column) = lane_origin(k, consumer.lane, warp_row, place.column);
-    let part = quotient(k, place.column, schedule.tile.n);
+    let part = quotient(k, place.column, schedule.finished_columns());
     let slots = Slots::new(k, consumer.lane, consumer.staging, results);
     let (_, elected) = k.elect_sync(-1);
     let widest = results.iter().map(Staged::columns).max().unwrap_or(STEP_COLUMNS);
-    let fillings = |result: &Staged| sums.len() as u32 * schedule.tile.n / result.columns();
+    let fillings = |result: &Staged| sums.len() as u32 * schedule.finished_columns() / result.columns();
     let fillings = results.iter().map(fillings).sum();
     let buffers = Buffers::new(consumer.staging, WARP_ROWS, elected, fillings);
     let mut buffers = if addend.is_some() { buffers.of_count(schedule.buffers) } else { buffers };
     for (block, sums) in sums.iter().enumerate() {
-        for chunk in (0..schedule.tile.n).step_by(widest as usize) {
+        for chunk in (0..schedule.finished_columns()).step_by(widest as usize) {
             // What the region makes of the chunk, packed: for each result the words of each step of sixteen columns.
             let mut packed: Vec<Vec<Vec<Value>>> = vec![Vec::new(); results.len()];
             let filling = block as u32 * (schedule.tile.n / widest) + chunk / widest;

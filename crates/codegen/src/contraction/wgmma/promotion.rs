@@ -249,7 +249,7 @@ impl Consumer {
         for &register in sums.iter().flatten().flatten() {
             k.copy_into(register, 0.0f32)?;
         }
-        k.for_u32(0, problem.rounds(schedule.tile.k), 1, |k, round| -> Result<(), ContractionError> {
+        k.for_u32(0, schedule.rounds(problem), 1, |k, round| -> Result<(), ContractionError> {
             ring.wait_full(k, at);
             start_round(k, shape, ring, at, descriptors, false, round_sums)?;
             let factors = match &scales {

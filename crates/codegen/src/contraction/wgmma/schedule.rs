@@ -5,7 +5,7 @@ use super::super::carried;
 use super::super::operands;
 use super::super::problem::{ContractionError, Major, Problem, Side};
 use super::super::ring::{BARRIER, Ring};
-use super::super::schedule::{Tile, WARP, products_text};
+use super::super::schedule::{Tile, WARP, products_text, sum_type};
 use super::promotion;
 use gable_ptx::Target;
 use gable_tensor::DType;
@@ -30,6 +30,9 @@ const INSTRUCTION_REGISTERS: u32 = 26;
 pub(super) const MOST_BUFFERS: u32 = 4;
 /// Of those, what the rounds themselves take, which scales may not.
 const BESIDE_SCALES: u32 = 16;
+
+/// The most CTAs between which k is split: what a cluster has on every device.
+pub(super) const MOST_SPLIT: u32 = 8;
 
 /// How the consumer warpgroups share the work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -63,6 +66,8 @@ pub struct WgmmaSchedule {
     pub group: u32,
     /// CTAs of the launch at most: each walks over tiles that far apart.
     pub ctas: u32,
+    /// CTAs between which k is split: a cluster, which has one tile. 1 where each tile is one CTA's.
+    pub split: u32,
 }
 
 /// Whether sums of the tensor cores are too short to stay there for long, those of 8-bit floats, or are scaled on the way.
@@ -89,6 +94,26 @@ impl WgmmaSchedule {
     /// Columns of all right factors in a stage.
     pub fn columns(&self) -> u32 {
         self.products * self.tile.n
+    }
+
+    /// CTAs of a launch that has so many tiles.
+    pub fn launched(&self, tiles: u64) -> u64 {
+        if self.split > 1 { tiles * u64::from(self.split) } else { tiles.min(self.ctas.into()) }
+    }
+
+    /// Rounds of a tile that one CTA sums.
+    pub fn rounds(&self, problem: &Problem) -> u32 {
+        problem.rounds(self.tile.k).div_ceil(self.split)
+    }
+
+    /// Columns of a tile that one CTA finishes.
+    pub fn finished_columns(&self) -> u32 {
+        self.tile.n / self.split
+    }
+
+    /// Bytes that the partial sums of a tile take where they are exchanged: in the ring, when it is not needed any more.
+    pub fn exchange_bytes(&self) -> u32 {
+        self.tile.m * self.tile.n * 4
     }
 
     /// Rows of the tile that one consumer computes.
@@ -237,6 +262,7 @@ impl WgmmaSchedule {
         if self.ctas == 0 {
             return refuse("CTAs", 0, "at least 1".into());
         }
+        self.validate_split(problem)?;
         let (producer, consumer) = self.registers();
         promotion::validate(problem, self)?;
         let held = if promotes(problem) { 2 * self.sums() } else { self.sums() };
@@ -265,6 +291,56 @@ impl WgmmaSchedule {
     }
 }
 
+impl WgmmaSchedule {
+    /// Checks what a split of k asks for.
+    fn validate_split(&self, problem: &Problem) -> Result<(), ContractionError> {
+        let refuse = |what, found: u64, expected: String| {
+            Err(ContractionError::Schedule { schedule: self.to_string(), what, found, expected })
+        };
+        if !self.split.is_power_of_two() || self.split > MOST_SPLIT {
+            return refuse("CTAs between which k is split", self.split.into(), format!("1, 2, 4 or {MOST_SPLIT}"));
+        }
+        if self.split == 1 {
+            return Ok(());
+        }
+        if self.sharing == Sharing::PingPong {
+            return refuse("CTAs between which k is split", self.split.into(), "1 where consumers take turns".into());
+        }
+        if self.products > 1 {
+            return refuse("CTAs between which k is split", self.split.into(), "1 for several products".into());
+        }
+        if self.carriers > 0 {
+            return refuse("CTAs between which k is split", self.split.into(), "1 where threads carry operands".into());
+        }
+        if problem.ragged || problem.scaled.is_some() {
+            let expected = "1 for rows in groups and for factors with scales".into();
+            return refuse("CTAs between which k is split", self.split.into(), expected);
+        }
+        if sum_type(problem.element) != DType::F32 {
+            return refuse("CTAs between which k is split", self.split.into(), "1 but for sums of floats".into());
+        }
+        if problem.rounds(self.tile.k) < self.split {
+            return refuse("rounds", problem.rounds(self.tile.k).into(), format!("at least {}", self.split));
+        }
+        // Parts of whole steps of the epilogue.
+        if !self.tile.n.is_multiple_of(16 * self.split) {
+            return refuse("columns of the tile", self.tile.n.into(), format!("a multiple of {}", 16 * self.split));
+        }
+        let ctas = problem.tiles(self.extent()).saturating_mul(self.split.into());
+        if ctas > self.ctas.into() {
+            return refuse("CTAs that share tiles", ctas, format!("at most {}: a cluster has one tile", self.ctas));
+        }
+        if self.exchange_bytes() > self.ring_bytes() {
+            return refuse(
+                "bytes of partial sums",
+                self.exchange_bytes().into(),
+                format!("at most {}", self.ring_bytes()),
+            );
+        }
+        Ok(())
+    }
+}
+
 impl fmt::Display for WgmmaSchedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Tile { m, n, k } = self.tile;
@@ -284,6 +360,9 @@ impl fmt::Display for WgmmaSchedule {
         if self.carriers > 0 {
             write!(f, " carriers {}", self.carriers)?;
         }
-        if self.buffers == 2 { Ok(()) } else { write!(f, " buffers {}", self.buffers) }
+        if self.buffers != 2 {
+            write!(f, " buffers {}", self.buffers)?;
+        }
+        if self.split > 1 { write!(f, " split {}", self.split) } else { Ok(()) }
     }
 }
