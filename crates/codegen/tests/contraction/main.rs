@@ -13,6 +13,7 @@ mod mma_ring;
 mod pairs;
 mod plain;
 mod product;
+mod random_products;
 #[path = "../emulation/region.rs"]
 mod region;
 mod regions;
