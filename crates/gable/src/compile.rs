@@ -132,11 +132,6 @@ impl Lowered {
         Ok(Lowered { name: name.into(), hash, graph, weights, memory: optimized.plan, timings })
     }
 
-    /// The fused graph.
-    pub fn graph(&self) -> &Graph {
-        &self.graph
-    }
-
     /// The contractions whose schedules are a choice on a target.
     pub fn tunables(&self, target: Target) -> Result<Vec<Tunable>, Error> {
         Ok(gable_codegen::tunables(&self.graph, target)?)

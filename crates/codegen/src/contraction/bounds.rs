@@ -1,6 +1,6 @@
 //! What the machine's row says of a contraction's time, for the rules that choose schedules.
 
-use super::problem::{Problem, Side};
+use super::problem::{Memory, Problem, Side};
 use gable_roofline::Machine;
 use gable_tensor::DType;
 
@@ -38,7 +38,15 @@ pub(super) fn memory_seconds(problem: &Problem, machine: &Machine) -> f64 {
     let entries = problem.batches() as f64;
     // Rows of their own are not those of other entries.
     let row_entries = if problem.ragged { 1.0 } else { entries };
-    let bytes = |side| (problem.outer(side) * problem.k * problem.factor_bits(side) / 8) as f64;
+    let scales = |side| -> usize {
+        let groups = |extent: usize, group: Option<usize>| group.map_or(1, |group| extent.div_ceil(group));
+        let of = |scales: &Memory| {
+            let across = groups(problem.outer(side), scales.group_along_outer());
+            across * groups(problem.k, scales.group_along_k()) * scales.stored.bytes()
+        };
+        problem.scaled_of(side).map_or(0, |scaled| scaled.scales.iter().map(of).sum())
+    };
+    let bytes = |side| (problem.outer(side) * problem.k * problem.factor_bits(side) / 8 + scales(side)) as f64;
     let entries_of = |side| if side == Side::A { row_entries } else { entries };
     let factors: f64 = problem.sides().map(|side| entries_of(side) * bytes(side)).sum();
     let result = row_entries * (problem.m * problem.n * problem.out.bytes()) as f64;

@@ -289,6 +289,9 @@ struct Scales {
     words: u32,
 }
 
+/// Words of scales: of each place, in the order of k.
+type Words = Vec<Vec<R<B32>>>;
+
 impl Scales {
     fn new(k: &mut KernelBuilder, schedule: &MmaRingSchedule, scaled: &BlockScaled, consumer: &Consumer) -> Scales {
         let words = scaled.per_round() / ATOM_SCALES;
@@ -322,8 +325,8 @@ impl Scales {
     }
 
     /// The words of a stage, of rows and of columns.
-    fn load(&self, k: &mut KernelBuilder, stage: R<B32>) -> (Vec<Vec<R<B32>>>, Vec<Vec<R<B32>>>) {
-        let mut of = |places: &[R<B32>]| -> Vec<Vec<R<B32>>> {
+    fn load(&self, k: &mut KernelBuilder, stage: R<B32>) -> (Words, Words) {
+        let mut of = |places: &[R<B32>]| -> Words {
             places
                 .iter()
                 .map(|&place| {
@@ -382,5 +385,5 @@ fn multiplies(problem: &Problem, target: Target) -> bool {
 pub(super) fn suits(problem: &Problem, target: Target) -> bool {
     let boxes = |side| operands::boxes(problem, side, 64, problem.element).is_some();
     let has_class = target.row().family == Family::Sm120 && multiplies(problem, target);
-    problem.k > 0 && problem.products() == 1 && has_class && boxes(Side::A) && boxes(Side::B)
+    problem.k > 0 && problem.products() == 1 && !problem.ragged && has_class && boxes(Side::A) && boxes(Side::B)
 }

@@ -46,7 +46,6 @@ struct Row {
 
 impl Scaler {
     /// Brings the scales of every round of every tile.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one kernel")]
     pub fn run(
         &self,
         k: &mut KernelBuilder,

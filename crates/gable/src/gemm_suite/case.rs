@@ -297,7 +297,7 @@ impl Case {
                 (Product { scales: Some(Scales { rows: 2, columns: 3, by_blocks: false }), ..plain }, "all")
             }
             // The library pads the groups of k of a block of columns to multiples of four.
-            Form::Blocks if k as usize / BLOCK % 4 == 0 => {
+            Form::Blocks if (k as usize / BLOCK).is_multiple_of(4) => {
                 (Product { scales: Some(Scales { rows: 2, columns: 3, by_blocks: true }), ..plain }, "all")
             }
             Form::Blocks => return None,

@@ -259,7 +259,8 @@ mod tests {
     #[test]
     fn problems_are_chosen_by_types_and_name() {
         let names = |request| chosen(&request).map(|cases| cases.iter().map(ToString::to_string).collect::<Vec<_>>());
-        assert_eq!(names(request(&["fp8"], "8192x8192x8192")).expect("there is one"), ["fp8/scaled/8192x8192x8192"]);
+        let both = ["fp8/scaled/8192x8192x8192", "fp8/blocks/8192x8192x8192"];
+        assert_eq!(names(request(&["fp8"], "8192x8192x8192")).expect("there are two"), both);
         let decode = names(request(&["fp8w"], "/1x")).expect("there are some");
         assert_eq!(decode.len(), 4);
         let error = names(request(&["int3"], "")).expect_err("there are none").to_string();
