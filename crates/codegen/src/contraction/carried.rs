@@ -158,7 +158,7 @@ impl Carried {
             let origin = k.add_u32(origin, number * outer);
             let start = operands.start(factor.side) + number * outer * SPAN;
             if let Some(quantised) = narrow::unpacked(problem, factor.side) {
-                let (columns, carrier) = ((origin, outer, tile.k), (carriers.thread, carriers.threads));
+                let (columns, carrier) = ((origin, (outer, factor.outer), tile.k), (carriers.thread, carriers.threads));
                 let narrow = Narrow::new(k, problem, quantised, place, columns, carrier, start, surround)?;
                 parts.push(Piece::Narrow(narrow));
                 continue;
@@ -170,6 +170,7 @@ impl Carried {
                 elements,
                 origin,
                 outer,
+                step: factor.outer,
                 k: tile.k,
                 batch: &place.batch,
             };

@@ -118,8 +118,17 @@ fn stage(
         Major::Outer => (schedule.tile.k, outer / vector),
     };
     let share = Share::of(k, cta.thread, rows, columns, schedule.threads());
-    let described =
-        GatherTile { problem, side, major, elements: vector, origin, outer, k: schedule.tile.k, batch: &cta.batch };
+    let described = GatherTile {
+        problem,
+        side,
+        major,
+        elements: vector,
+        origin,
+        outer,
+        step: outer,
+        k: schedule.tile.k,
+        batch: &cta.batch,
+    };
     let gather = Gather::new(k, described, share, surround)?;
     let (row, column) = gather.first();
     let (down, right) = match major {

@@ -78,6 +78,8 @@ pub(super) struct GatherTile<'a> {
     pub origin: R<B32>,
     /// Outer indices of the tile.
     pub outer: u32,
+    /// Outer indices from one tile to the next, of which this may be a part: where they divide the extent, all lie inside.
+    pub step: u32,
     /// Values of k in the tile.
     pub k: u32,
     /// Batch coordinates.
@@ -100,7 +102,7 @@ impl Gather {
             matches!(&operand, Operand::Memory(memory) if memory.stored.is_int() && memory.stored.bytes() < 4);
         let together = if operand_major == major && !extends { elements.min(lanes as u32) } else { 1 };
         let outer_extent = problem.outer(side) as u32;
-        let ragged = !outer_extent.is_multiple_of(tile.outer);
+        let ragged = !outer_extent.is_multiple_of(tile.step);
         // Chunks differ in their row; a row is an outer index or a k, by the major direction.
         let first = k.mul_lo_u32(share.column, elements);
         let from_origin = |k: &mut KernelBuilder, within: R<B32>, step: u32| {

@@ -123,8 +123,17 @@ fn stage(
     let share = Share::of(k, cta.thread, tile.rows, tile.chunks(), schedule.threads());
     assert!(share.count == 1 || share.row_step.is_multiple_of(PERIOD), "a thread's chunks share a swizzle");
     let elements = CHUNK / bytes;
-    let described =
-        GatherTile { problem, side, major, elements, origin: cta_origin, outer, k: schedule.tile.k, batch: &cta.batch };
+    let described = GatherTile {
+        problem,
+        side,
+        major,
+        elements,
+        origin: cta_origin,
+        outer,
+        step: outer,
+        k: schedule.tile.k,
+        batch: &cta.batch,
+    };
     let gather = Gather::new(k, described, share, surround)?;
     let start = tile_start(schedule, side, bytes);
     let (row, column) = gather.first();

@@ -74,14 +74,14 @@ struct Column {
 pub(super) type Loads = Vec<(Vec<R<B32>>, Vec<R<B32>>)>;
 
 impl Narrow {
-    /// That of a thread for `rows` columns from `origin` on, which lie `start` bytes into a stage. A round is `tile_k` values of k.
+    /// That of a thread for `rows` columns from `origin` on, of a tile of `step`, which lie `start` bytes into a stage. A round is `tile_k` values of k.
     #[expect(clippy::too_many_arguments, reason = "what a part of a tile is")]
     pub fn new(
         k: &mut KernelBuilder,
         problem: &Problem,
         quantised: &Quantised,
         place: &TilePlace,
-        (origin, rows, tile_k): (R<B32>, u32, u32),
+        (origin, (rows, step), tile_k): (R<B32>, (u32, u32), u32),
         (thread, threads): (R<B32>, u32),
         start: u32,
         surround: &mut dyn Surround,
@@ -98,7 +98,8 @@ impl Narrow {
         let share = Share::of(k, thread, rows, tile_k / elements, threads);
         let element = k.mul_lo_u32(share.column, elements);
         let first = k.add_u32(origin, share.row);
-        let ragged = !problem.n.is_multiple_of(rows as usize);
+        // These are a part of the `step` columns of a tile.
+        let ragged = !problem.n.is_multiple_of(step as usize);
         let columns = (0..share.count)
             .map(|i| {
                 let column = k.add_u32(first, i * share.row_step);
