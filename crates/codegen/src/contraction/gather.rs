@@ -76,8 +76,6 @@ pub(super) struct GatherTile<'a> {
     pub elements: u32,
     /// First outer index.
     pub origin: R<B32>,
-    /// Outer indices of the tile.
-    pub outer: u32,
     /// Outer indices from one tile to the next, of which this may be a part: where they divide the extent, all lie inside.
     pub step: u32,
     /// Values of k in the tile.
