@@ -169,7 +169,6 @@ impl Carried {
                 major: factor.major,
                 elements,
                 origin,
-                outer,
                 step: factor.outer,
                 k: tile.k,
                 batch: &place.batch,

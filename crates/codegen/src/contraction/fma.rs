@@ -124,7 +124,6 @@ fn stage(
         major,
         elements: vector,
         origin,
-        outer,
         step: outer,
         k: schedule.tile.k,
         batch: &cta.batch,

@@ -129,7 +129,6 @@ fn stage(
         major,
         elements,
         origin: cta_origin,
-        outer,
         step: outer,
         k: schedule.tile.k,
         batch: &cta.batch,
