@@ -27,6 +27,7 @@ use super::tile::{CHUNK, PERIOD, Share, SharedTile};
 use super::values::{Chunk, scalar_type};
 use gable_ptx::{B32, KernelBuilder, Pred, R, ScalarType};
 use gable_tensor::DType;
+use std::fmt;
 
 /// Rounds whose copies past registers are under way at most.
 const MOST_LAG: u32 = 3;
@@ -49,7 +50,7 @@ pub(super) fn suits(problem: &Problem, side: Side) -> bool {
 }
 
 /// Whether so many threads can share what is carried of a tile: they take as many chunks or loads each, or some take one.
-pub(super) fn divides(problem: &Problem, tile: Tile, threads: u32) -> bool {
+fn divides(problem: &Problem, tile: Tile, threads: u32) -> bool {
     [(Side::A, tile.m), (Side::B, tile.n)].into_iter().filter(|&(side, _)| operands::is_carried(problem, side)).all(
         |(side, outer)| {
             let per_row = narrow::unpacked(problem, side)
@@ -58,6 +59,31 @@ pub(super) fn divides(problem: &Problem, tile: Tile, threads: u32) -> bool {
             pieces < threads || pieces.is_multiple_of(threads)
         },
     )
+}
+
+/// Refuses a number of carriers, of so many threads each, that does not go with the problem's operands, by the name of the
+/// schedule. Says whether any operand is carried.
+pub(super) fn require(
+    problem: &Problem,
+    schedule: &dyn fmt::Display,
+    tile: Tile,
+    (carriers, threads_each): (u32, u32),
+) -> Result<bool, ContractionError> {
+    let refuse = |what, found: u32, expected: &str| {
+        let (schedule, expected) = (schedule.to_string(), expected.into());
+        Err(ContractionError::Schedule { schedule, what, found: found.into(), expected })
+    };
+    let carries = operands::any_carried(problem);
+    if carries != (carriers > 0) || carriers > 2 {
+        let expected =
+            if carries { "1 or 2: threads carry an operand" } else { "0: the copy engine brings all operands" };
+        return refuse("carriers", carriers, expected);
+    }
+    let threads = carriers * threads_each;
+    if carries && !divides(problem, tile, threads) {
+        return refuse("threads that carry", threads, "a divisor of the chunks of both tiles, or more than there are");
+    }
+    Ok(carries)
 }
 
 /// The threads that carry.

@@ -13,9 +13,16 @@ use crate::class::Class;
 use gable_ptx::{MAX_THREADS_PER_CTA, Target};
 use gable_tensor::DType;
 use std::fmt;
+use std::ops::RangeInclusive;
 
 /// Lanes of a warp.
 pub const WARP: u32 = 32;
+
+/// The largest extent of a tile that a schedule may name: the largest of any family, and room.
+const MAX_EXTENT: u32 = 512;
+
+/// The most stages, warps and the like that a schedule may name. With tiles of [`MAX_EXTENT`] all sizes stay within 32 bits.
+const MAX_COUNT: u32 = 32;
 
 /// A tile of the result, and the part of k that is in shared memory at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -225,6 +232,89 @@ impl Schedule {
         }
     }
 
+    /// The numbers that the schedule's sizes are reckoned from, each with the range in which no division is by zero and no
+    /// size leaves 32 bits. Whether they fit a machine and a problem is another question.
+    fn numbers(&self) -> Vec<(&'static str, u32, RangeInclusive<u32>)> {
+        let few = |what, found| (what, found, 1..=MAX_COUNT);
+        let some = |what, found| (what, found, 0..=MAX_COUNT);
+        let many = |what, found| (what, found, 1..=i32::MAX as u32);
+        let tiled = |Tile { m, n, k }: Tile, products, group, own: &[(&'static str, u32, RangeInclusive<u32>)]| {
+            let extent = |what, found| (what, found, 1..=MAX_EXTENT);
+            let mut numbers = vec![
+                extent("rows of the tile", m),
+                extent("columns of the tile", n),
+                extent("k of the tile", k),
+                few("products", products),
+                many("tiles of a group", group),
+            ];
+            numbers.extend_from_slice(own);
+            numbers
+        };
+        match self {
+            Schedule::Wgmma(s) => tiled(
+                s.tile,
+                s.products,
+                s.group,
+                &[
+                    few("consumers", s.consumers),
+                    some("carriers", s.carriers),
+                    few("stages", s.stages),
+                    few("staging buffers", s.buffers),
+                    many("CTAs", s.ctas),
+                    few("parts of k", s.split),
+                ],
+            ),
+            Schedule::Tcgen05(s) => tiled(
+                s.tile,
+                s.products,
+                s.group,
+                &[
+                    few("CTAs of a tile", s.ctas_per_tile),
+                    some("carriers", s.carriers),
+                    some("scales of a row", s.scales),
+                    few("accumulators", s.accumulators),
+                    few("stages", s.stages),
+                    many("CTAs", s.ctas),
+                ],
+            ),
+            Schedule::MmaRing(s) => tiled(
+                s.tile,
+                1,
+                s.group,
+                &[
+                    few("warps along m", s.warps.0),
+                    few("warps along n", s.warps.1),
+                    some("scales of a row", s.scales),
+                    few("stages", s.stages),
+                    many("CTAs", s.ctas),
+                ],
+            ),
+            Schedule::MmaSync(s) => tiled(
+                s.tile,
+                s.products,
+                s.group,
+                &[few("warps along m", s.warps.0), few("warps along n", s.warps.1), few("stages", s.stages)],
+            ),
+            Schedule::Fma(s) => tiled(
+                s.tile,
+                s.products,
+                s.group,
+                &[few("rows of a thread", s.thread.0), few("columns of a thread", s.thread.1)],
+            ),
+            Schedule::FewRows(FewRowsSchedule::Lanes(s)) => {
+                vec![few("warps", s.warps), ("columns", s.columns, 1..=MAX_EXTENT)]
+            }
+            Schedule::FewRows(FewRowsSchedule::Fragments(s)) => vec![
+                few("warps", s.warps),
+                few("tiles", s.tiles),
+                few("products", s.products),
+                few("depth", s.depth),
+                many("CTAs", s.ctas),
+            ],
+            Schedule::Direct(s) => vec![few("channels", s.lanes), few("positions", s.positions)],
+        }
+    }
+
     /// CTAs of the launch: tiles along m times tiles along n times batch entries.
     pub fn ctas(&self, problem: &Problem) -> u64 {
         if let Schedule::Direct(schedule) = self {
@@ -271,6 +361,20 @@ impl Schedule {
 
     /// Checks the schedule against the target's limits and the problem.
     pub fn validate(&self, problem: &Problem, target: Target) -> Result<(), ContractionError> {
+        for (what, found, expected) in self.numbers() {
+            if !expected.contains(&found) {
+                return Err(ContractionError::Schedule {
+                    schedule: self.to_string(),
+                    what,
+                    found: found.into(),
+                    expected: format!("{} to {}", expected.start(), expected.end()),
+                });
+            }
+        }
+        // The family's limit of rows comes before its sizes, which grow with them.
+        if let Schedule::FewRows(schedule) = self {
+            schedule.validate(problem, target)?;
+        }
         let row = target.row();
         let fits = |what, found: u64, limit: u64| {
             let expected = format!("at most {limit}");
@@ -360,7 +464,7 @@ impl Schedule {
                 divides("k of the tile", schedule.tile.k, vector)?;
                 registers(schedule.registers(acc))
             }
-            Schedule::FewRows(schedule) => schedule.validate(problem, target),
+            Schedule::FewRows(_) => Ok(()),
             // Threads are numbered with 31 bits.
             Schedule::Direct(schedule) => fits("vectors", schedule.vectors(problem), i32::MAX as u64),
         }

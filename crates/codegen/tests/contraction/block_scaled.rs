@@ -3,6 +3,7 @@
 
 use crate::cases;
 use crate::product;
+use crate::schedules;
 use gable_codegen::Class;
 use gable_codegen::contraction::schedule::{Schedule, Tile};
 use gable_codegen::contraction::tcgen05::schedule::Tcgen05Schedule;
@@ -10,7 +11,7 @@ use gable_ir::Module;
 use gable_ptx::ptxas::Ptxas;
 use gable_ptx::{Module as PtxModule, Target};
 use gable_tensor::random::Random;
-use gable_tensor::{Scalar, Tensor};
+use gable_tensor::{DType, Scalar, Tensor};
 
 /// How factors are stored.
 #[derive(Clone, Copy, PartialEq)]
@@ -120,24 +121,12 @@ pub fn inputs(module: &Module) -> Vec<(String, Tensor)> {
 
 fn schedule(n: u32, format: Format, stages: u32) -> Tcgen05Schedule {
     let k = format.span();
-    let tile = Tile { m: 128, n, k };
-    let scales = k / format.block as u32;
-    Tcgen05Schedule {
-        tile,
-        products: 1,
-        ctas_per_tile: 1,
-        carriers: 0,
-        scales,
-        accumulators: 2,
-        stages,
-        group: 2,
-        ctas: 2,
-    }
+    let plain = schedules::tcgen05(n, DType::U8, stages);
+    Tcgen05Schedule { tile: Tile { k, ..plain.tile }, scales: k / format.block as u32, ..plain }
 }
 
 fn paired(n: u32, format: Format, stages: u32) -> Tcgen05Schedule {
-    let single = schedule(n, format, stages);
-    Tcgen05Schedule { tile: Tile { m: 256, ..single.tile }, ctas_per_tile: 2, ctas: 4, ..single }
+    schedules::paired(schedule(n, format, stages))
 }
 
 fn check(source: &str, schedule: Tcgen05Schedule) {
@@ -250,11 +239,7 @@ fn every_candidate_assembles_without_spills_in_its_class() {
                 }
             }
         }
-        let assembled = ptxas.assemble(&module.to_string(), target).unwrap_or_else(|e| panic!("{target}: {e}"));
-        for resources in &assembled.kernels {
-            assert_eq!(resources.stack_bytes, 0, "{target}: {resources:?}");
-            println!("{target} {}: {} registers", resources.name, resources.registers);
-        }
+        schedules::assert_no_spills(&ptxas, &module, target);
     }
 }
 

@@ -2,10 +2,10 @@
 //! padded images and weights stored narrow, by given schedules, against the graph's evaluation.
 
 use crate::product::{self, WAYS, product};
-use crate::{cases, emulation};
+use crate::{cases, emulation, schedules};
 use gable_codegen::Class;
 use gable_codegen::contraction::problem::Problem;
-use gable_codegen::contraction::schedule::{Schedule, Tile};
+use gable_codegen::contraction::schedule::Schedule;
 use gable_codegen::contraction::tcgen05::schedule::Tcgen05Schedule;
 use gable_codegen::contraction::wgmma::schedule::{Sharing, WgmmaSchedule};
 use gable_ptx::ptxas::Ptxas;
@@ -14,21 +14,8 @@ use gable_tensor::DType;
 use rayon::prelude::*;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// A schedule with few CTAs, so that each walks over several tiles.
 fn schedule(m: u32, n: u32, dtype: DType, (carriers, consumers): (u32, u32), sharing: Sharing) -> WgmmaSchedule {
-    let tile = Tile { m, n, k: WgmmaSchedule::k_of(dtype) };
-    WgmmaSchedule {
-        tile,
-        products: 1,
-        consumers,
-        carriers,
-        sharing,
-        stages: 3,
-        buffers: 2,
-        group: 2,
-        ctas: 2,
-        split: 1,
-    }
+    WgmmaSchedule { carriers, ..schedules::wgmma((m, n), dtype, consumers, sharing) }
 }
 
 fn check(source: &str, schedule: WgmmaSchedule) {
@@ -47,18 +34,7 @@ fn unaligned_rows_come_in_every_majorness() {
 
 /// On tensor memory, with so many times four warps that carry.
 fn in_tensor_memory(n: u32, dtype: DType, carriers: u32) -> Schedule {
-    let tile = Tile { m: 128, n, k: WgmmaSchedule::k_of(dtype) };
-    Schedule::Tcgen05(Tcgen05Schedule {
-        tile,
-        products: 1,
-        ctas_per_tile: 1,
-        carriers,
-        scales: 0,
-        accumulators: 2,
-        stages: 2,
-        group: 2,
-        ctas: 2,
-    })
+    Schedule::Tcgen05(Tcgen05Schedule { carriers, ..schedules::tcgen05(n, dtype, 2) })
 }
 
 #[test]
@@ -179,10 +155,5 @@ fn carrying_kernels_assemble_without_spills_in_their_class() {
             module.push(kernel);
         }
     }
-    let assembled = ptxas.assemble(&module.to_string(), Target::Sm90a).unwrap_or_else(|e| panic!("{e}"));
-    for resources in &assembled.kernels {
-        println!("{}: {} registers, {} bytes of stack", resources.name, resources.registers, resources.stack_bytes);
-    }
-    let spilled = assembled.kernels.iter().filter(|resources| resources.stack_bytes > 0).count();
-    assert_eq!(spilled, 0);
+    schedules::assert_no_spills(&ptxas, &module, Target::Sm90a);
 }

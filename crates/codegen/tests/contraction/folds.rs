@@ -1,10 +1,11 @@
 //! Reductions of the result's rows in the product's kernel, and in kernels of their own where it cannot, against the graph's
 //! evaluation.
 
-use crate::product;
-use gable_codegen::contraction::schedule::{Schedule, Tile};
+use crate::{product, schedules};
+use gable_codegen::contraction::schedule::Schedule;
 use gable_codegen::contraction::wgmma::schedule::{Sharing, WgmmaSchedule};
 use gable_ptx::Target;
+use gable_tensor::DType;
 
 /// A product with a residual, the squares of whose rows are added up, and whose largest size in a row is found.
 fn source((m, n, k): (usize, usize, usize), more: &str) -> String {
@@ -24,19 +25,7 @@ fn source((m, n, k): (usize, usize, usize), more: &str) -> String {
 }
 
 fn wgmma(m: u32, n: u32, consumers: u32, sharing: Sharing) -> Schedule {
-    let tile = Tile { m, n, k: 64 };
-    Schedule::Wgmma(WgmmaSchedule {
-        tile,
-        consumers,
-        carriers: 0,
-        sharing,
-        stages: 3,
-        buffers: 2,
-        group: 2,
-        ctas: 2,
-        split: 1,
-        products: 1,
-    })
+    Schedule::Wgmma(schedules::wgmma((m, n), DType::BF16, consumers, sharing))
 }
 
 #[test]
@@ -64,18 +53,8 @@ fn a_whole_tile_of_a_residual_waits_in_more_buffers() {
 
 #[test]
 fn ctas_that_share_a_tile_leave_folds_of_their_own_columns() {
-    let whole = WgmmaSchedule {
-        tile: Tile { m: 128, n: 128, k: 64 },
-        products: 1,
-        consumers: 2,
-        carriers: 0,
-        sharing: Sharing::Cooperative,
-        stages: 3,
-        group: 2,
-        buffers: 2,
-        ctas: 132,
-        split: 2,
-    };
+    let single = schedules::wgmma((128, 128), DType::BF16, 2, Sharing::Cooperative);
+    let whole = WgmmaSchedule { ctas: 132, split: 2, ..single };
     for shape in [(128, 128, 128), (72, 192, 200)] {
         product::check(&source(shape, ""), Target::Sm90a, Schedule::Wgmma(whole));
     }

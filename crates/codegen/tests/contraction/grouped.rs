@@ -2,8 +2,9 @@
 //! graph's evaluation.
 
 use crate::product;
+use crate::schedules;
 use gable_codegen::contraction::schedule::{FmaSchedule, MmaSyncSchedule, Schedule, Tile};
-use gable_codegen::contraction::wgmma::schedule::{Sharing, WgmmaSchedule};
+use gable_codegen::contraction::wgmma::schedule::Sharing;
 use gable_ptx::ptxas::Ptxas;
 use gable_ptx::{Module, Target};
 use gable_tensor::{DType, Scalar, Tensor};
@@ -37,19 +38,7 @@ fn check(source: &str, target: Target, schedule: Schedule, ends: &[i64]) {
 }
 
 fn wgmma(m: u32, n: u32, dtype: DType, sharing: Sharing) -> Schedule {
-    let tile = Tile { m, n, k: WgmmaSchedule::k_of(dtype) };
-    Schedule::Wgmma(WgmmaSchedule {
-        tile,
-        products: 1,
-        carriers: 0,
-        consumers: 2,
-        sharing,
-        stages: 3,
-        buffers: 2,
-        group: 2,
-        ctas: 2,
-        split: 1,
-    })
+    Schedule::Wgmma(schedules::wgmma((m, n), dtype, 2, sharing))
 }
 
 /// Ends in every relation to tiles: full ones, one row, none, all; out of order, before the first row and beyond the last.
@@ -146,10 +135,6 @@ fn grouped_products_assemble_without_spills() {
             kernel.name = format!("grouped_{rows}");
             module.push(kernel);
         }
-        let assembled = ptxas.assemble(&module.to_string(), target).unwrap_or_else(|e| panic!("{e}"));
-        for resources in &assembled.kernels {
-            println!("{target} {} registers: {}", resources.registers, resources.name);
-            assert_eq!(resources.stack_bytes, 0, "{target} {resources:?}");
-        }
+        schedules::assert_no_spills(&ptxas, &module, target);
     }
 }

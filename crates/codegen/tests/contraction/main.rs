@@ -18,15 +18,20 @@ mod random_products;
 mod region;
 mod regions;
 mod scaled;
+mod schedules;
 mod splits;
 mod tcgen05;
 mod wgmma;
 
 use gable_codegen::Class;
 use gable_codegen::contraction;
+use gable_codegen::contraction::few_rows::schedule::{FewRowsSchedule, FragmentsSchedule, LanesSchedule};
+use gable_codegen::contraction::mma_ring::schedule::MmaRingSchedule;
 use gable_codegen::contraction::problem::{Digit, Major, Memory, Operand, Problem, Store, Window};
 use gable_codegen::contraction::rule;
-use gable_codegen::contraction::schedule::{FmaSchedule, MmaSyncSchedule, Schedule, Tile};
+use gable_codegen::contraction::schedule::{DirectSchedule, FmaSchedule, MmaSyncSchedule, Schedule, Tile};
+use gable_codegen::contraction::tcgen05::schedule::Tcgen05Schedule;
+use gable_codegen::contraction::wgmma::schedule::{Sharing, WgmmaSchedule};
 use gable_ptx::ptxas::Ptxas;
 use gable_ptx::{Kernel, KernelBuilder, Module, Target};
 use gable_tensor::random::Random;
@@ -408,6 +413,66 @@ fn schedules_and_problems_that_do_not_fit_are_refused_by_name() {
             .to_string(),
     ];
     insta::assert_snapshot!(cases.join("\n"));
+}
+
+/// Whatever numbers a schedule names, it is checked without a panic and prints.
+#[test]
+fn schedules_of_any_numbers_are_checked() {
+    let mut random = Random::new(11);
+    let mut refused = 0;
+    for round in 0..20_000 {
+        let mut number =
+            || [0, 1, 2, 3, 4, 8, 16, 31, 64, 128, 256, 1000, 1 << 16, u32::MAX][random.below(14) as usize];
+        let tile = Tile { m: number(), n: number(), k: number() };
+        let (products, stages, group, ctas) = (number(), number(), number(), number());
+        let (warps, carriers) = ((number(), number()), number());
+        let schedule = match round % 8 {
+            0 => Schedule::Wgmma(WgmmaSchedule {
+                tile,
+                products,
+                consumers: number(),
+                carriers,
+                sharing: if round % 16 < 8 { Sharing::Cooperative } else { Sharing::PingPong },
+                stages,
+                buffers: number(),
+                group,
+                ctas,
+                split: number(),
+            }),
+            1 => Schedule::Tcgen05(Tcgen05Schedule {
+                tile,
+                products,
+                ctas_per_tile: number(),
+                carriers,
+                scales: number(),
+                accumulators: number(),
+                stages,
+                group,
+                ctas,
+            }),
+            2 => Schedule::MmaRing(MmaRingSchedule { tile, warps, scales: number(), stages, group, ctas }),
+            3 => Schedule::MmaSync(MmaSyncSchedule { tile, products, warps, stages, group }),
+            4 => Schedule::Fma(FmaSchedule { tile, products, thread: warps, group }),
+            5 => Schedule::FewRows(FewRowsSchedule::Lanes(LanesSchedule { warps: number(), columns: number() })),
+            6 => Schedule::FewRows(FewRowsSchedule::Fragments(FragmentsSchedule {
+                warps: number(),
+                tiles: number(),
+                products,
+                depth: number(),
+                ctas,
+                rows_ahead: round % 16 < 8,
+            })),
+            _ => Schedule::Direct(DirectSchedule { lanes: number(), positions: number() }),
+        };
+        let shape = [(512, 512, 512), (1, 40, 64), (1 << 30, 8, 3)][random.below(3) as usize];
+        let problem = product(DType::BF16, shape, [false, true]);
+        for target in [Target::Sm90a, Target::Sm100a, Target::Sm120a] {
+            let found = schedule.validate(&problem, target);
+            refused += usize::from(found.is_err());
+            assert!(!schedule.to_string().is_empty());
+        }
+    }
+    assert!(refused > 50_000, "only {refused} schedules of 60000 are refused");
 }
 
 #[test]

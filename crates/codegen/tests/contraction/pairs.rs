@@ -1,6 +1,7 @@
 //! Several products of one left factor in one kernel, by given schedules of every pipeline, against the graph's evaluation.
 
 use crate::product;
+use crate::schedules;
 use gable_codegen::contraction::few_rows::schedule::{FewRowsSchedule, FragmentsSchedule};
 use gable_codegen::contraction::schedule::{FmaSchedule, MmaSyncSchedule, Schedule, Tile};
 use gable_codegen::contraction::tcgen05::schedule::Tcgen05Schedule;
@@ -36,51 +37,17 @@ fn dtype_sum(dtype: &str) -> &str {
     if dtype == "f64" { "f64" } else { "f32" }
 }
 
-fn wgmma((m, n): (u32, u32), dtype: DType, consumers: u32, sharing: Sharing) -> Schedule {
-    let tile = Tile { m, n, k: WgmmaSchedule::k_of(dtype) };
-    Schedule::Wgmma(WgmmaSchedule {
-        tile,
-        products: 2,
-        consumers,
-        carriers: 0,
-        sharing,
-        stages: 3,
-        buffers: 2,
-        group: 2,
-        ctas: 2,
-        split: 1,
-    })
+fn wgmma(extent: (u32, u32), dtype: DType, consumers: u32, sharing: Sharing) -> Schedule {
+    Schedule::Wgmma(WgmmaSchedule { products: 2, ..schedules::wgmma(extent, dtype, consumers, sharing) })
 }
 
 fn tcgen05(n: u32, dtype: DType) -> Schedule {
-    let tile = Tile { m: 128, n, k: 128 / dtype.bytes() as u32 };
-    Schedule::Tcgen05(Tcgen05Schedule {
-        tile,
-        products: 2,
-        ctas_per_tile: 1,
-        carriers: 0,
-        scales: 0,
-        accumulators: 2,
-        stages: 3,
-        group: 2,
-        ctas: 2,
-    })
+    Schedule::Tcgen05(Tcgen05Schedule { products: 2, ..schedules::tcgen05(n, dtype, 3) })
 }
 
 /// The same for two pairs of CTAs.
 fn of_two_ctas(n: u32, dtype: DType) -> Schedule {
-    let tile = Tile { m: 256, n, k: 128 / dtype.bytes() as u32 };
-    Schedule::Tcgen05(Tcgen05Schedule {
-        tile,
-        products: 2,
-        ctas_per_tile: 2,
-        carriers: 0,
-        scales: 0,
-        accumulators: 2,
-        stages: 3,
-        group: 2,
-        ctas: 4,
-    })
+    Schedule::Tcgen05(Tcgen05Schedule { products: 2, ..schedules::paired(schedules::tcgen05(n, dtype, 3)) })
 }
 
 fn mma((m, n, k): (u32, u32, u32), warps: (u32, u32)) -> Schedule {
@@ -169,23 +136,11 @@ fn few_rows_of_pairs_share_the_halves_of_tiles() {
 
 #[test]
 fn a_schedule_of_other_products_is_refused() {
-    let one = Tile { m: 128, n: 128, k: 64 };
-    let schedule = WgmmaSchedule {
-        tile: one,
-        products: 1,
-        buffers: 2,
-        carriers: 0,
-        consumers: 2,
-        sharing: Sharing::Cooperative,
-        stages: 3,
-        group: 2,
-        ctas: 2,
-        split: 1,
-    };
+    let schedule = schedules::wgmma((128, 128), DType::BF16, 2, Sharing::Cooperative);
     let source = pair("bf16", (256, 128, 128), [true, true], "bf16");
     let message = product::refused(&source, Target::Sm90a, Schedule::Wgmma(schedule));
     assert!(message.contains("products is 1, expected 2"), "{message}");
-    let wide = WgmmaSchedule { products: 2, stages: 2, tile: Tile { n: 136, ..one }, ..schedule };
+    let wide = WgmmaSchedule { products: 2, stages: 2, tile: Tile { n: 136, ..schedule.tile }, ..schedule };
     let message = product::refused(&source, Target::Sm90a, Schedule::Wgmma(wide));
     assert!(message.contains("columns of the tile is 136, expected a multiple of 8 up to 128"), "{message}");
 }

@@ -1,6 +1,7 @@
 //! Regions from text through the expression engine: every `.gir` case against the graph's own evaluation.
 
 use crate::region::Region;
+use crate::schedules;
 use crate::{cases, emulation};
 use gable_codegen::compile::region_works;
 use gable_codegen::contraction::region::{ContractionKernel, kernel};
@@ -131,9 +132,6 @@ fn every_case_assembles_for_every_target() {
                 module.push(kernel);
             }
         }
-        let assembled = ptxas.assemble(&module.to_string(), target).unwrap_or_else(|e| panic!("{e}"));
-        for resources in &assembled.kernels {
-            assert_eq!(resources.stack_bytes, 0, "{target}: {resources:?}");
-        }
+        schedules::assert_no_spills(&ptxas, &module, target);
     }
 }

@@ -2,10 +2,12 @@
 //! evaluation.
 
 use crate::product;
-use gable_codegen::contraction::schedule::{Schedule, Tile};
+use crate::schedules;
+use gable_codegen::contraction::schedule::Schedule;
 use gable_codegen::contraction::wgmma::schedule::{Sharing, WgmmaSchedule};
 use gable_ptx::ptxas::Ptxas;
 use gable_ptx::{Module, Target};
+use gable_tensor::DType;
 
 /// How one factor is stored: its scales' type, and how many rows (or columns) and values of k share one.
 #[derive(Clone, Copy)]
@@ -75,19 +77,7 @@ fn graph(batch: &[usize], (m, n, k): (usize, usize, usize), stored: &str, [a, b]
 }
 
 fn schedule(m: u32, n: u32) -> WgmmaSchedule {
-    let tile = Tile { m, n, k: 128 };
-    WgmmaSchedule {
-        tile,
-        products: 1,
-        carriers: 0,
-        consumers: 2,
-        sharing: Sharing::Cooperative,
-        stages: 2,
-        buffers: 2,
-        group: 2,
-        ctas: 2,
-        split: 1,
-    }
+    WgmmaSchedule { stages: 2, ..schedules::wgmma((m, n), DType::E4M3, 2, Sharing::Cooperative) }
 }
 
 fn check(source: &str, schedule: WgmmaSchedule) {
@@ -158,11 +148,7 @@ fn scaled_rounds_assemble_without_spills() {
             module.push(kernel);
         }
     }
-    let assembled = ptxas.assemble(&module.to_string(), Target::Sm90a).unwrap_or_else(|e| panic!("{e}"));
-    for resources in &assembled.kernels {
-        println!("{} registers: {}", resources.registers, resources.name);
-        assert_eq!(resources.stack_bytes, 0, "{resources:?}");
-    }
+    schedules::assert_no_spills(&ptxas, &module, Target::Sm90a);
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! One product whose columns go to several outputs, by given schedules of every pipeline, against the graph's evaluation.
 
 use crate::product;
+use crate::schedules;
 use gable_codegen::contraction::few_rows::schedule::{FewRowsSchedule, FragmentsSchedule};
 use gable_codegen::contraction::schedule::{FmaSchedule, MmaSyncSchedule, Schedule, Tile};
-use gable_codegen::contraction::tcgen05::schedule::Tcgen05Schedule;
-use gable_codegen::contraction::wgmma::schedule::{Sharing, WgmmaSchedule};
+use gable_codegen::contraction::wgmma::schedule::Sharing;
 use gable_ptx::Target;
 use gable_tensor::DType;
 
@@ -46,35 +46,12 @@ fn rows(dtype: &str, m: usize, parts: [usize; 3], k: usize) -> String {
     )
 }
 
-fn wgmma((m, n): (u32, u32), dtype: DType, consumers: u32, sharing: Sharing) -> Schedule {
-    let tile = Tile { m, n, k: WgmmaSchedule::k_of(dtype) };
-    Schedule::Wgmma(WgmmaSchedule {
-        tile,
-        products: 1,
-        consumers,
-        sharing,
-        carriers: 0,
-        stages: 3,
-        buffers: 2,
-        group: 2,
-        ctas: 2,
-        split: 1,
-    })
+fn wgmma(extent: (u32, u32), dtype: DType, consumers: u32, sharing: Sharing) -> Schedule {
+    Schedule::Wgmma(schedules::wgmma(extent, dtype, consumers, sharing))
 }
 
 fn tcgen05(n: u32, dtype: DType) -> Schedule {
-    let tile = Tile { m: 128, n, k: 128 / dtype.bytes() as u32 };
-    Schedule::Tcgen05(Tcgen05Schedule {
-        tile,
-        products: 1,
-        ctas_per_tile: 1,
-        scales: 0,
-        accumulators: 2,
-        carriers: 0,
-        stages: 3,
-        group: 2,
-        ctas: 2,
-    })
+    Schedule::Tcgen05(schedules::tcgen05(n, dtype, 3))
 }
 
 fn mma((m, n, k): (u32, u32, u32), warps: (u32, u32)) -> Schedule {

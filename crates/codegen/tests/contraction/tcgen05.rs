@@ -2,6 +2,7 @@
 //! evaluation.
 
 use crate::product::{self, WAYS, product};
+use crate::schedules::{self, tcgen05 as schedule};
 use gable_codegen::Class;
 use gable_codegen::contraction::schedule::{Schedule, Tile};
 use gable_codegen::contraction::tcgen05::schedule::Tcgen05Schedule;
@@ -9,26 +10,9 @@ use gable_ptx::ptxas::Ptxas;
 use gable_ptx::{Module, Target};
 use gable_tensor::DType;
 
-/// A schedule with few CTAs, so that each walks over several tiles.
-fn schedule(n: u32, dtype: DType, stages: u32) -> Tcgen05Schedule {
-    let tile = Tile { m: 128, n, k: 128 / dtype.bytes() as u32 };
-    Tcgen05Schedule {
-        tile,
-        products: 1,
-        ctas_per_tile: 1,
-        carriers: 0,
-        scales: 0,
-        accumulators: 2,
-        stages,
-        group: 2,
-        ctas: 2,
-    }
-}
-
-/// The same for two pairs of CTAs.
+/// For two pairs of CTAs.
 fn paired(n: u32, dtype: DType, stages: u32) -> Tcgen05Schedule {
-    let tile = Tile { m: 256, n, k: 128 / dtype.bytes() as u32 };
-    Tcgen05Schedule { ctas: 4, tile, ctas_per_tile: 2, ..schedule(n, dtype, stages) }
+    schedules::paired(schedule(n, dtype, stages))
 }
 
 fn check(source: &str, schedule: Tcgen05Schedule) {
@@ -178,11 +162,7 @@ fn every_width_assembles_without_spills_in_its_class() {
                 module.push(kernel);
             }
         }
-        let assembled = ptxas.assemble(&module.to_string(), target).unwrap_or_else(|e| panic!("{target}: {e}"));
-        for resources in &assembled.kernels {
-            assert_eq!(resources.stack_bytes, 0, "{target}: {resources:?}");
-            println!("{target} {}: {} registers", resources.name, resources.registers);
-        }
+        schedules::assert_no_spills(&ptxas, &module, target);
     }
 }
 

@@ -1,26 +1,14 @@
 //! The pipeline on `wgmma` with given schedules: every majorness, edges, batches and ways out, against the graph's evaluation.
 
 use crate::product::{self, WAYS, product};
-use gable_codegen::contraction::schedule::{Schedule, Tile};
+use crate::schedules;
+use gable_codegen::contraction::schedule::Schedule;
 use gable_codegen::contraction::wgmma::schedule::{Sharing, WgmmaSchedule};
 use gable_ptx::Target;
 use gable_tensor::DType;
 
-/// A schedule with few CTAs, so that each walks over several tiles.
 fn schedule(m: u32, n: u32, dtype: DType, consumers: u32, sharing: Sharing) -> WgmmaSchedule {
-    let tile = Tile { m, n, k: WgmmaSchedule::k_of(dtype) };
-    WgmmaSchedule {
-        tile,
-        products: 1,
-        consumers,
-        carriers: 0,
-        sharing,
-        stages: 3,
-        buffers: 2,
-        group: 2,
-        ctas: 2,
-        split: 1,
-    }
+    schedules::wgmma((m, n), dtype, consumers, sharing)
 }
 
 fn check(source: &str, schedule: WgmmaSchedule) {

@@ -57,9 +57,9 @@ pub enum FewRowsSchedule {
 }
 
 impl FragmentsSchedule {
-    /// Columns of each product in a CTA's group.
+    /// Columns of each product in a CTA's group; 0 where there are no products, which no problem has.
     pub fn columns(&self) -> u32 {
-        self.tiles * TILE_COLUMNS / self.products
+        self.tiles.saturating_mul(TILE_COLUMNS).checked_div(self.products).unwrap_or(0)
     }
 
     /// The product of a half of a tile, and its first column in the group.
@@ -154,7 +154,7 @@ impl FewRowsSchedule {
         }
     }
 
-    /// Checks what the family alone demands; threads, shared memory and CTAs are checked for all schedules alike.
+    /// Checks what the family alone demands; numbers, threads, shared memory and CTAs are checked for all schedules alike.
     pub fn validate(&self, problem: &Problem, target: Target) -> Result<(), ContractionError> {
         let refuse = |what, found: u64, expected: String| {
             Err(ContractionError::Schedule { schedule: self.to_string(), what, found, expected })
@@ -163,18 +163,9 @@ impl FewRowsSchedule {
             if found <= limit { Ok(()) } else { refuse(what, found, format!("at most {limit}")) }
         };
         match self {
-            FewRowsSchedule::Lanes(schedule) => {
-                most("rows of the problem", problem.m as u64, LANE_ROWS as u64)?;
-                if schedule.columns == 0 || schedule.warps == 0 {
-                    return refuse("columns or warps", 0, "at least 1".into());
-                }
-                Ok(())
-            }
+            FewRowsSchedule::Lanes(_) => most("rows of the problem", problem.m as u64, LANE_ROWS as u64),
             FewRowsSchedule::Fragments(schedule) => {
                 most("rows of the problem", problem.m as u64, FRAGMENT_ROWS as u64)?;
-                if schedule.tiles == 0 || schedule.warps == 0 || schedule.depth == 0 || schedule.ctas == 0 {
-                    return refuse("tiles, warps, depth or CTAs", 0, "at least 1".into());
-                }
                 let halves = 2 * schedule.tiles;
                 if schedule.products != problem.products() || !halves.is_multiple_of(schedule.products) {
                     let expected = format!("{}, which divides the {halves} halves of tiles", problem.products());

@@ -191,17 +191,7 @@ impl Tcgen05Schedule {
             _ => {}
         }
         operands::require(problem, self)?;
-        let carries = operands::any_carried(problem);
-        if carries != (self.carriers > 0) || self.carriers > 2 {
-            let expected =
-                if carries { "1 or 2: threads carry an operand" } else { "0: the copy engine brings all operands" };
-            return refuse("carriers", self.carriers, expected.into());
-        }
-        let threads = self.carriers * CARRIER_THREADS;
-        if carries && !carried::divides(problem, self.tile, threads) {
-            let expected = "a divisor of the chunks of both tiles, or more than there are".into();
-            return refuse("threads that carry", threads, expected);
-        }
+        let carries = carried::require(problem, self, self.tile, (self.carriers, CARRIER_THREADS))?;
         if carries && self.ctas_per_tile != 1 {
             return refuse("CTAs of a tile", self.ctas_per_tile, "1, where threads carry an operand".into());
         }

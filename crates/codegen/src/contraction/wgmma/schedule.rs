@@ -203,17 +203,7 @@ impl WgmmaSchedule {
         }
         super::shape_of(problem.element, 8)?;
         operands::require(problem, self)?;
-        let carries = operands::any_carried(problem);
-        if carries != (self.carriers > 0) || self.carriers > 2 {
-            let expected =
-                if carries { "1 or 2: threads carry an operand" } else { "0: the copy engine brings all operands" };
-            return refuse("carriers", self.carriers, expected.into());
-        }
-        let threads = self.carriers * WARPGROUP;
-        if carries && !carried::divides(problem, self.tile, threads) {
-            let expected = "a divisor of the chunks of both tiles, or more than there are".into();
-            return refuse("threads that carry", threads, expected);
-        }
+        carried::require(problem, self, self.tile, (self.carriers, WARPGROUP))?;
         if self.sharing == Sharing::PingPong && self.consumers != 2 {
             return refuse("consumers that take turns", self.consumers, "2".into());
         }
