@@ -24,7 +24,7 @@ use crate::program::{Program, ValueId};
 use crate::work::Memory;
 use gable_ir::Op;
 use gable_ptx::meaning::Access;
-use gable_ptx::{B64, Pred, R, ScalarType, Space};
+use gable_ptx::{B64, Pred, R, Reg, ScalarType, Space};
 use std::collections::{BTreeMap, BTreeSet};
 
 pub(super) use join::launch as join;
@@ -187,6 +187,31 @@ pub(super) fn gather(
             partial = fold.combine.combine(&mut engine.k, before, &partial)?;
         }
         gathered.insert((number, row), partial);
+    }
+    Ok(())
+}
+
+/// What one row has gathered, in registers that change as its elements are stored: for each fold.
+pub(super) type Row = Vec<Vec<Reg>>;
+
+/// A row of which nothing has been stored yet.
+pub(super) fn begin(engine: &mut Engine<'_>, plan: &Plan) -> Result<Row, Fault> {
+    plan.folds.iter().map(|fold| fold.combine.start(engine)).collect()
+}
+
+/// Combines what the `lanes` neighbours at `result` add to each fold into what their row has gathered.
+pub(super) fn add_to(
+    engine: &mut Engine<'_>,
+    plan: &Plan,
+    result: &[IndexId],
+    lanes: u32,
+    row: &Row,
+) -> Result<(), Fault> {
+    let ways = plan.ways(engine, result)?;
+    for (fold, sum) in plan.folds.iter().zip(row) {
+        let elements = engine.emit(fold.operand, operand_of(&ways, fold)?)?;
+        let partial = fold.partial(engine, &elements, lanes)?;
+        fold.combine.add_to(engine, sum, &partial)?;
     }
     Ok(())
 }

@@ -387,3 +387,8 @@ pub(super) fn suits(problem: &Problem, target: Target) -> bool {
     let has_class = target.row().family == Family::Sm120 && multiplies(problem, target);
     problem.k > 0 && problem.products() == 1 && !problem.ragged && has_class && boxes(Side::A) && boxes(Side::B)
 }
+
+/// Parts of the columns whose folds the kernel leaves: those of its warps.
+pub(super) fn fold_parts(problem: &Problem, schedule: &MmaRingSchedule) -> u32 {
+    problem.n.div_ceil(schedule.tile.n as usize) as u32 * schedule.warps.1
+}

@@ -32,6 +32,7 @@ use super::schedule::{MmaSyncSchedule, Schedule, WARP};
 use super::surround::Surround;
 use super::tile::{CHUNK, PERIOD, Share, SharedTile};
 use super::values::scalar_type;
+use crate::division::quotient;
 use gable_ptx::meaning::{Access, Element, MatrixMultiply, Meaning};
 use gable_ptx::{B32, F32, KernelBuilder, Opcode, Operand, Pred, R, Reg, ScalarType, Space, Value};
 use gable_tensor::DType;
@@ -385,6 +386,19 @@ fn products(
     Ok(())
 }
 
+/// Neighbours that a lane hands to the region together.
+fn vector_lanes(problem: &Problem, schedule: &MmaSyncSchedule) -> u32 {
+    (problem.store.lanes as u32).min(if problem.store.along_m { 8 } else { 8.min(schedule.warp_tile().1) })
+}
+
+/// Parts of the columns whose folds the kernel leaves: those of its warps, where the vectors of a row are those of a power of two
+/// of lanes.
+pub(super) fn fold_parts(problem: &Problem, schedule: &MmaSyncSchedule) -> Option<u32> {
+    let vectors = schedule.warp_tile().1 / vector_lanes(problem, schedule);
+    let is_lanes = !problem.ragged && !problem.store.along_m && vectors > 1 && vectors.is_power_of_two();
+    is_lanes.then(|| problem.n.div_ceil(schedule.tile.n as usize) as u32 * schedule.warps.1)
+}
+
 /// Hands the sums to the region, neighbours together.
 fn epilogue(
     k: &mut KernelBuilder,
@@ -396,6 +410,7 @@ fn epilogue(
     surround: &mut dyn Surround,
 ) -> Result<(), ContractionError> {
     let (_, warp_n) = schedule.warp_tile();
+    let extent = (schedule.tile.m, schedule.tile.n);
     let starts: Vec<u32> = (0..schedule.products).map(|product| product * warp_n * 4).collect();
     let pitch = schedule.slab_pitch();
     let ring = k.dynamic_shared(1024);
@@ -407,15 +422,18 @@ fn epilogue(
     let to = k.mad_lo_u32(group, pitch * 4, slab);
     let to = k.mad_lo_u32(in_group, 8, to);
 
-    let lanes = problem.store.lanes as u32;
     let along_m = problem.store.along_m;
-    let lanes = lanes.min(if along_m { 8 } else { 8.min(warp_n) });
+    let lanes = vector_lanes(problem, schedule);
     // Vectors are counted so that neighbouring lanes write neighbouring vectors.
     let (vectors_n, vectors_m) = if along_m { (warp_n, 16 / lanes) } else { (warp_n / lanes, 16) };
     let whole =
         problem.m.is_multiple_of(schedule.tile.m as usize) && problem.n.is_multiple_of(schedule.tile.n as usize);
     let first_row = k.add_u32(cta.row, warp_row);
     let first_column = k.add_u32(cta.column, warp_column);
+
+    // Where the region reduces rows, a lane has whole vectors of one row, then of another.
+    let part = surround.has_folds().then(|| quotient(k, first_column, warp_n));
+    let (steps, width) = if part.is_some() { (vectors_n.div_ceil(WARP), vectors_n.min(WARP)) } else { (1, 1) };
 
     for (i, fragments) in sums.iter().enumerate() {
         // The last round's readers of the slab are done before it is written again, and the other way round.
@@ -426,44 +444,56 @@ fn epilogue(
             k.st_shared_v2_f32(to.at(at + (8 * pitch * 4) as i32), [sum[2], sum[3]]);
         }
         k.bar_warp_sync(-1);
-        let mut hand_over = |k: &mut KernelBuilder, vector: R<B32>| -> Result<(), ContractionError> {
-            let (row, column) = if along_m {
-                let split = digits(k, vector, &[vectors_n as usize, vectors_m as usize]);
-                (k.mul_lo_u32(split[1], lanes), split[0])
-            } else {
-                let split = digits(k, vector, &[vectors_m as usize, vectors_n as usize]);
-                (split[0], k.mul_lo_u32(split[1], lanes))
+        let hand_over =
+            |k: &mut KernelBuilder, vector: R<B32>, surround: &mut dyn Surround| -> Result<R<B32>, ContractionError> {
+                let (row, column) = if along_m {
+                    let split = digits(k, vector, &[vectors_n as usize, vectors_m as usize]);
+                    (k.mul_lo_u32(split[1], lanes), split[0])
+                } else {
+                    let split = digits(k, vector, &[vectors_m as usize, vectors_n as usize]);
+                    (split[0], k.mul_lo_u32(split[1], lanes))
+                };
+                let from = k.mad_lo_u32(row, pitch * 4, slab);
+                let from = k.mad_lo_u32(column, 4, from);
+                let row = k.add_u32(row, first_row);
+                let row = k.add_u32(row, i as u32 * FRAGMENT.0);
+                let column = k.add_u32(column, first_column);
+                let mut values = Vec::with_capacity((schedule.products * lanes) as usize);
+                for &start in &starts {
+                    if along_m {
+                        let place = |lane: u32| from.at((start + lane * pitch * 4) as i32);
+                        values.extend((0..lanes).map(|lane| k.ld_shared_f32(place(lane)).reg()));
+                        continue;
+                    }
+                    let count = lanes.min(4);
+                    for lane in (0..lanes).step_by(count as usize) {
+                        let access = Access::new(Space::Shared, ScalarType::F32, count as u8);
+                        values.extend(k.load(access, from.at((start + lane * 4) as i32))?);
+                    }
+                }
+                store_inside(k, problem, extent, cta, (row, column), &values, surround)?;
+                Ok(row)
             };
-            let from = k.mad_lo_u32(row, pitch * 4, slab);
-            let from = k.mad_lo_u32(column, 4, from);
-            let row = k.add_u32(row, first_row);
-            let row = k.add_u32(row, i as u32 * FRAGMENT.0);
-            let column = k.add_u32(column, first_column);
-            let mut values = Vec::with_capacity((schedule.products * lanes) as usize);
-            for &start in &starts {
-                if along_m {
-                    let place = |lane: u32| from.at((start + lane * pitch * 4) as i32);
-                    values.extend((0..lanes).map(|lane| k.ld_shared_f32(place(lane)).reg()));
-                    continue;
-                }
-                let count = lanes.min(4);
-                for lane in (0..lanes).step_by(count as usize) {
-                    let access = Access::new(Space::Shared, ScalarType::F32, count as u8);
-                    values.extend(k.load(access, from.at((start + lane * 4) as i32))?);
-                }
+        let mut of_rows = |k: &mut KernelBuilder, vector: R<B32>| -> Result<(), ContractionError> {
+            surround.begin_row(k)?;
+            let row = hand_over(k, vector, surround)?;
+            for step in 1..steps {
+                let vector = k.add_u32(vector, step * WARP);
+                hand_over(k, vector, surround)?;
             }
-            store_inside(k, problem, (schedule.tile.m, schedule.tile.n), cta, (row, column), &values, surround)
+            let Some(part) = part else { return Ok(()) };
+            surround.leave_folds(k, &cta.batch, row, extent, width, part)
         };
         let vectors = vectors_m * vectors_n;
         if whole && vectors.is_multiple_of(WARP) && vectors / WARP <= MAX_UNROLLED {
             // Written out, so that what the region loads for one vector is under way while another is computed.
-            for step in 0..vectors / WARP {
+            for step in (0..vectors / WARP).step_by(steps as usize) {
                 let vector = k.add_u32(cta.lane, step * WARP);
-                hand_over(k, vector)?;
+                of_rows(k, vector)?;
             }
         } else {
             k.no_unroll();
-            k.for_u32(cta.lane, vectors, WARP, hand_over)?;
+            k.for_u32(cta.lane, vectors, steps * WARP, of_rows)?;
         }
     }
     k.exit();

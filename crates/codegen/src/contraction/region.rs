@@ -131,7 +131,7 @@ pub fn kernel_by(
         join = Some(fold::join(program, &region.plan, &scratch, target)?);
         buffers.extend(scratch.memory(true));
         let pointers = scratch.pointers(&mut region.engine);
-        region.folds = Some(Folds { scratch, pointers, gathered: Gathered::new() });
+        region.folds = Some(Folds { scratch, pointers, gathered: Gathered::new(), row: None });
     }
     // The builder moves out of the engine, and back for each thing that the main loop asks of the region.
     let mut k = std::mem::replace(&mut region.engine.k, KernelBuilder::new(name, target));
@@ -178,6 +178,8 @@ struct Folds {
     scratch: fold::Scratch,
     pointers: Vec<R<B64>>,
     gathered: Gathered,
+    /// What is stored of a row adds to this.
+    row: Option<fold::Row>,
 }
 
 impl<'p> Region<'p> {
@@ -395,6 +397,7 @@ impl Surround for Region<'_> {
         place: surround::Place<'_>,
         sums: &[Reg],
     ) -> Result<(), ContractionError> {
+        let fold_row = self.folds.as_ref().and_then(|folds| folds.row.clone());
         self.write(k, |engine, plan| {
             let problem = &plan.problem;
             let lanes = sums.len() as u32 / problem.products();
@@ -408,6 +411,10 @@ impl Surround for Region<'_> {
                 engine.set_lanes(lanes);
                 let axes = plan.axes_at(engine, &batch, row, column, None);
                 finish(engine, plan, &axes, anchors.clone(), all)?;
+                if let Some(row) = &fold_row {
+                    let result = plan.result(engine, &axes);
+                    fold::add_to(engine, plan, &result, lanes, row)?;
+                }
             }
             let mut parts: Vec<Columns> = plan.columns.iter().copied().filter(|columns| *columns != all).collect();
             parts.sort_unstable();
@@ -539,6 +546,21 @@ impl Surround for Region<'_> {
         results
     }
 
+    fn has_folds(&self) -> bool {
+        self.folds.is_some()
+    }
+
+    fn begin_row(&mut self, k: &mut KernelBuilder) -> Result<(), ContractionError> {
+        if self.folds.is_none() {
+            return Ok(());
+        }
+        let row = self.write(k, fold::begin)?;
+        if let Some(folds) = &mut self.folds {
+            folds.row = Some(row);
+        }
+        Ok(())
+    }
+
     fn addend(&mut self) -> Option<ResultRows> {
         let (value, rows) = self.plan.addend(&mut self.engine)?;
         self.addend = Some(value);
@@ -555,7 +577,10 @@ impl Surround for Region<'_> {
         part: R<B32>,
     ) -> Result<(), ContractionError> {
         let Some(folds) = &mut self.folds else { return Ok(()) };
-        let gathered = std::mem::take(&mut folds.gathered);
+        let mut gathered = std::mem::take(&mut folds.gathered);
+        for (number, sum) in folds.row.take().into_iter().flatten().enumerate() {
+            gathered.insert((number, 0), sum.into_iter().map(Into::into).collect());
+        }
         let (pointers, parts) = (folds.pointers.clone(), folds.scratch.parts);
         self.write(k, |engine, plan| {
             engine.set_lanes(1);

@@ -107,13 +107,24 @@ pub trait Surround {
         only: Option<usize>,
     ) -> Result<Vec<Vec<Vec<Value>>>, ContractionError>;
 
+    /// Whether the region reduces rows of the result in this kernel.
+    fn has_folds(&self) -> bool {
+        false
+    }
+
     /// How the one matrix of 16-bit elements lies that every result reads at its own row and column, if there is one that the
     /// caller may bring: then `results` takes its elements with each fragment.
     fn addend(&mut self) -> Option<ResultRows> {
         None
     }
 
-    /// Leaves the partial results of folds: `results` has combined those of each of the thread's rows since the last call.
+    /// Has `store` combine what it stores of one row of the thread for folds, until `leave_folds` leaves that row's.
+    fn begin_row(&mut self, _k: &mut KernelBuilder) -> Result<(), ContractionError> {
+        Ok(())
+    }
+
+    /// Leaves the partial results of folds: `results` has combined those of each of the thread's rows since the last call, `store`
+    /// those of the row that `begin_row` began.
     /// `width` neighbouring lanes, a power of two, share their rows; `row` is the thread's first, and `part` says which of
     /// the parts of the columns it has computed. All lanes of a warp come here together.
     fn leave_folds(

@@ -373,5 +373,10 @@ pub(super) fn suits(problem: &Problem, target: Target) -> bool {
         }
 }
 
+/// Parts of the columns whose folds the kernel leaves: its tiles.
+pub(super) fn fold_parts(problem: &Problem, schedule: &Tcgen05Schedule) -> u32 {
+    problem.n.div_ceil(schedule.tile.n as usize) as u32
+}
+
 /// A register that holds an address of tensor memory.
 type TensorAddress = R<B32>;

@@ -2,9 +2,11 @@
 //! evaluation.
 
 use crate::{product, schedules};
-use gable_codegen::contraction::schedule::Schedule;
+use gable_codegen::Class;
+use gable_codegen::contraction::schedule::{MmaSyncSchedule, Schedule, Tile};
 use gable_codegen::contraction::wgmma::schedule::{Sharing, WgmmaSchedule};
-use gable_ptx::Target;
+use gable_ptx::ptxas::Ptxas;
+use gable_ptx::{Module, Target};
 use gable_tensor::DType;
 
 /// A product with a residual, the squares of whose rows are added up, and whose largest size in a row is found.
@@ -38,6 +40,63 @@ fn wgmma_reduces_rows_of_every_tile() {
     }
 }
 
+fn tcgen05(n: u32) -> Schedule {
+    Schedule::Tcgen05(schedules::tcgen05(n, DType::BF16, 2))
+}
+
+fn tcgen05_pairs(n: u32) -> Schedule {
+    Schedule::Tcgen05(schedules::paired(schedules::tcgen05(n, DType::BF16, 2)))
+}
+
+fn mma_ring(extent: (u32, u32), warps: (u32, u32)) -> Schedule {
+    Schedule::MmaRing(schedules::mma_ring(extent, warps, DType::BF16, 2))
+}
+
+fn mma_sync((m, n): (u32, u32), warps: (u32, u32)) -> Schedule {
+    let tile = Tile { m, n, k: 32 };
+    Schedule::MmaSync(MmaSyncSchedule { tile, products: 1, warps, stages: 2, group: 2 })
+}
+
+#[test]
+fn threads_of_tensor_memory_have_rows_of_their_own() {
+    for shape in [(256, 256, 64), (100, 200, 72), (1, 8, 8), (140, 264, 40)] {
+        let source = source(shape, "");
+        product::check(&source, Target::Sm100a, tcgen05(64));
+        product::check(&source, Target::Sm103a, tcgen05(256));
+        product::check(&source, Target::Sm100a, tcgen05_pairs(128));
+    }
+    // Results that the copy engine cannot write.
+    for shape in [(70, 37, 64), (130, 100, 40)] {
+        product::check(&source(shape, ""), Target::Sm100a, tcgen05(64));
+        product::check(&source(shape, ""), Target::Sm100a, tcgen05_pairs(96));
+    }
+}
+
+#[test]
+fn quads_of_warps_that_the_copy_engine_feeds_share_rows() {
+    for shape in [(128, 128, 64), (100, 200, 72), (1, 8, 8), (70, 37, 64)] {
+        let source = source(shape, "");
+        product::check(&source, Target::Sm120a, mma_ring((64, 128), (2, 2)));
+        product::check(&source, Target::Sm120a, mma_ring((32, 64), (2, 1)));
+        // Columns of a warp that are no whole staging buffers.
+        product::check(&source, Target::Sm120a, mma_ring((64, 64), (2, 2)));
+    }
+}
+
+#[test]
+fn lanes_of_warps_on_plain_tiles_share_rows() {
+    for shape in [(64, 64, 64), (100, 72, 40), (33, 37, 20), (1, 2, 8)] {
+        let source = source(shape, "");
+        for target in [Target::Sm90a, Target::Sm120a] {
+            product::check(&source, target, mma_sync((64, 32), (2, 2)));
+            product::check(&source, target, mma_sync((32, 64), (2, 1)));
+        }
+    }
+    // Three or six lanes do not halve.
+    let refused = product::refused(&source((64, 96, 64), ""), Target::Sm120a, mma_sync((64, 48), (4, 1)));
+    assert!(refused.contains("does not reduce rows"), "{refused}");
+}
+
 #[test]
 fn a_whole_tile_of_a_residual_waits_in_more_buffers() {
     for shape in [(256, 256, 64), (100, 200, 72)] {
@@ -64,7 +123,11 @@ fn ctas_that_share_a_tile_leave_folds_of_their_own_columns() {
 fn what_follows_a_fold_is_computed_by_the_join() {
     let more = "    %narrow = cast %ss {to=bf16} : bf16[70, 1]\n    %both = max %narrow, %amax : bf16[70, 1]\n    \
                 %last = reshape %both {shape=[7, 10]} : bf16[7, 10]\n";
-    product::check(&source((70, 136, 64), more), Target::Sm90a, wgmma(64, 64, 2, Sharing::PingPong));
+    let source = source((70, 136, 64), more);
+    product::check(&source, Target::Sm90a, wgmma(64, 64, 2, Sharing::PingPong));
+    product::check(&source, Target::Sm100a, tcgen05(64));
+    product::check(&source, Target::Sm120a, mma_ring((64, 64), (4, 1)));
+    product::check(&source, Target::Sm120a, mma_sync((64, 32), (2, 1)));
 }
 
 #[test]
@@ -73,12 +136,18 @@ fn batches_have_rows_of_their_own() {
         %sum = matmul %a, %b {acc=f32, out=bf16} : bf16[3, 72, 136]\n    \
         %rows = reduce %sum {kind=min, axes=[2], keep=false} : bf16[3, 72]\n  }\n  return c = %sum, rows = %rows\n}\n";
     product::check(source, Target::Sm90a, wgmma(64, 64, 2, Sharing::PingPong));
+    product::check(source, Target::Sm100a, tcgen05_pairs(128));
+    product::check(source, Target::Sm120a, mma_ring((64, 64), (4, 1)));
+    product::check(source, Target::Sm120a, mma_sync((64, 32), (2, 1)));
 }
 
 #[test]
 fn partial_results_are_joined_in_one_order_whatever_the_order_of_threads() {
     let source = source((200, 328, 40), "");
     product::check_equal_in_every_order(&source, Target::Sm90a, wgmma(64, 64, 2, Sharing::PingPong));
+    product::check_equal_in_every_order(&source, Target::Sm100a, tcgen05(64));
+    product::check_equal_in_every_order(&source, Target::Sm120a, mma_ring((64, 64), (2, 1)));
+    product::check_equal_in_every_order(&source, Target::Sm120a, mma_sync((64, 32), (2, 1)));
 }
 
 #[test]
@@ -98,5 +167,55 @@ fn sums_quantised_by_a_scale_leave_as_bytes_beside_the_row_maxima_that_the_next_
         // Narrower tiles store what they have, and leave rows to a kernel of their own.
         let refused = product::refused(&source, Target::Sm90a, wgmma(64, 64, 2, Sharing::PingPong));
         assert!(refused.contains("does not reduce rows"), "{refused}");
+    }
+}
+
+#[test]
+fn kernels_that_reduce_rows_assemble_without_spills() {
+    let Ok(ptxas) = Ptxas::find() else {
+        assert!(std::env::var_os("CI").is_none(), "CI has ptxas");
+        eprintln!("SKIPPED: no ptxas");
+        return;
+    };
+    let cases = [
+        (Target::Sm90a, wgmma(128, 128, 2, Sharing::PingPong)),
+        (Target::Sm100a, tcgen05(256)),
+        (Target::Sm100a, tcgen05_pairs(256)),
+        (Target::Sm103a, tcgen05(64)),
+        (Target::Sm120a, mma_ring((128, 128), (4, 2))),
+        (Target::Sm120a, mma_ring((64, 64), (2, 2))),
+        (Target::Sm120a, mma_sync((128, 128), (2, 4))),
+        (Target::Sm90a, mma_sync((64, 64), (2, 2))),
+    ];
+    for (number, (target, schedule)) in cases.into_iter().enumerate() {
+        let mut module = Module::new(target, Vec::new());
+        // Whole tiles, edges, and results that the copy engine cannot write.
+        for shape in [(4096, 4096, 1024), (4095, 4088, 1024), (4095, 4095, 1024)] {
+            let source = source(shape, "");
+            // Hopper's warpgroups reduce rows that leave through staging buffers.
+            if shape.1 % 8 != 0 && matches!(schedule, Schedule::Wgmma(_)) {
+                continue;
+            }
+            let mut kernel = product::kernel(&source, target, schedule);
+            assert_eq!(Class::found(&kernel), schedule.class(), "{schedule}");
+            kernel.name = format!("rows_{number}_{}_{}", shape.0, shape.1);
+            module.push(kernel);
+        }
+        schedules::assert_no_spills(&ptxas, &module, target);
+    }
+}
+
+/// The region is not taken apart: kernels that leave rows to others are refused.
+#[test]
+fn what_the_rule_takes_reduces_rows() {
+    let source = source((4096, 4096, 1024), "");
+    for (target, class) in [
+        (Target::Sm90a, Class::Wgmma),
+        (Target::Sm100a, Class::Tcgen05),
+        (Target::Sm103a, Class::Tcgen05),
+        (Target::Sm120a, Class::MmaSync),
+        (Target::Sm121a, Class::MmaSync),
+    ] {
+        assert_eq!(product::chosen(&source, target).class(), class, "{target}");
     }
 }

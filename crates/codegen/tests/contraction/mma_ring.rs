@@ -3,7 +3,7 @@
 
 use crate::block_scaled::{self, Format, MXFP4, MXFP8, NVFP4};
 use crate::product::{self, WAYS, product};
-use crate::schedules;
+use crate::schedules::{self, mma_ring as schedule};
 use gable_codegen::Class;
 use gable_codegen::contraction::mma_ring::schedule::MmaRingSchedule;
 use gable_codegen::contraction::schedule::{Schedule, Tile};
@@ -11,13 +11,7 @@ use gable_ptx::ptxas::Ptxas;
 use gable_ptx::{Module, Target};
 use gable_tensor::DType;
 
-/// A schedule with few CTAs, so that each walks over several tiles.
-fn schedule(extent: (u32, u32), warps: (u32, u32), dtype: DType, stages: u32) -> MmaRingSchedule {
-    let tile = Tile { m: extent.0, n: extent.1, k: 128 / dtype.bytes() as u32 };
-    MmaRingSchedule { tile, warps, scales: 0, stages, group: 2, ctas: 2 }
-}
-
-/// The same for factors with block scales.
+/// A schedule for factors with block scales.
 fn scaled(extent: (u32, u32), warps: (u32, u32), format: Format, stages: u32) -> MmaRingSchedule {
     let k = format.span();
     let tile = Tile { m: extent.0, n: extent.1, k };

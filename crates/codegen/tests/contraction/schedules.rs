@@ -1,6 +1,7 @@
 //! Schedules that tests change a field or two of: few CTAs, so that each walks over several tiles. And what every assembled
 //! kernel must keep.
 
+use gable_codegen::contraction::mma_ring::schedule::MmaRingSchedule;
 use gable_codegen::contraction::schedule::Tile;
 use gable_codegen::contraction::tcgen05::schedule::Tcgen05Schedule;
 use gable_codegen::contraction::wgmma::schedule::{Sharing, WgmmaSchedule};
@@ -42,6 +43,12 @@ pub fn tcgen05(n: u32, dtype: DType, stages: u32) -> Tcgen05Schedule {
 /// The same schedule by two pairs of CTAs.
 pub fn paired(single: Tcgen05Schedule) -> Tcgen05Schedule {
     Tcgen05Schedule { tile: Tile { m: 256, ..single.tile }, ctas_per_tile: 2, ctas: 4, ..single }
+}
+
+/// On `mma.sync`, fed by the copy engine, without scales.
+pub fn mma_ring((m, n): (u32, u32), warps: (u32, u32), dtype: DType, stages: u32) -> MmaRingSchedule {
+    let tile = Tile { m, n, k: 128 / dtype.bytes() as u32 };
+    MmaRingSchedule { tile, warps, scales: 0, stages, group: 2, ctas: 2 }
 }
 
 /// Assembles a module, and demands that no kernel spills.

@@ -10,9 +10,10 @@ use super::super::cta::{TilePlace, store_at};
 use super::super::problem::{ContractionError, Problem};
 use super::super::staged::{self, Buffers, Staged};
 use super::super::surround::{Fragment, Surround};
-use super::super::wgmma::epilogue::{PAIR, STEP_COLUMNS, Slots, lane_origin, put};
+use super::super::wgmma::epilogue::{PAIR, QUAD, STEP_COLUMNS, Slots, lane_origin, put};
 use super::schedule::{FRAGMENT, MmaRingSchedule};
 use super::{Consumer, Sums};
+use crate::division::quotient;
 use gable_ptx::{B32, F32, KernelBuilder, R, Value};
 
 /// How results leave.
@@ -98,15 +99,21 @@ fn direct(
     surround: &mut dyn Surround,
 ) -> Result<(), ContractionError> {
     let lanes = if problem.store.along_m { 1 } else { problem.store.lanes.min(PAIR) };
+    let part = surround.has_folds().then(|| quotient(k, column, schedule.warp_tile().1));
     let (row, column) = lane_origin(k, consumer.lane, row, column);
     for (i, sums) in sums.iter().enumerate() {
-        for (j, sums) in sums.iter().enumerate() {
-            for (half, sums) in sums.chunks(PAIR).enumerate() {
-                let row = k.add_u32(row, i as u32 * FRAGMENT.0 + half as u32 * 8);
+        for half in 0..FRAGMENT.0 / 8 {
+            let row = k.add_u32(row, i as u32 * FRAGMENT.0 + half * 8);
+            surround.begin_row(k)?;
+            for (j, sums) in sums.iter().enumerate() {
+                let sums = &sums[half as usize * PAIR..][..PAIR];
                 for (part, sums) in sums.chunks(lanes).enumerate() {
                     let column = k.add_u32(column, j as u32 * FRAGMENT.1 + (part * lanes) as u32);
                     store_at(k, problem, schedule.extent(), (&place.batch, place.end), (row, column), sums, surround)?;
                 }
+            }
+            if let Some(part) = part {
+                surround.leave_folds(k, &place.batch, row, schedule.extent(), QUAD, part)?;
             }
         }
     }
@@ -125,6 +132,7 @@ fn staged_tile(
     surround: &mut dyn Surround,
 ) -> Result<(), ContractionError> {
     let origin = lane_origin(k, consumer.lane, first_row, first_column);
+    let part = surround.has_folds().then(|| quotient(k, first_column, schedule.warp_tile().1));
     let slots = Slots::new(k, consumer.lane, consumer.staging, results);
     let columns = schedule.warp_tile().1;
     let widest = results.iter().map(Staged::columns).max().unwrap_or(STEP_COLUMNS);
@@ -167,6 +175,9 @@ fn staged_tile(
                     })?;
                 }
             }
+        }
+        if let Some(part) = part {
+            surround.leave_folds(k, &place.batch, origin.0, schedule.extent(), QUAD, part)?;
         }
     }
     Ok(())

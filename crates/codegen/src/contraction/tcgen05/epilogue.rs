@@ -16,6 +16,7 @@ use super::super::staged::{self, Buffers, Staged};
 use super::super::surround::{Fragment, Place, Surround};
 use super::TensorAddress;
 use super::schedule::{ROWS, Tcgen05Schedule};
+use crate::division::quotient;
 use gable_ptx::meaning::{TensorAccess, TensorShape};
 use gable_ptx::{B32, F32, KernelBuilder, Pred, R, Reg, Value};
 use gable_tensor::DType;
@@ -108,6 +109,11 @@ impl Epilogue {
                 }
                 Epilogue::Direct => direct(k, problem, schedule, finisher, &accumulator, (place, row), surround),
             }?;
+            if surround.has_folds() {
+                // A row of the tile is a thread's alone.
+                let part = quotient(k, place.column, schedule.tile.n);
+                surround.leave_folds(k, &place.batch, own, schedule.extent(), 1, part)?;
+            }
             accumulators.advance(k, at);
             Ok(())
         })?;
@@ -207,6 +213,7 @@ fn direct(
     let row = k.add_u32(warp_row, finisher.lane);
     let together = schedule.columns_together();
     let step = if together.is_multiple_of(LOAD) { LOAD } else { LOAD / 2 };
+    surround.begin_row(k)?;
     for start in (0..schedule.tile.n).step_by(together as usize) {
         k.for_u32(0, together, step, |k, chunk| -> Result<(), ContractionError> {
             k.bar_warp_sync(-1);

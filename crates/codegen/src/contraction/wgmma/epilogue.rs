@@ -26,7 +26,7 @@ pub(in super::super) const STEP_COLUMNS: u32 = 16;
 pub(super) const WARP_ROWS: u32 = 16;
 
 /// Lanes that share a row.
-const QUAD: u32 = 4;
+pub(in super::super) const QUAD: u32 = 4;
 
 /// Neighbouring sums of one register pair.
 pub(in super::super) const PAIR: usize = 2;
