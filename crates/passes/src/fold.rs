@@ -2,10 +2,12 @@
 //!
 //! In: known sizes. Out: the same values, fewer ops. Nothing grows: a result replaces its op when it has at most
 //! [`SMALL_BYTES`] or is no larger than what it was computed from. Broadcasts stay (kernels repeat an element for
-//! free), and so do grids computed from coordinates (kernels count for free).
+//! free), and so do grids computed from coordinates (kernels count for free). What is stored narrow stays so: neither
+//! 8-bit floats nor packed elements of four bits become wider weights, or scales of another type, however small.
 
 use crate::context::Context;
 use crate::error::PassError;
+use crate::unpacking;
 use gable_ir::build::MAX_INLINE_ELEMENTS;
 use gable_ir::{Builder, ConcreteType, Graph, Group, Module, NodeId, Op, OpError, cost};
 use gable_tensor::{Scalar, Tensor, tensor};
@@ -45,11 +47,13 @@ struct Known {
     peak_bytes: usize,
     /// Ops between it and what is stored.
     depth: usize,
+    /// Whether it comes from elements of a narrow float or of four bits.
+    narrow: bool,
 }
 
 impl Known {
-    fn stored(bytes: usize) -> Known {
-        Known { stored_bytes: bytes, counted: false, peak_bytes: bytes, depth: 0 }
+    fn stored(bytes: usize, narrow: bool) -> Known {
+        Known { stored_bytes: bytes, counted: false, peak_bytes: bytes, depth: 0, narrow }
     }
 }
 
@@ -67,17 +71,23 @@ fn fold(b: &mut Builder, context: &mut Context) -> Result<(), OpError> {
         b.set_origin(b.graph.node(id).origin.clone());
         let new = store(b, id, value)?;
         b.graph.replace_uses(id, new);
-        known.insert(new, Known::stored(b.ty(new).concrete().map_or(0, |ty| ty.bytes())));
+        known.insert(new, Known::stored(b.ty(new).concrete().map_or(0, |ty| ty.bytes()), fact.narrow));
     }
     Ok(())
 }
 
+/// Whether a stored value is one that kernels read as it is, and convert: narrow floats, more than a few.
+fn is_narrow(ty: &ConcreteType) -> bool {
+    ty.dtype.is_float() && ty.dtype.bits() <= 8 && ty.len() > MAX_INLINE_ELEMENTS
+}
+
 fn fact(graph: &Graph, id: NodeId, known: &BTreeMap<NodeId, Known>) -> Option<Known> {
-    let bytes = graph.ty(id).concrete()?.bytes();
+    let ty = graph.ty(id).concrete()?;
+    let bytes = ty.bytes();
     match graph.op(id) {
         Op::Input(_) => None,
-        Op::Iota(_) => Some(Known { stored_bytes: 0, counted: true, peak_bytes: bytes, depth: 0 }),
-        Op::Const(_) | Op::Weight(_) => Some(Known::stored(bytes)),
+        Op::Iota(_) => Some(Known { stored_bytes: 0, counted: true, peak_bytes: bytes, depth: 0, narrow: false }),
+        Op::Const(_) | Op::Weight(_) => Some(Known::stored(bytes, is_narrow(&ty))),
         _ => {
             let operands = graph.operands(id);
             let facts: Vec<Known> =
@@ -89,7 +99,8 @@ fn fact(graph: &Graph, id: NodeId, known: &BTreeMap<NodeId, Known>) -> Option<Kn
                 && facts.iter().all(|fact| fact.counted || fact.stored_bytes <= scalar_bytes);
             let peak_bytes = facts.iter().map(|fact| fact.peak_bytes).fold(bytes, usize::max);
             let depth = 1 + facts.iter().map(|fact| fact.depth).max().unwrap_or(0);
-            Some(Known { stored_bytes: stored, counted, peak_bytes, depth })
+            let narrow = facts.iter().any(|fact| fact.narrow) || unpacking::is_part(graph, id);
+            Some(Known { stored_bytes: stored, counted, peak_bytes, depth, narrow })
         }
     }
 }
@@ -107,6 +118,10 @@ fn worth_storing(graph: &Graph, id: NodeId, known: &BTreeMap<NodeId, Known>) -> 
     }
     let fact = known[&id];
     if fact.depth > MAX_DEPTH || fact.peak_bytes > operands.saturating_mul(2).max(MAX_PEAK_BYTES) {
+        return false;
+    }
+    let widens = ty.dtype.bits() > 8 && !op.is(Group::Reduction) || ty.bytes() > fact.stored_bytes;
+    if fact.narrow && (widens || unpacking::is_part(graph, id)) {
         return false;
     }
     let moves_once = op.is(Group::Movement) || op.is(Group::Map);

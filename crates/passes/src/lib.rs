@@ -28,6 +28,7 @@ mod merge_products;
 mod precision;
 mod recognize;
 mod simplify;
+mod unpacking;
 
 pub use context::Context;
 pub use error::PassError;

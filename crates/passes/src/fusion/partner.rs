@@ -18,7 +18,7 @@ pub(super) fn find(partition: &Partition, group: usize) -> Option<Vec<NodeId>> {
     }
     let products: Vec<NodeId> = own.nodes.iter().copied().filter(|&id| is_product(partition, id)).collect();
     let first = *products.first()?;
-    if products.len() >= MAX_PRODUCTS {
+    if products.len() >= MAX_PRODUCTS || policy::stands_alone(graph, first) {
         return None;
     }
     let left = graph.operand(first, 0);

@@ -4,6 +4,7 @@
 //! once. The exchange rate is [`OPS_PER_BYTE`].
 
 use super::partition::Partition;
+use crate::unpacking;
 use gable_ir::region::{self, RegionKind};
 use gable_ir::{Graph, Group, NodeId, Op, Unit, cost};
 use gable_tensor::DType;
@@ -74,6 +75,24 @@ pub(super) fn lie_alike(graph: &Graph, a: NodeId, b: NodeId) -> bool {
     true
 }
 
+/// The most rows of which kernels read several narrow right factors at once.
+const MAX_ROWS_OF_SEVERAL: f64 = 64.0;
+
+/// Whether kernels take each product by itself: one of two factors that are stored narrow, which tensor cores multiply as they
+/// are stored, and one of many rows by such a factor, whose elements are unpacked for one product at a time.
+pub(super) fn stands_alone(graph: &Graph, product: NodeId) -> bool {
+    let is_narrow = |position: usize| {
+        let mut factor = graph.operand(product, position);
+        while graph.op(factor).is(Group::Movement) && !unpacking::is_element(graph, factor) {
+            factor = graph.operand(factor, 0);
+        }
+        unpacking::is_element(graph, factor) || is_dequantisation(graph, factor, MAX_FACTOR_OPS)
+    };
+    let columns = graph.ty(product).shape.last().and_then(|size| size.value()).unwrap_or(1);
+    let rows = elements(graph, product) / columns.max(1) as f64;
+    is_narrow(1) && (is_narrow(0) || rows > MAX_ROWS_OF_SEVERAL)
+}
+
 fn widens(from: DType, to: DType) -> bool {
     to.bytes() > from.bytes()
 }
@@ -88,6 +107,10 @@ pub(super) fn welcomes(partition: &Partition, group: usize, id: NodeId) -> bool 
     }
     let demand = Demand::of(partition, group, id);
     if let Some(depth) = demand.maps_to_factor {
+        // Kernels read narrow elements as they are stored, and scale what comes of them.
+        if unpacking::is_part(graph, id) {
+            return true;
+        }
         let plain = match op {
             Op::Gather(_) | Op::GatherElements(_) | Op::Concat(_) | Op::Pad(_) => false,
             Op::Cast(_) => true,
@@ -97,7 +120,6 @@ pub(super) fn welcomes(partition: &Partition, group: usize, id: NodeId) -> bool 
         if !plain {
             return false;
         }
-        // Kernels read narrow elements as they are stored, and scale what comes of them.
         if is_dequantisation(graph, id, MAX_FACTOR_OPS) {
             return true;
         }
@@ -114,17 +136,25 @@ pub(super) fn welcomes(partition: &Partition, group: usize, id: NodeId) -> bool 
 /// Whether a value is stored in at most 8 bits, converted and scaled by at most so many ops.
 fn is_dequantisation(graph: &Graph, id: NodeId, ops: usize) -> bool {
     let source = |mut id: NodeId| {
-        while graph.op(id).is(Group::Movement) {
+        while graph.op(id).is(Group::Movement) && !unpacking::is_element(graph, id) {
             id = graph.operand(id, 0);
         }
         id
     };
-    let is_narrow = |id: NodeId| graph.ty(id).dtype.is_float() && graph.ty(id).dtype.bits() <= 8;
+    let is_narrow = |id: NodeId| {
+        let dtype = graph.ty(id).dtype;
+        (dtype.is_float() && dtype.bits() <= 8) || unpacking::is_element(graph, id)
+    };
     let from = |position: usize| source(graph.operand(id, position));
     match graph.op(id) {
         _ if ops == 0 => false,
-        Op::Cast(_) => is_narrow(from(0)) || is_dequantisation(graph, from(0), ops - 1),
-        Op::Mul(_) => (0..2).any(|position| is_dequantisation(graph, from(position), ops - 1)),
+        Op::Cast(op) if op.to.is_float() => {
+            let from = from(0);
+            is_narrow(from) || graph.ty(from).dtype == DType::I8 || is_dequantisation(graph, from, ops - 1)
+        }
+        Op::Mul(_) => {
+            (0..2).map(from).any(|from| unpacking::is_element(graph, from) || is_dequantisation(graph, from, ops - 1))
+        }
         _ => false,
     }
 }
@@ -223,10 +253,14 @@ fn special_ops(graph: &Graph, id: NodeId) -> f64 {
 }
 
 /// Whether `copies` groups that each compute the value move fewer bytes than one kernel that writes it for the others
-/// to read. `hosted`: that kernel is one of them.
+/// to read. `hosted`: that kernel is one of them. What is stored narrow is read so by each.
 pub(super) fn worth_copying(partition: &Partition, id: NodeId, copies: usize, hosted: bool) -> bool {
     let graph = &*partition.graph;
-    if copies <= 1 || is_view(graph, id) {
+    if copies <= 1
+        || is_view(graph, id)
+        || unpacking::is_part(graph, id)
+        || is_dequantisation(graph, id, MAX_FACTOR_OPS)
+    {
         return true;
     }
     let Some(cost) = cost::of_node(graph, id) else { return false };
