@@ -103,6 +103,63 @@ pub fn round_f32(k: &mut KernelBuilder, dtype: DType, value: Value) -> Result<Va
             let byte = to_float8(k, dtype, value)?;
             from_float8(k, dtype, byte)?.into()
         }
+        DType::UE8M0 => {
+            let exponent = to_exponent(k, value);
+            from_exponent(k, exponent).into()
+        }
+        DType::E2M1 => round_e2m1(k, value).into(),
+        other => return Err(not_written(other)),
+    })
+}
+
+/// The exponent of the nearest power of two of a magnitude, the larger of two as near, as ue8m0 has it.
+fn to_exponent(k: &mut KernelBuilder, value: R<F32>) -> R<B32> {
+    let bits = k.b32_of_f32(value);
+    let size = k.and_b32(bits, 0x7fff_ffffu32);
+    // Half of the fraction's range carries into the exponent. The smallest power is below f32's normal numbers.
+    let carried = k.add_u32(size, 0x0040_0000u32);
+    let nearest = k.shr_u32(carried, 23);
+    let nearest = k.min_u32(nearest, 254);
+    let smallest = k.setp_lt_u32(size, 0x0060_0000u32);
+    let nearest = k.selp_b32(0, nearest, smallest);
+    let nan = k.setp_gt_u32(size, 0x7f80_0000u32);
+    k.selp_b32(255, nearest, nan)
+}
+
+/// The nearest of 0, 0.5, 1, 1.5, 2, 3, 4 and 6 with the sign, ties to even; NaN is 6.
+fn round_e2m1(k: &mut KernelBuilder, value: R<F32>) -> R<F32> {
+    let bits = k.b32_of_f32(value);
+    let nan = k.setp_nan_f32(value, value);
+    let sign = k.and_b32(bits, 0x8000_0000u32);
+    let sign = k.selp_b32(0, sign, nan);
+    let size = k.abs_f32(value);
+    let size = k.min_f32(size, 6.0);
+    // Where f32 has the steps of 0.5 below 2, of 1 below 4 and of 2 beyond, adding rounds to them.
+    let (two, four) = (k.setp_ge_f32(size, 2.0), k.setp_ge_f32(size, 4.0));
+    let coarse = k.selp_f32(2f32.powi(23), 2f32.powi(22), two);
+    let coarse = k.selp_f32(2f32.powi(24), coarse, four);
+    let sum = k.add_f32(size, coarse);
+    let rounded = k.sub_f32(sum, coarse);
+    let rounded = k.b32_of_f32(rounded);
+    let signed = k.or_b32(rounded, sign);
+    k.f32_of_b32(signed)
+}
+
+/// The bits of a value of e2m1 or ue8m0, in the low bits of a register.
+pub fn to_small_float(k: &mut KernelBuilder, dtype: DType, value: R<F32>) -> Result<R<B32>, Fault> {
+    Ok(match dtype {
+        DType::UE8M0 => {
+            let bits = k.b32_of_f32(value);
+            k.shr_u32(bits, 23)
+        }
+        DType::E2M1 => {
+            // With the exponent short by the difference of the biases, the code lies above the fraction's other bits.
+            let small = k.mul_f32(value, 2f32.powi(1 - 127));
+            let bits = k.b32_of_f32(small);
+            let code = k.bfe_u32(bits, 22, 3);
+            let sign = k.shr_u32(bits, 31);
+            k.bfi_b32(sign, code, 3, 1)
+        }
         other => return Err(not_written(other)),
     })
 }

@@ -43,6 +43,11 @@ pub struct Program {
 impl Program {
     /// The program of `region`.
     pub fn of_region(graph: &Graph, region: &Region) -> Result<Program, Fault> {
+        Program::of_part(graph, region, &region::outputs(graph, &region.nodes))
+    }
+
+    /// The same for a part of a region that gives these values and no others.
+    pub fn of_part(graph: &Graph, region: &Region, given: &[NodeId]) -> Result<Program, Fault> {
         let order = graph.order_within(&region.nodes).ok_or_else(|| Fault::contract("the region has a cycle"))?;
         let mut builder = Builder::new(region.name.clone());
         let mut here: BTreeMap<NodeId, NodeId> = BTreeMap::new();
@@ -73,8 +78,7 @@ impl Program {
             };
             here.insert(id, new);
         }
-        let outputs: Vec<(NodeId, NodeId)> =
-            region::outputs(graph, &region.nodes).into_iter().map(|id| (here[&id], id)).collect();
+        let outputs: Vec<(NodeId, NodeId)> = given.iter().map(|&id| (here[&id], id)).collect();
         Program::new(&builder.graph, region.name.clone(), inputs, outputs)
     }
 

@@ -1,13 +1,13 @@
 //! A region whose kernel cannot reduce as it goes, in parts: the product first, and what is reduced of its results after it.
 //!
-//! In: a contraction region with reductions after its anchor. Out: the work of regions that have none, in order. Values
+//! In: a contraction region with reductions, of rows or of blocks of columns, after its anchor. Out: the work of regions that have none, in order. Values
 //! between them that the region does not give lie in scratch memory.
 
 use crate::error::Fault;
 use crate::program::Program;
 use crate::work::{KernelLaunch, Memory, Work};
 use gable_ir::region::{self, RegionKind};
-use gable_ir::{Graph, NodeId, Region};
+use gable_ir::{Graph, NodeId, Op, Region};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Scratch memory is counted in multiples of this.
@@ -23,8 +23,8 @@ pub(crate) fn works(
     let mut between: BTreeMap<NodeId, (u64, u64)> = BTreeMap::new();
     let mut end = 0;
     let mut works = Vec::new();
-    for part in parts(graph, region)? {
-        let program = Program::of_region(graph, &part)?;
+    for (part, given) in parts(graph, region)? {
+        let program = Program::of_part(graph, &part, &given)?;
         for &(value, id) in &program.outputs {
             if !whole.outputs.iter().any(|(_, output)| *output == id) {
                 let bytes = program.ty(value).bytes() as u64;
@@ -97,32 +97,91 @@ impl Places<'_> {
     }
 }
 
-/// The product with what it gives at each element, and then the reductions with what is around them.
-fn parts(graph: &Graph, region: &Region) -> Result<Vec<Region>, Fault> {
+/// The product with what it gives at each element, and then the reductions with what is around them; each with the values
+/// that it gives. What does not depend on the product is computed wherever it is needed.
+fn parts(graph: &Graph, region: &Region) -> Result<Vec<(Region, Vec<NodeId>)>, Fault> {
     let anatomy = region::anatomy(graph, region).map_err(Fault::Contract)?;
     let order = graph.order_within(&region.nodes).ok_or_else(|| Fault::contract("the region has a cycle"))?;
-    let inside: BTreeSet<NodeId> = order.iter().copied().collect();
-    let mut product: BTreeSet<NodeId> = BTreeSet::new();
-    let given = region::outputs(graph, &region.nodes).into_iter().filter(|id| !anatomy.per_row.contains(id));
-    let mut pending: Vec<NodeId> = given.chain(anatomy.anchors.iter().copied()).collect();
-    while let Some(id) = pending.pop() {
-        if inside.contains(&id) && product.insert(id) {
-            pending.extend(graph.operands(id));
+    // Reductions and what depends on them.
+    let mut late: BTreeSet<NodeId> = anatomy.per_row.union(&anatomy.per_block).copied().collect();
+    for &id in &order {
+        if graph.operands(id).iter().any(|operand| late.contains(operand)) {
+            late.insert(id);
         }
     }
-    let rest: Vec<NodeId> = order.iter().copied().filter(|id| !product.contains(id)).collect();
-    let mut parts = vec![Region::new(format!("{}.product", region.name), region.kind, product)];
+    let given = region::outputs(graph, &region.nodes).into_iter().filter(|id| !late.contains(id));
+    let before_blocks = last_before_blocks(graph, &anatomy, &order, &late);
+    let product =
+        with_ancestors(graph, &order, given.chain(anatomy.anchors.iter().copied()).chain(before_blocks), |_| true);
+    let rest: Vec<NodeId> = order.iter().copied().filter(|id| !product.contains(id) && anatomy.follows(*id)).collect();
+    let gives = |nodes: &BTreeSet<NodeId>| -> Vec<NodeId> {
+        let nodes: Vec<NodeId> = nodes.iter().copied().collect();
+        region::outputs(graph, &nodes).into_iter().filter(|id| anatomy.follows(*id)).collect()
+    };
+    let with_leading = |ids: &[NodeId]| {
+        let own: BTreeSet<NodeId> = ids.iter().copied().collect();
+        with_ancestors(graph, &order, ids.iter().copied(), |id| own.contains(&id) || !anatomy.follows(id))
+    };
+    let part = |name: String, kind, nodes: BTreeSet<NodeId>| {
+        let given = gives(&nodes);
+        (Region::new(name, kind, nodes), given)
+    };
+    let mut parts = vec![part(format!("{}.product", region.name), region.kind, product)];
     for kind in [RegionKind::Row, RegionKind::Reduction] {
-        let together = Region::new(format!("{}.rows", region.name), kind, rest.iter().copied());
-        if region::anatomy(graph, &together).is_ok() {
-            parts.push(together);
+        let (together, given) = part(format!("{}.rows", region.name), kind, with_leading(&rest));
+        if region::anatomy_giving(graph, &together, &given).is_ok() {
+            parts.push((together, given));
             return Ok(parts);
         }
     }
     for (number, id) in rest.into_iter().enumerate() {
         let kind =
             if region::can_anchor(graph, id, RegionKind::Reduction) { RegionKind::Reduction } else { RegionKind::Map };
-        parts.push(Region::new(format!("{}.{number}", region.name), kind, [id]));
+        parts.push((Region::new(format!("{}.{number}", region.name), kind, with_leading(&[id])), vec![id]));
     }
     Ok(parts)
+}
+
+/// The values and, of those of the region, all that they are computed from through values that may be `taken`.
+fn with_ancestors(
+    graph: &Graph,
+    order: &[NodeId],
+    values: impl Iterator<Item = NodeId>,
+    taken: impl Fn(NodeId) -> bool,
+) -> BTreeSet<NodeId> {
+    let inside: BTreeSet<NodeId> = order.iter().copied().collect();
+    let mut found: BTreeSet<NodeId> = BTreeSet::new();
+    let mut pending: Vec<NodeId> = values.collect();
+    while let Some(id) = pending.pop() {
+        if inside.contains(&id) && taken(id) && found.insert(id) {
+            pending.extend(graph.operands(id));
+        }
+    }
+    found
+}
+
+/// Of a region that folds blocks: the last values that still have the product's shape, as narrow as they were.
+fn last_before_blocks(
+    graph: &Graph,
+    anatomy: &region::Anatomy,
+    order: &[NodeId],
+    late: &BTreeSet<NodeId>,
+) -> Vec<NodeId> {
+    let Some(&anchor) = anatomy.anchors.first().filter(|_| !anatomy.per_block.is_empty()) else { return Vec::new() };
+    let has_shape = |id: NodeId| graph.ty(id).shape == graph.ty(anchor).shape && !late.contains(&id);
+    let is_last = |id: &NodeId| {
+        let ends = |user: &NodeId| order.contains(user) && !has_shape(*user);
+        anatomy.follows(*id) && has_shape(*id) && graph.users(*id).iter().any(ends)
+    };
+    let narrowest = |mut id: NodeId| {
+        while let Op::Cast(op) = graph.op(id) {
+            let from = graph.operand(id, 0);
+            if op.to.bits() <= graph.ty(from).dtype.bits() || !anatomy.follows(from) {
+                break;
+            }
+            id = from;
+        }
+        id
+    };
+    order.iter().copied().filter(is_last).map(narrowest).collect()
 }

@@ -20,7 +20,12 @@
 //!   After a single `matmul` there may also be *folds*: `reduce` over the whole last axis of a value that came to it from the
 //!   matmul by maps and by moves that leave the last axis as it is. After a fold come maps and reshapes of folds of the
 //!   same axis; they do not meet values that have all elements. Such a region has an output that is no fold's.
-//!   In a region without folds, `matmul`s are also followed by slices of neighbouring columns, the last axis, before any
+//!   In place of folds there may be *block folds*: `reduce` over the last axis of a value whose last axis is a block of neighbouring
+//!   columns, a power of two from [`MIN_BLOCK`] to [`MAX_BLOCK`] that divides them, and that came to it by maps and reshapes. All have
+//!   blocks of one size, and none depends on another. After a block fold come maps, reshapes and transposes of values with one element
+//!   for each block, and `broadcast`s of those over their blocks, which then have all elements again. One output at least has
+//!   all elements.
+//!   In a region without folds of either kind, `matmul`s are also followed by slices of neighbouring columns, the last axis, before any
 //!   reshape or transpose: an output may have a part of the columns.
 //! - `row`: one or more anchors over rows of one length of at most [`MAX_ROW`], along the last axis: `softmax`,
 //!   `log_softmax`, `layer_norm`, `rms_norm`, and `reduce` over the last axis alone. Element `(row, column)` of a *full*
@@ -36,6 +41,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// The most products over one left factor in a `contraction` region.
 pub const MAX_PRODUCTS: usize = 4;
+
+/// The columns of the smallest block that a `contraction` region may fold.
+pub const MIN_BLOCK: i64 = 16;
+
+/// The columns of the largest one.
+pub const MAX_BLOCK: i64 = 128;
 
 /// The longest row that a `row` region may work on, in elements.
 pub const MAX_ROW: i64 = 65536;
@@ -143,6 +154,10 @@ pub struct Anatomy {
     pub roles: BTreeMap<NodeId, Role>,
     /// Row regions: values that have one element per row. Contractions: folds and what comes after them.
     pub per_row: BTreeSet<NodeId>,
+    /// Contractions: block folds, and values after them that have one element for each block.
+    pub per_block: BTreeSet<NodeId>,
+    /// Columns of a block; 0 where no blocks are folded.
+    pub block: i64,
     /// Row regions: values that have all elements of every row.
     pub full: BTreeSet<NodeId>,
     /// Row regions: the rows' length.
@@ -229,7 +244,11 @@ pub fn anatomy_giving(graph: &Graph, region: &Region, outputs: &[NodeId]) -> Res
             if !found.per_row.is_empty() && found.anchors.len() > 1 {
                 return Err("it has folds and more than one anchor".into());
             }
-            if !found.per_row.is_empty() && outputs.iter().all(|id| found.per_row.contains(id)) {
+            if !found.per_row.is_empty() && !found.per_block.is_empty() {
+                return Err("it folds both rows and blocks of columns".into());
+            }
+            let folded = |id: &NodeId| found.per_row.contains(id) || found.per_block.contains(id);
+            if (!found.per_row.is_empty() || !found.per_block.is_empty()) && outputs.iter().all(folded) {
                 return Err("every output is a fold or after one".into());
             }
         }
@@ -283,7 +302,9 @@ fn check_after(graph: &Graph, kind: RegionKind, order: &[NodeId], found: &mut An
     let mut ways: BTreeMap<NodeId, Vec<Step<'_>>> = found.anchors.iter().map(|&id| (id, Vec::new())).collect();
     // Values whose last axis is the anchor's.
     let mut keep_last: BTreeSet<NodeId> = found.anchors.iter().copied().collect();
-    for &id in order.iter().filter(|id| found.roles[id] == Role::After) {
+    let mut blocks = Blocks::default();
+    let after: Vec<NodeId> = order.iter().copied().filter(|id| found.roles[id] == Role::After).collect();
+    for &id in &after {
         let op = graph.op(id);
         let from: Vec<NodeId> = graph.operands(id).into_iter().filter(|operand| ways.contains_key(operand)).collect();
         if from.windows(2).any(|pair| ways[&pair[0]] != ways[&pair[1]]) {
@@ -296,6 +317,14 @@ fn check_after(graph: &Graph, kind: RegionKind, order: &[NodeId], found: &mut An
             Op::Reshape(_) => way.push(Step::Move(op)),
             Op::Transpose(_) if !per_row => way.push(Step::Move(op)),
             Op::Reduce(_) if keep_last.contains(&first) => way.push(Step::Fold),
+            Op::Reduce(_) => {
+                blocks.fold(graph, found, id, &way)?;
+                way.push(Step::Fold);
+            }
+            Op::Broadcast(_) if found.per_block.contains(&first) => {
+                let operand = blocks.widened(graph, first, id, &way)?;
+                way = ways[&operand].clone();
+            }
             Op::Slice(_)
                 if kind == RegionKind::Contraction
                     && way.iter().all(|step| matches!(step, Step::Move(Op::Slice(_)))) =>
@@ -309,17 +338,87 @@ fn check_after(graph: &Graph, kind: RegionKind, order: &[NodeId], found: &mut An
             _ => return Err(format!("%{} (`{}`) comes after the anchor", id.index(), op.name())),
         }
         ways.insert(id, way);
+        if blocks.follow(found, id, &from, op) {
+            continue;
+        }
         if per_row || matches!(op, Op::Reduce(_)) {
             found.per_row.insert(id);
         } else if keep_last.contains(&first) && keeps_last_axis(graph, id) {
             keep_last.insert(id);
         }
     }
-    let has = |is: fn(&Op) -> bool| order.iter().any(|id| found.roles[id] == Role::After && is(graph.op(*id)));
+    let has = |is: fn(&Op) -> bool| after.iter().any(|&id| is(graph.op(id)));
     if has(|op| matches!(op, Op::Slice(_))) && has(|op| matches!(op, Op::Reduce(_))) {
         return Err("it cuts columns and folds rows".into());
     }
     Ok(())
+}
+
+/// What is known of block folds while the values after the anchors are gone through.
+#[derive(Default)]
+struct Blocks {
+    /// Of values with one element for each block: what the fold behind them reduces.
+    operands: BTreeMap<NodeId, NodeId>,
+    /// Values that have all elements and depend on a block fold.
+    widened: BTreeSet<NodeId>,
+}
+
+impl Blocks {
+    /// Takes up a `reduce` of blocks, to whose operand `way` leads.
+    fn fold(&mut self, graph: &Graph, found: &mut Anatomy, id: NodeId, way: &[Step<'_>]) -> Result<(), String> {
+        let named = || format!("%{} (`reduce`)", id.index());
+        let operand = graph.operand(id, 0);
+        if found.per_row.contains(&operand) || found.per_block.contains(&operand) || self.widened.contains(&operand) {
+            return Err(format!("{} reduces what depends on another `reduce`", named()));
+        }
+        let last = |id: NodeId| graph.ty(id).shape.last().and_then(|size| size.value());
+        let (block, columns) = (last(operand), found.anchors.first().and_then(|&anchor| last(anchor)));
+        let (Some(block), Some(columns)) = (block, columns) else {
+            return Err(format!("{} reduces an axis of no known size", named()));
+        };
+        let is_block = (MIN_BLOCK..=MAX_BLOCK).contains(&block) && block.count_ones() == 1 && columns % block == 0;
+        if !is_block || way.iter().any(|step| !matches!(step, Step::Move(Op::Reshape(_)))) {
+            return Err(format!("{} reduces no block of columns", named()));
+        }
+        if found.block != 0 && found.block != block {
+            return Err(format!("{} reduces blocks of {block} columns, another `reduce` of {}", named(), found.block));
+        }
+        found.block = block;
+        found.per_block.insert(id);
+        self.operands.insert(id, operand);
+        Ok(())
+    }
+
+    /// What the fold behind `from` reduces, if `to` repeats its elements over their blocks.
+    fn widened(&self, graph: &Graph, from: NodeId, to: NodeId, way: &[Step<'_>]) -> Result<NodeId, String> {
+        let operand = self.operands[&from];
+        let is_in_place = |step: &Step<'_>| matches!(step, Step::Fold | Step::Move(Op::Reshape(_)));
+        let block = graph.ty(operand).shape.last().and_then(|size| size.value()).unwrap_or(0);
+        if way.iter().all(is_in_place)
+            && graph.ty(to).shape == graph.ty(operand).shape
+            && widens_rows(graph, from, to, block)
+        {
+            return Ok(operand);
+        }
+        Err(format!("%{} (`broadcast`) does not repeat elements over their blocks", to.index()))
+    }
+
+    /// Says what a value after the operands `from` has; whether it has one element for each block.
+    fn follow(&mut self, found: &mut Anatomy, id: NodeId, from: &[NodeId], op: &Op) -> bool {
+        if found.per_block.contains(&id) {
+            return true;
+        }
+        let block = from.iter().find_map(|operand| self.operands.get(operand)).copied();
+        if let (Some(operand), false) = (block, matches!(op, Op::Broadcast(_))) {
+            found.per_block.insert(id);
+            self.operands.insert(id, operand);
+            return true;
+        }
+        if block.is_some() || from.iter().any(|operand| self.widened.contains(operand)) {
+            self.widened.insert(id);
+        }
+        false
+    }
 }
 
 /// Whether a map or move leaves the last axis of its operand as it is.

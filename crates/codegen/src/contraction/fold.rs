@@ -11,6 +11,7 @@
 //! one of them leaves the partial result for the part of the columns that it has seen. The join combines the parts of
 //! each row in order, so that results are equal from run to run.
 
+pub(super) mod blocks;
 mod join;
 
 use super::columns::Columns;
@@ -20,7 +21,7 @@ use crate::combine::{Combine, Partial, memory_type};
 use crate::engine::{Engine, Lanes};
 use crate::error::Fault;
 use crate::index::IndexId;
-use crate::program::{Program, ValueId};
+use crate::program::{Program, Value, ValueId};
 use crate::work::Memory;
 use gable_ir::Op;
 use gable_ptx::meaning::Access;
@@ -44,17 +45,30 @@ pub(super) struct Fold {
     keep: bool,
 }
 
-/// The folds after the anchors, and the positions of the outputs that do not follow one.
-pub(super) fn apart(program: &Program, anchors: &[ValueId]) -> Result<(Vec<Fold>, Vec<usize>), Fault> {
-    let (mut after, mut folded): (BTreeSet<ValueId>, BTreeSet<ValueId>) =
-        (anchors.iter().copied().collect(), BTreeSet::new());
-    let mut folds = Vec::new();
+/// What comes after the anchors of a program.
+pub(super) struct Apart {
+    /// Reductions of rows.
+    pub folds: Vec<Fold>,
+    /// Reductions of blocks of neighbouring columns.
+    pub blocks: Vec<Fold>,
+    /// Positions of the outputs that have every element of the result.
+    pub results: Vec<usize>,
+    /// Positions of the outputs that have one element for each block.
+    pub per_block: Vec<usize>,
+}
+
+/// The folds after the anchors, and the positions of the outputs that do not follow one of rows.
+pub(super) fn apart(program: &Program, anchors: &[ValueId]) -> Result<Apart, Fault> {
+    let mut after: BTreeSet<ValueId> = anchors.iter().copied().collect();
+    // Values whose last axis is the anchors'.
+    let mut keep_last = after.clone();
+    let (mut folded, mut blocked) = (BTreeSet::new(), BTreeSet::new());
+    let mut found = Apart { folds: Vec::new(), blocks: Vec::new(), results: Vec::new(), per_block: Vec::new() };
     for (id, node) in program.values.iter().enumerate() {
-        if !node.operands.iter().any(|operand| after.contains(operand)) {
-            continue;
-        }
+        let Some(&from) = node.operands.iter().find(|operand| after.contains(operand)) else { continue };
         after.insert(id);
-        if node.operands.iter().any(|operand| folded.contains(operand)) {
+        let any = |set: &BTreeSet<ValueId>| node.operands.iter().any(|operand| set.contains(operand));
+        if any(&folded) {
             folded.insert(id);
         } else if let Op::Reduce(op) = &node.op {
             let operand = program.ty(node.operands[0]);
@@ -62,12 +76,40 @@ pub(super) fn apart(program: &Program, anchors: &[ValueId]) -> Result<(Vec<Fold>
                 return Err(Fault::contract("a fold after the contraction is along the last axis"));
             }
             let combine = Combine::of(&node.op, operand.dtype, *operand.shape.last().unwrap_or(&1))?;
-            folds.push(Fold { value: id, operand: node.operands[0], combine, keep: op.keep });
-            folded.insert(id);
+            let fold = Fold { value: id, operand: node.operands[0], combine, keep: op.keep };
+            let (folds, values) = match keep_last.contains(&from) {
+                true => (&mut found.folds, &mut folded),
+                false => (&mut found.blocks, &mut blocked),
+            };
+            folds.push(fold);
+            values.insert(id);
+        } else if any(&blocked) {
+            // Repeated over its block, the value has all elements again.
+            if !matches!(node.op, Op::Broadcast(_)) {
+                blocked.insert(id);
+            }
+        } else if keep_last.contains(&from) && keeps_last_axis(program, node) {
+            keep_last.insert(id);
         }
     }
-    let is_result = |position: &usize| !folded.contains(&program.outputs[*position].0);
-    Ok((folds, (0..program.outputs.len()).filter(is_result).collect()))
+    for (position, (id, _)) in program.outputs.iter().enumerate() {
+        if blocked.contains(id) {
+            found.per_block.push(position);
+        } else if !folded.contains(id) {
+            found.results.push(position);
+        }
+    }
+    Ok(found)
+}
+
+/// Whether a map or move leaves the last axis of its operand as it is.
+fn keeps_last_axis(program: &Program, node: &Value) -> bool {
+    match &node.op {
+        Op::Reshape(_) => node.ty.shape.last() == program.ty(node.operands[0]).shape.last(),
+        Op::Transpose(op) => op.perm.last().is_some_and(|&axis| axis + 1 == op.perm.len()),
+        Op::Slice(_) => false,
+        _ => true,
+    }
 }
 
 impl Fold {
@@ -77,7 +119,7 @@ impl Fold {
     }
 
     /// The fold's coordinates for those of an element that it reduces.
-    fn coordinates(&self, engine: &mut Engine<'_>, operand: &[IndexId]) -> Vec<IndexId> {
+    pub fn coordinates(&self, engine: &mut Engine<'_>, operand: &[IndexId]) -> Vec<IndexId> {
         let (_, rows) = operand.split_last().expect("a fold has a last axis");
         let zero = engine.indices.constant(0);
         rows.iter().copied().chain(self.keep.then_some(zero)).collect()

@@ -106,3 +106,11 @@ fn fold_parts(problem: &Problem, schedule: &Schedule, surround: &mut dyn Surroun
         _ => None,
     }
 }
+
+/// Whether a kernel of this schedule hands the region whole blocks of columns, and lets it store what it makes of them.
+fn folds_blocks(problem: &Problem, schedule: &Schedule, surround: &mut dyn Surround) -> bool {
+    match schedule {
+        Schedule::Wgmma(schedule) => wgmma::folds_blocks(problem, schedule, surround),
+        _ => false,
+    }
+}

@@ -8,7 +8,7 @@ use super::axes::{
     Axes, Home, Kind, conv_axes, count_together, first_spatial, grouped_axes, matmul_axes, shape, tap_axis, touched,
 };
 use super::columns::{self, Columns};
-use super::fold::{self, Fold};
+use super::fold::{self, Apart, Fold};
 use super::problem::{Digit, Entries, Major, Memory, Operand, Problem, Right, Side, Store, Window};
 use super::radix::{Axis, digits_of, joined};
 use super::surround::ResultRows;
@@ -54,6 +54,10 @@ pub(super) struct Plan {
     pub results: Vec<usize>,
     /// Reductions of the result's rows.
     pub folds: Vec<Fold>,
+    /// Reductions of blocks of its columns.
+    pub blocks: Vec<Fold>,
+    /// Positions of the outputs that are given for each block.
+    pub per_block: Vec<usize>,
     /// The ends of groups of rows, where rows are in groups.
     pub ends: Option<ValueId>,
     kind: Kind,
@@ -130,14 +134,16 @@ impl Plan {
             quantised: None,
             further: vec![Right { operand: expression.clone(), quantised: None }; anchors.len() - 1],
             addend: false,
+            columns_together: 1,
             scaled: None,
             short_sums: is_float8(element) && matches!(acc, DType::Tf32 | DType::F16 | DType::BF16),
             store: Store { along_m: false, lanes: 1 },
         };
-        let (folds, results) = fold::apart(engine.program, &anchors)?;
+        let Apart { folds, blocks, results, per_block } = fold::apart(engine.program, &anchors)?;
         let columns = columns::columns_of_results(engine.program, &anchors, &results, problem.n)?;
         let views = BTreeMap::new();
-        let mut plan = Plan { anchors, columns, problem, sizes, views, results, folds, ends, kind, operands };
+        let mut plan =
+            Plan { anchors, columns, problem, sizes, views, results, folds, blocks, per_block, ends, kind, operands };
         for side in plan.problem.sides() {
             let operand = match plan.memory(engine, side) {
                 Some((memory, view)) => {
@@ -157,6 +163,7 @@ impl Plan {
             plan.problem.further[number].quantised = plan.quantised(engine, side);
         }
         plan.problem.store = plan.store(engine)?;
+        plan.problem.columns_together = plan.columns_together(engine);
         plan.problem.addend = plan.results.len() == 1 && plan.addend(engine).is_some();
         Ok(Some(plan))
     }
@@ -301,14 +308,18 @@ impl Plan {
         self.results.iter().map(|&position| engine.program.outputs[position].0).collect()
     }
 
-    /// Coordinates of every value after the anchor and before folds, for those of the anchor: through maps unchanged, through
-    /// reshapes by position, through transposes by axis, through slices from their start.
+    /// Coordinates of every value after the anchor and before folds of rows, for those of the anchor: through maps unchanged,
+    /// through reshapes by position, through transposes by axis, through slices from their start. What is folded of a block
+    /// is at the block's coordinates, and repeated over its block where the block's elements are.
     pub fn ways(&self, engine: &mut Engine<'_>, anchor: &[IndexId]) -> Result<BTreeMap<ValueId, Vec<IndexId>>, Fault> {
         let program = engine.program;
         let mut ways: BTreeMap<ValueId, Vec<IndexId>> = self.anchors.iter().map(|&id| (id, anchor.to_vec())).collect();
+        // Of values with one element for each block: what the fold behind them reduces.
+        let mut behind: BTreeMap<ValueId, ValueId> = BTreeMap::new();
         for (id, node) in program.values.iter().enumerate() {
             let Some(from) = node.operands.iter().find(|operand| ways.contains_key(operand)) else { continue };
             let before = &ways[from];
+            let folded = behind.get(from).copied();
             let after = match &node.op {
                 op if op.is(Group::Map) => before.clone(),
                 Op::Reshape(_) => {
@@ -316,8 +327,17 @@ impl Plan {
                     engine.indices.coordinates(flat, &node.ty.shape)
                 }
                 Op::Transpose(op) => op.perm.iter().map(|&axis| before[axis]).collect(),
-                // What follows it has no element for each of the result's.
-                Op::Reduce(_) => continue,
+                Op::Reduce(_) => match self.blocks.iter().find(|fold| fold.value == id) {
+                    Some(fold) => {
+                        behind.insert(id, fold.operand);
+                        fold.coordinates(engine, before)
+                    }
+                    // What follows it has no element for each of the result's.
+                    None => continue,
+                },
+                Op::Broadcast(_) if folded.is_some() => {
+                    folded.map(|operand| ways[&operand].clone()).unwrap_or_default()
+                }
                 Op::Slice(op) => {
                     let starts = op.starts.iter().map(|start| start.value());
                     let starts: Option<Vec<i64>> = starts.collect();
@@ -329,6 +349,9 @@ impl Plan {
                     return Err(Fault::contract(format!("`{}` comes after the contraction", other.name())));
                 }
             };
+            if let (Some(operand), false) = (folded, matches!(node.op, Op::Broadcast(_))) {
+                behind.insert(id, operand);
+            }
             ways.insert(id, after);
         }
         Ok(ways)
@@ -597,8 +620,9 @@ impl Plan {
         let whole = Columns::all(&self.problem);
         let results = self.result_ids(engine).into_iter().enumerate();
         let results = results.map(|(number, id)| (id, self.columns[number]));
-        let ends: Vec<(ValueId, Columns)> =
-            results.chain(self.folds.iter().map(|fold| (fold.operand, whole))).collect();
+        let folded = self.folds.iter().chain(&self.blocks).map(|fold| (fold.operand, whole));
+        let per_block = self.per_block.iter().map(|&position| (program.outputs[position].0, whole));
+        let ends: Vec<(ValueId, Columns)> = results.chain(folded).chain(per_block).collect();
         for (id, columns) in ends {
             let lane = engine.indices.lane(lanes as u32);
             let (total, other) =
@@ -612,25 +636,39 @@ impl Plan {
                 self.sizes.batch.iter().map(|&size| Axis::new(&mut engine.indices, size).index).collect();
             let axes = self.axes_at(engine, &batch, row, column, None);
             let result = self.result(engine, &axes);
-            let Some(mut coordinates) = self.ways(engine, &result)?.remove(&id) else { continue };
-            let mut at = id;
-            while !self.anchors.contains(&at) {
-                let node = &program.values[at];
-                if node.op.is(Group::Movement) {
-                    let Some(inner) = engine.moved(node, &coordinates) else { return Ok(false) };
-                    coordinates = inner;
-                }
-                // Any operand that depends on the anchor has come the same way.
-                let Some(&from) = node.operands.iter().find(|operand| after.contains(operand)) else {
-                    return Ok(false);
-                };
-                at = from;
-            }
-            if coordinates != result {
+            let ways = self.ways(engine, &result)?;
+            let Some(coordinates) = ways.get(&id) else { continue };
+            if !self.leads_back(engine, &after, &ways, (id, coordinates.clone()), &mut BTreeSet::new()) {
                 return Ok(false);
             }
         }
         Ok(true)
+    }
+
+    /// Whether the value asks at these coordinates for anchors, and for folds of blocks, exactly where `ways` has them.
+    fn leads_back(
+        &self,
+        engine: &mut Engine<'_>,
+        after: &BTreeSet<ValueId>,
+        ways: &BTreeMap<ValueId, Vec<IndexId>>,
+        (id, coordinates): (ValueId, Vec<IndexId>),
+        seen: &mut BTreeSet<(ValueId, Vec<IndexId>)>,
+    ) -> bool {
+        if self.anchors.contains(&id) || self.blocks.iter().any(|fold| fold.value == id) {
+            return ways.get(&id) == Some(&coordinates);
+        }
+        if !seen.insert((id, coordinates.clone())) {
+            return true;
+        }
+        let node = &engine.program.values[id];
+        let inner = match node.op.is(Group::Movement) {
+            true => engine.moved(node, &coordinates),
+            false => Some(coordinates),
+        };
+        let Some(inner) = inner else { return false };
+        let from: Vec<ValueId> = node.operands.iter().copied().filter(|operand| after.contains(operand)).collect();
+        !from.is_empty()
+            && from.into_iter().all(|from| self.leads_back(engine, after, ways, (from, inner.clone()), seen))
     }
 
     /// Axes of flat indices: row is m, column is n, and k where it is wanted.

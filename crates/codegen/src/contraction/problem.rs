@@ -213,6 +213,9 @@ pub struct Problem {
     pub further: Vec<Right>,
     /// Whether the region reads one matrix of 16-bit elements at its one result's own row and column, such as a residual.
     pub addend: bool,
+    /// Neighbouring columns that a tile must have whole multiples of for the region to follow in the same kernel: blocks that it
+    /// reduces, in the lines that it writes; 1 where it reduces none.
+    pub columns_together: usize,
     /// What both factors are times scales, where `a` and `b` are what memory holds of them.
     pub scaled: Option<[Scaled; 2]>,
     /// Whether sums may be as short as the tensor cores have them, where that is less than f32: the graph sums in a narrower
@@ -278,7 +281,7 @@ pub enum ContractionError {
         /// The problem in one line.
         problem: String,
     },
-    /// Reductions of the result's rows were asked of a schedule that leaves them to a kernel of their own.
+    /// Reductions of the result's rows, or of blocks of its columns, were asked of a schedule that leaves them to a kernel of their own.
     #[error("schedule {0} does not reduce rows of its result: the region's `reduce` needs a kernel of its own")]
     FoldsApart(String),
     /// The main loops write tiles only.
@@ -562,6 +565,9 @@ impl fmt::Display for Problem {
             if let Some(group) = quantised.group() {
                 write!(f, " in groups of {group}")?;
             }
+        }
+        if self.columns_together > 1 {
+            write!(f, ", {} columns together", self.columns_together)?;
         }
         Ok(())
     }

@@ -1,5 +1,7 @@
 //! A contraction region as a kernel: the problem that its anchor is, a schedule, and the expression engine around the sums.
 
+mod blocks;
+
 use super::MapParameter;
 use super::axes::Axes;
 use super::columns::Columns;
@@ -102,13 +104,15 @@ pub fn kernel_by(
     choose: impl FnOnce(&Problem) -> Result<Schedule, ContractionError>,
 ) -> Result<Option<ContractionKernel>, Fault> {
     let name = if program.find(|op| matches!(op, gable_ir::Op::Conv(_))).is_empty() { "matmul" } else { "conv" };
-    let (_, results) = fold::apart(program, &anchors_of(program))?;
-    let mut engine = Engine::giving(program, name, target, overwritten, &results);
+    let after = fold::apart(program, &anchors_of(program))?;
+    let mut given: Vec<usize> = after.results.iter().chain(&after.per_block).copied().collect();
+    given.sort_unstable();
+    let mut engine = Engine::giving(program, name, target, overwritten, &given);
     let Some(plan) = Plan::of(&mut engine)? else { return Ok(None) };
     refuse_overwritten(&engine, &plan, overwritten)?;
     let problem = plan.problem.clone();
     let mut buffers = KernelLaunch::all_inputs(program);
-    buffers.extend(results.iter().map(|&position| Memory::Output(position)));
+    buffers.extend(given.iter().map(|&position| Memory::Output(position)));
     if direct::suits(&plan, &problem) {
         let schedule = direct::schedule(&plan, &problem);
         engine.k.comment(format!("{problem}\n{}", Schedule::Direct(schedule)));
@@ -124,8 +128,11 @@ pub fn kernel_by(
         }));
     }
     let schedule = choose(&problem)?;
-    let mut region = Region { engine, plan, folds: None, addend: None };
+    let mut region = Region { engine, plan, folds: None, addend: None, width: 1 };
     let mut join = None;
+    if !region.plan.blocks.is_empty() && !super::folds_blocks(&problem, &schedule, &mut region) {
+        return Err(ContractionError::FoldsApart(schedule.to_string()).into());
+    }
     if !region.plan.folds.is_empty() {
         let scratch = region.scratch(&schedule)?.ok_or_else(|| ContractionError::FoldsApart(schedule.to_string()))?;
         join = Some(fold::join(program, &region.plan, &scratch, target)?);
@@ -171,6 +178,8 @@ struct Region<'p> {
     plan: Plan,
     folds: Option<Folds>,
     addend: Option<ValueId>,
+    /// Lanes that share the rows of blocks.
+    width: u32,
 }
 
 /// Folds while the kernel is written.
@@ -486,6 +495,9 @@ impl Surround for Region<'_> {
         fragments: &[Fragment<'_>],
         only: Option<usize>,
     ) -> Result<Vec<Vec<Vec<Value>>>, ContractionError> {
+        if !self.plan.blocks.is_empty() {
+            return self.results_of_blocks(k, batch, (row, column), extent, fragments);
+        }
         let mut gathered = self.folds.as_mut().map(|folds| std::mem::take(&mut folds.gathered)).unwrap_or_default();
         let addend = self.addend;
         let results = self.write(k, |engine, plan| {
@@ -559,6 +571,11 @@ impl Surround for Region<'_> {
             folds.row = Some(row);
         }
         Ok(())
+    }
+
+    fn share_blocks(&mut self, width: u32) -> u32 {
+        self.width = width;
+        self.plan.block_columns(&self.engine) as u32
     }
 
     fn addend(&mut self) -> Option<ResultRows> {

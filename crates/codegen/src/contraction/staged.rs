@@ -20,7 +20,7 @@ const LEAST_COLUMNS: u32 = 64;
 
 /// Numbers of one byte, which are staged byte by byte.
 fn is_byte(dtype: DType) -> bool {
-    matches!(dtype, DType::E4M3 | DType::E5M2 | DType::I8 | DType::U8)
+    matches!(dtype, DType::E4M3 | DType::E5M2 | DType::I8 | DType::U8 | DType::E2M1)
 }
 
 /// One result that leaves through staging buffers.

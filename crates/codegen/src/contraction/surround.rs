@@ -112,6 +112,13 @@ pub trait Surround {
         false
     }
 
+    /// Columns of the blocks that the region reduces before it goes on with their elements, a power of two; 1 where it reduces none.
+    /// `results` must be asked for whole blocks at once: `width` neighbouring lanes, a power of two, share their rows, and hold
+    /// them together.
+    fn share_blocks(&mut self, _width: u32) -> u32 {
+        1
+    }
+
     /// How the one matrix of 16-bit elements lies that every result reads at its own row and column, if there is one that the
     /// caller may bring: then `results` takes its elements with each fragment.
     fn addend(&mut self) -> Option<ResultRows> {

@@ -309,7 +309,7 @@ impl Engine<'_> {
                     words.extend(whole.map(Value::from));
                 }
             }
-            DType::Bool | DType::I8 | DType::U8 | DType::I16 | DType::U16 => {
+            DType::Bool | DType::I8 | DType::U8 | DType::I16 | DType::U16 | DType::E2M1 | DType::UE8M0 => {
                 let bits = dtype.bytes() as u32 * 8;
                 let per_word = (32 / bits) as usize;
                 for group in values.chunks(per_word) {
@@ -319,6 +319,10 @@ impl Engine<'_> {
                             DType::Bool => {
                                 let truth = element::predicate(k, value)?;
                                 k.selp_b32(1, 0, truth)
+                            }
+                            DType::E2M1 | DType::UE8M0 => {
+                                let value = element::f32_register(k, value)?;
+                                element::to_small_float(k, dtype, value)?
                             }
                             _ => word(element::register(k, ty, value)?),
                         };
@@ -330,7 +334,7 @@ impl Engine<'_> {
                     words.extend(whole.map(Value::from));
                 }
             }
-            DType::E2M1 | DType::E2M3 | DType::E3M2 | DType::UE8M0 => return Err(element::not_written(dtype)),
+            DType::E2M3 | DType::E3M2 => return Err(element::not_written(dtype)),
             _ => words.extend(values),
         }
         Ok(words)

@@ -117,6 +117,10 @@ fn unit(dtype: DType) -> f64 {
         DType::BF16 => 2f64.powi(-8),
         DType::F16 | DType::Tf32 => 2f64.powi(-11),
         DType::F64 => 2f64.powi(-53),
+        DType::E4M3 => 2f64.powi(-4),
+        DType::E5M2 => 2f64.powi(-3),
+        DType::E2M1 => 2f64.powi(-2),
+        DType::UE8M0 => 2f64.powi(-1),
         _ if dtype.is_float() => 2f64.powi(-24),
         _ => 0.0,
     }

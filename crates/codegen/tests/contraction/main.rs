@@ -13,6 +13,7 @@ mod mma_ring;
 mod pairs;
 mod plain;
 mod product;
+mod quantised;
 mod random_products;
 #[path = "../emulation/region.rs"]
 mod region;
@@ -277,6 +278,7 @@ fn convolution(dtype: DType, channels: usize, channels_last: bool, element: DTyp
         quantised: None,
         further: Vec::new(),
         addend: false,
+        columns_together: 1,
         scaled: None,
         short_sums: false,
         store: Store { along_m: false, lanes: 4 },

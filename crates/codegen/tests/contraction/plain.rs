@@ -258,6 +258,7 @@ pub fn product(dtype: DType, (m, n, k): (usize, usize, usize), transposed: [bool
         quantised: None,
         further: Vec::new(),
         addend: false,
+        columns_together: 1,
         scaled: None,
         short_sums: false,
         store: Store { along_m: false, lanes },

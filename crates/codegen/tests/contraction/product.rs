@@ -3,12 +3,13 @@
 use crate::cases;
 use crate::emulation;
 use crate::region::Region;
+use gable_codegen::compile::region_works;
 use gable_codegen::contraction::candidates;
 use gable_codegen::contraction::problem::{ContractionError, Problem};
 use gable_codegen::contraction::region::{ContractionKernel, kernel_by};
 use gable_codegen::contraction::rule;
 use gable_codegen::contraction::schedule::Schedule;
-use gable_codegen::{Fault, Program};
+use gable_codegen::{Fault, Hardware, Program};
 use gable_ir::{Module, eval, text, verify};
 use gable_ptx::Target;
 use gable_tensor::Tensor;
@@ -52,6 +53,13 @@ pub fn candidates(source: &str, target: Target) -> Vec<Schedule> {
     let problem = gable_codegen::contraction::region::problem(&program, target);
     let problem = problem.unwrap_or_else(|e| panic!("{source}\n{e}")).expect("it has a result");
     candidates::candidates(&problem, target).unwrap_or_else(|e| panic!("{source}\n{target}: {e}"))
+}
+
+/// How many kernels the graph's only region takes by the rule.
+pub fn launches(source: &str, target: Target) -> usize {
+    let module = module(source);
+    let works = region_works(&module.graph, &module.graph.regions[0], &Hardware::of(target));
+    works.unwrap_or_else(|e| panic!("{source}\n{target}: {e}")).len()
 }
 
 /// Why a schedule is none for the graph's only region.

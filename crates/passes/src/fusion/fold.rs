@@ -8,6 +8,17 @@ use gable_ir::region::{self, RegionKind};
 use gable_ir::{Graph, Group, NodeId, OpError};
 use std::collections::BTreeSet;
 
+/// Whether some of the values have one element for each of the blocks of columns that the group folds: what becomes of them is
+/// used with the blocks' elements again, or is small.
+pub(super) fn follows_blocks(partition: &Partition, group: usize, values: &[NodeId]) -> bool {
+    let region = &partition.groups[group];
+    let graph = &*partition.graph;
+    region.kind == RegionKind::Contraction
+        && region.nodes.iter().any(|&id| region::folds(graph, id))
+        && region::anatomy(graph, region)
+            .is_ok_and(|anatomy| values.iter().any(|value| anatomy.per_block.contains(value)))
+}
+
 /// Takes reductions over the last axis of what a group of a matmul computes, each with the maps before it. Whether there
 /// was one.
 pub(super) fn take_folds(partition: &mut Partition, group: usize, context: &mut Context) -> Result<bool, OpError> {

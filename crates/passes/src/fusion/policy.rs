@@ -3,6 +3,7 @@
 //! A value that is computed where it is used saves one write and the reads of it; it costs what is computed more than
 //! once. The exchange rate is [`OPS_PER_BYTE`].
 
+use super::fold;
 use super::partition::Partition;
 use crate::unpacking;
 use gable_ir::region::{self, RegionKind};
@@ -34,6 +35,10 @@ pub(super) fn follows(partition: &Partition, group: usize, user: NodeId) -> bool
     let graph = &*partition.graph;
     let from: Vec<NodeId> =
         graph.operands(user).into_iter().filter(|&operand| partition.home(operand) == Some(group)).collect();
+    if fold::follows_blocks(partition, group, &from) {
+        let op = graph.op(user);
+        return op.is(Group::Map) || matches!(op, Op::Reshape(_) | Op::Transpose(_) | Op::Broadcast(_));
+    }
     let only_user = from.iter().all(|&id| graph.users(id) == [user] && !graph.is_output(id));
     match graph.op(user) {
         // The operand would be written beside it, in another shape.

@@ -257,7 +257,9 @@ fn staged_tile(
     let part = quotient(k, place.column, schedule.finished_columns());
     let slots = Slots::new(k, consumer.lane, consumer.staging, results);
     let (_, elected) = k.elect_sync(-1);
-    let widest = results.iter().map(Staged::columns).max().unwrap_or(STEP_COLUMNS);
+    // Whole blocks of columns come to the region at once.
+    let together = surround.share_blocks(QUAD).max(STEP_COLUMNS);
+    let widest = results.iter().map(Staged::columns).max().unwrap_or(STEP_COLUMNS).max(together);
     let fillings = |result: &Staged| sums.len() as u32 * schedule.finished_columns() / result.columns();
     let fillings = results.iter().map(fillings).sum();
     let buffers = Buffers::new(consumer.staging, WARP_ROWS, elected, fillings);
@@ -269,6 +271,7 @@ fn staged_tile(
             let filling = block as u32 * (schedule.tile.n / widest) + chunk / widest;
             let brought =
                 addend.map(|addend| addend.read(k, &consumer.arrivals, filling % schedule.buffers, &slots.matrices));
+            let mut steps = Vec::new();
             for step in (chunk..chunk + widest).step_by(STEP_COLUMNS as usize) {
                 let brought = brought.as_ref().map(|brought| brought[((step - chunk) / STEP_COLUMNS) as usize]);
                 // Half of the way on, the result before has left the other buffer: the next piece can come there.
@@ -282,11 +285,14 @@ fn staged_tile(
                         addend.ask(k, &consumer.arrivals, elected, to, (column, row), &place.batch)?;
                     }
                 }
+                steps.push(Step { block: block as u32, column: step, from: 0, brought });
+                if !(step + STEP_COLUMNS).is_multiple_of(together) {
+                    continue;
+                }
                 let origin = (first_row, first_column);
-                let step = Step { block: block as u32, column: step, from: 0, brought };
-                let words = step.results(k, schedule, place, origin, sums, None, surround)?;
+                let words = results_of(&std::mem::take(&mut steps), k, schedule, place, origin, sums, None, surround)?;
                 for (result, words) in packed.iter_mut().zip(words) {
-                    result.push(words.concat());
+                    result.extend(words.chunks(STEP_FRAGMENTS).map(<[_]>::concat));
                 }
             }
             for (result, steps) in results.iter().zip(&packed) {
@@ -319,37 +325,47 @@ struct Step {
     block: u32,
     column: u32,
     from: u32,
-    brought: Option<[Reg; 4]>,
+    brought: Option<[Reg; STEP_FRAGMENTS]>,
 }
 
+/// Fragments of a step: upper and lower rows of eight columns, then of the next eight.
+const STEP_FRAGMENTS: usize = 4;
+
 impl Step {
-    /// What the region makes of the lane's sums.
-    #[expect(clippy::too_many_arguments, reason = "the parts of one kernel")]
-    fn results(
-        &self,
-        k: &mut KernelBuilder,
-        schedule: &WgmmaSchedule,
-        place: &TilePlace,
-        origin: (R<B32>, R<B32>),
-        sums: &[[Reg; 4]],
-        only: Option<usize>,
-        surround: &mut dyn Surround,
-    ) -> Result<Vec<Vec<Vec<Value>>>, ContractionError> {
-        let places = [(0, 0), (0, 1), (1, 0), (1, 1)];
-        let of_places =
-            places.map(|(group, half)| of_products(schedule, sums, self.column / 8 + group, half * PAIR as u32, PAIR));
-        let fragments: Vec<Fragment<'_>> = places
-            .iter()
-            .zip(&of_places)
-            .map(|(&(group, half), sums)| Fragment {
-                row: self.block * ROWS + half * 8,
-                column: self.column - self.from + group * 8,
-                addend: self.brought.as_ref().map_or(&[], |words| &words[(2 * group + half) as usize..][..1]),
-                sums,
-            })
-            .collect();
-        surround.results(k, &place.batch, origin, schedule.extent(), &fragments, only)
+    /// The sums of each fragment, of every product.
+    fn sums(&self, schedule: &WgmmaSchedule, sums: &[[Reg; 4]]) -> [Vec<Reg>; STEP_FRAGMENTS] {
+        STEP_PLACES.map(|(group, half)| of_products(schedule, sums, self.column / 8 + group, half * PAIR as u32, PAIR))
     }
+}
+
+/// The blocks of eight columns and the halves of rows of a step's fragments.
+const STEP_PLACES: [(u32, u32); STEP_FRAGMENTS] = [(0, 0), (0, 1), (1, 0), (1, 1)];
+
+/// What the region makes of the lane's sums in some steps: for each result the words of each fragment.
+#[expect(clippy::too_many_arguments, reason = "the parts of one kernel")]
+fn results_of(
+    steps: &[Step],
+    k: &mut KernelBuilder,
+    schedule: &WgmmaSchedule,
+    place: &TilePlace,
+    origin: (R<B32>, R<B32>),
+    sums: &[[Reg; 4]],
+    only: Option<usize>,
+    surround: &mut dyn Surround,
+) -> Result<Vec<Vec<Vec<Value>>>, ContractionError> {
+    let of_places: Vec<[Vec<Reg>; STEP_FRAGMENTS]> = steps.iter().map(|step| step.sums(schedule, sums)).collect();
+    let mut fragments = Vec::with_capacity(steps.len() * STEP_FRAGMENTS);
+    for (step, of_places) in steps.iter().zip(&of_places) {
+        for (&(group, half), sums) in STEP_PLACES.iter().zip(of_places) {
+            fragments.push(Fragment {
+                row: step.block * ROWS + half * 8,
+                column: step.column - step.from + group * 8,
+                addend: step.brought.as_ref().map_or(&[], |words| &words[(2 * group + half) as usize..][..1]),
+                sums,
+            });
+        }
+    }
+    surround.results(k, &place.batch, origin, schedule.extent(), &fragments, only)
 }
 
 /// The same where each result has columns of its own: a staging buffer is one result's.
@@ -376,8 +392,8 @@ fn staged_parts(
             let origin = lane_origin(k, consumer.lane, warp_row, column);
             buffers.send_part(k, results, (column, row), &place.batch, |k, number, offset| {
                 for (position, step) in (chunk..chunk + wide).step_by(STEP_COLUMNS as usize).enumerate() {
-                    let step = Step { block: block as u32, column: step, from: chunk, brought: None };
-                    let words = step.results(k, schedule, place, origin, sums, Some(number), surround)?;
+                    let step = [Step { block: block as u32, column: step, from: chunk, brought: None }];
+                    let words = results_of(&step, k, schedule, place, origin, sums, Some(number), surround)?;
                     put(k, results[number].dtype, &slots, position, offset, &words.concat().concat())?;
                 }
                 Ok(())

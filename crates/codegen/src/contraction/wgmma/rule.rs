@@ -220,6 +220,7 @@ pub fn ranked(problem: &Problem, target: Target, machine: &Machine) -> Vec<(f64,
         })
         .filter(|schedule| Schedule::Wgmma(*schedule).validate(problem, target).is_ok())
         .filter(|schedule| operands::suit(problem, schedule.extent()))
+        .filter(|schedule| (schedule.finished_columns() as usize).is_multiple_of(problem.columns_together))
         .map(|schedule| (seconds(problem, &schedule, machine), schedule))
         .collect();
     found.sort_by(|a, b| a.0.total_cmp(&b.0));

@@ -1,0 +1,80 @@
+//! Results quantised in blocks of columns with a scale for each, in the product's own kernel, against the graph's evaluation.
+
+use crate::{product, schedules};
+use gable_codegen::contraction::schedule::Schedule;
+use gable_codegen::contraction::wgmma::schedule::Sharing;
+use gable_ptx::Target;
+use gable_tensor::DType;
+
+/// How a result is quantised.
+#[derive(Clone, Copy)]
+struct Format {
+    code: &'static str,
+    largest: f32,
+    scale: &'static str,
+    block: usize,
+}
+
+const FP8: Format = Format { code: "e4m3", largest: 448.0, scale: "f32", block: 128 };
+const MXFP8: Format = Format { code: "e4m3", largest: 448.0, scale: "ue8m0", block: 32 };
+const MXFP4: Format = Format { code: "e2m1", largest: 6.0, scale: "ue8m0", block: 32 };
+const NVFP4: Format = Format { code: "e2m1", largest: 6.0, scale: "e4m3", block: 16 };
+const ALL: [Format; 4] = [FP8, MXFP8, MXFP4, NVFP4];
+
+/// A product with a bias and an activation, and what it is quantised to. Rows of zeros have a scale of their own.
+fn source((m, n, k): (usize, usize, usize), format: Format) -> String {
+    let Format { code, largest, scale, block } = format;
+    let blocks = n / block;
+    format!(
+        "graph @quantised(%a: bf16[{m}, {k}], %b: bf16[{k}, {n}], %bias: bf16[{n}]) {{\n  region @r contraction {{\n    \
+         %sum = matmul %a, %b {{acc=f32, out=bf16}} : bf16[{m}, {n}]\n    \
+         %all = broadcast %bias {{shape=[{m}, {n}]}} : bf16[{m}, {n}]\n    \
+         %biased = add %sum, %all : bf16[{m}, {n}]\n    \
+         %y = relu %biased : bf16[{m}, {n}]\n    \
+         %wide = cast %y {{to=f32}} : f32[{m}, {n}]\n    \
+         %x = reshape %wide {{shape=[{m}, {blocks}, {block}]}} : f32[{m}, {blocks}, {block}]\n    \
+         %size = abs %x : f32[{m}, {blocks}, {block}]\n    \
+         %amax = reduce %size {{kind=max, axes=[2], keep=true}} : f32[{m}, {blocks}, 1]\n    \
+         %least = const {{value=f32[](0.001)}} : f32[]\n    \
+         %leasts = broadcast %least {{shape=[{m}, {blocks}, 1]}} : f32[{m}, {blocks}, 1]\n    \
+         %some = max %amax, %leasts : f32[{m}, {blocks}, 1]\n    \
+         %largest = const {{value=f32[]({largest:.1})}} : f32[]\n    \
+         %largests = broadcast %largest {{shape=[{m}, {blocks}, 1]}} : f32[{m}, {blocks}, 1]\n    \
+         %ratio = div %some, %largests : f32[{m}, {blocks}, 1]\n    \
+         %scale = cast %ratio {{to={scale}}} : {scale}[{m}, {blocks}, 1]\n    \
+         %exact = cast %scale {{to=f32}} : f32[{m}, {blocks}, 1]\n    \
+         %scales = broadcast %exact {{shape=[{m}, {blocks}, {block}]}} : f32[{m}, {blocks}, {block}]\n    \
+         %quotient = div %x, %scales : f32[{m}, {blocks}, {block}]\n    \
+         %code = cast %quotient {{to={code}}} : {code}[{m}, {blocks}, {block}]\n    \
+         %codes = reshape %code {{shape=[{m}, {n}]}} : {code}[{m}, {n}]\n    \
+         %s = reshape %scale {{shape=[{m}, {blocks}]}} : {scale}[{m}, {blocks}]\n  }}\n  return codes = %codes, scales = %s\n}}\n"
+    )
+}
+
+fn wgmma(m: u32, n: u32, consumers: u32, sharing: Sharing) -> Schedule {
+    Schedule::Wgmma(schedules::wgmma((m, n), DType::BF16, consumers, sharing))
+}
+
+#[test]
+fn wgmma_gives_codes_and_scales_of_every_format() {
+    for format in ALL {
+        for shape in [(128, 256, 64), (70, 384, 40)] {
+            let source = source(shape, format);
+            product::check(&source, Target::Sm90a, wgmma(128, 128, 2, Sharing::Cooperative));
+            product::check(&source, Target::Sm90a, wgmma(64, 256, 2, Sharing::PingPong));
+        }
+    }
+}
+
+#[test]
+fn what_no_tile_holds_is_quantised_by_a_second_kernel() {
+    for (shape, kernels) in [((70, 256, 64), 1), ((4, 256, 64), 2)] {
+        for format in ALL {
+            // The factors in memory as few rows are multiplied best.
+            let source = source(shape, format)
+                .replace("%b: bf16[64, 256]", "%bt: bf16[256, 64]")
+                .replace("    %sum =", "    %b = transpose %bt {perm=[1, 0]} : bf16[64, 256]\n    %sum =");
+            assert_eq!(product::launches(&source, Target::Sm90a), kernels, "{source}");
+        }
+    }
+}
