@@ -25,6 +25,7 @@ mod layout;
 mod legalize;
 mod merge;
 mod merge_products;
+mod narrow_products;
 mod precision;
 mod recognize;
 mod simplify;

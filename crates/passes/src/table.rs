@@ -3,7 +3,8 @@
 use crate::context::Context;
 use crate::error::PassError;
 use crate::{
-    bind_dims, fold, fold_scale, fusion, layout, legalize, merge, merge_products, precision, recognize, simplify,
+    bind_dims, fold, fold_scale, fusion, layout, legalize, merge, merge_products, narrow_products, precision,
+    recognize, simplify,
 };
 use gable_ir::Module;
 
@@ -82,10 +83,22 @@ pub const PASSES: &[Pass] = &[
         ],
     },
     Pass {
+        name: "narrow-products",
+        doc: "Multiplies factors as they are stored where a graph widens them first, and takes scales out of products.",
+        run: narrow_products::run,
+        after: &[
+            ("fold-scale", "a scale that leaves a product would be multiplied into its weights again"),
+            ("legalize", "attention shows its contractions only then"),
+        ],
+    },
+    Pass {
         name: "precision",
         doc: "Casts the factors of contractions to the precision asked for. No other pass narrows a value.",
         run: precision::run,
-        after: &[("legalize", "attention shows its contractions only then")],
+        after: &[
+            ("legalize", "attention shows its contractions only then"),
+            ("narrow-products", "what is narrow already is not rounded"),
+        ],
     },
     Pass {
         name: "merge-products",
@@ -123,6 +136,7 @@ pub const PIPELINE: &[&str] = &[
     "layout",
     // Down to what kernels can do.
     "legalize",
+    "narrow-products",
     "precision",
     "fold",
     "simplify",

@@ -116,6 +116,10 @@ pub(super) fn welcomes(partition: &Partition, group: usize, id: NodeId) -> bool 
         if unpacking::is_part(graph, id) {
             return true;
         }
+        // What quantises: kernels of narrow factors read them from memory.
+        if op.is(Group::Map) && graph.ty(id).dtype.bits() <= 8 {
+            return false;
+        }
         let plain = match op {
             Op::Gather(_) | Op::GatherElements(_) | Op::Concat(_) | Op::Pad(_) => false,
             Op::Cast(_) => true,

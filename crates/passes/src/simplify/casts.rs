@@ -35,24 +35,55 @@ pub fn is_exact(from: DType, to: DType) -> bool {
     match (from.int_range(), to.int_range()) {
         (Some((low, high)), Some((to_low, to_high))) => to != DType::Bool && to_low <= low && high <= to_high,
         (Some((low, high)), None) => {
-            let (bits, _, largest) = float_format(to);
+            let Format { bits, largest, .. } = format(to);
             let whole = 1i128 << bits;
             -whole <= low && high <= whole && high as f64 <= largest && to != DType::UE8M0
         }
         (None, Some(_)) => false,
         (None, None) => {
-            let ((bits, least, largest), (to_bits, to_least, to_largest)) = (float_format(from), float_format(to));
+            let (own, wide) = (format(from), format(to));
             // Types under 8 exponent bits have their own rules for infinity and NaN; only wide targets take those.
             let takes_specials = matches!(to, DType::F64 | DType::F32 | DType::Tf32 | DType::BF16 | DType::F16);
             // Infinities of e5m2 saturate on the way back, so a round trip through a wider type is no identity.
-            from != DType::E5M2 && bits <= to_bits && to_least <= least && largest <= to_largest && takes_specials
+            from != DType::E5M2
+                && own.bits <= wide.bits
+                && wide.least <= own.least
+                && own.largest <= wide.largest
+                && takes_specials
         }
     }
 }
 
-/// Significant bits, exponent of the least subnormal, and largest value.
-fn float_format(dtype: DType) -> (u32, i32, f64) {
-    match dtype {
+/// A set of numbers: each is a whole one of so many bits, times a power of two.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Format {
+    /// Significant bits.
+    pub bits: u32,
+    /// Exponent of the least number above zero.
+    pub least: i32,
+    /// The largest number.
+    pub largest: f64,
+}
+
+impl Format {
+    /// A format that holds every product.
+    pub fn times(self, other: Format) -> Format {
+        Format { bits: self.bits + other.bits, least: self.least + other.least, largest: self.largest * other.largest }
+    }
+
+    /// A format that holds the numbers of both.
+    pub fn or(self, other: Format) -> Format {
+        Format {
+            bits: self.bits.max(other.bits),
+            least: self.least.min(other.least),
+            largest: self.largest.max(other.largest),
+        }
+    }
+}
+
+/// The format of a type of numbers.
+pub fn format(dtype: DType) -> Format {
+    let (bits, least, largest) = match dtype {
         DType::F64 => (53, -1074, f64::MAX),
         DType::F32 => (24, -149, f64::from(f32::MAX)),
         DType::Tf32 => (11, -136, f64::from(f32::MAX) * (1.0 - 2f64.powi(-11))),
@@ -64,8 +95,10 @@ fn float_format(dtype: DType) -> (u32, i32, f64) {
         DType::E2M3 => (4, -3, 7.5),
         DType::E3M2 => (3, -4, 28.0),
         DType::UE8M0 => (1, -127, 2f64.powi(127)),
+        DType::I8 | DType::U8 => (8, 0, 255.0),
         _ => (0, 0, 0.0),
-    }
+    };
+    Format { bits, least, largest }
 }
 
 #[cfg(test)]

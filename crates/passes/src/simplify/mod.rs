@@ -4,7 +4,7 @@
 //! removes a cast that rounds, and none changes where a result is rounded.
 
 mod arithmetic;
-mod casts;
+pub mod casts;
 mod movement;
 
 use crate::context::Context;

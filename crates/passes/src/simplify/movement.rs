@@ -22,7 +22,7 @@ pub fn constant(b: &mut Builder, id: NodeId) -> Rewrite {
     b.broadcast_to(scalar, &shape).map(Some)
 }
 
-/// To the same shape, of a reshape, of a repeated scalar.
+/// To the same shape, of a reshape, of a repeated scalar, and of axes of size 1 among repeated ones.
 pub fn reshape(b: &mut Builder, id: NodeId) -> Rewrite {
     let Op::Reshape(Reshape { shape }) = b.graph.op(id).clone() else { return Ok(None) };
     let x = b.graph.operand(id, 0);
@@ -31,7 +31,10 @@ pub fn reshape(b: &mut Builder, id: NodeId) -> Rewrite {
     }
     match b.graph.op(x) {
         Op::Reshape(_) => b.reshape(b.graph.operand(x, 0), shape).map(Some),
-        Op::Broadcast(_) => repeated_scalar(b, x, &shape),
+        Op::Broadcast(_) => match repeated_scalar(b, x, &shape)? {
+            Some(value) => Ok(Some(value)),
+            None => repeated_elsewhere(b, x, &shape),
+        },
         Op::Reduce(op) if !op.keep => {
             // Axes that come back with size 1 might as well have stayed.
             let (op, source) = (op.clone(), b.graph.operand(x, 0));
@@ -50,6 +53,29 @@ pub fn reshape(b: &mut Builder, id: NodeId) -> Rewrite {
 fn repeated_scalar(b: &mut Builder, x: NodeId, shape: &[Dim]) -> Rewrite {
     let source = b.graph.operand(x, 0);
     if b.rank(source) == 0 { b.broadcast_to(source, shape).map(Some) } else { Ok(None) }
+}
+
+/// A broadcast under a shape that has other axes of size 1 only: the broadcast of its operand under such a shape.
+fn repeated_elsewhere(b: &mut Builder, x: NodeId, shape: &[Dim]) -> Rewrite {
+    let source = b.graph.operand(x, 0);
+    let (wide, own) = (b.shape(x), b.shape(source));
+    let added = wide.len() - own.len();
+    let mut kept = (0..wide.len()).filter(|&axis| !is_one(&wide[axis]));
+    let mut moved = Vec::with_capacity(shape.len());
+    for dim in shape {
+        moved.push(match is_one(dim) {
+            true => Dim::known(1),
+            false => match kept.next().filter(|&axis| wide[axis] == *dim) {
+                Some(axis) => axis.checked_sub(added).map_or(Dim::known(1), |axis| own[axis].clone()),
+                None => return Ok(None),
+            },
+        });
+    }
+    if kept.next().is_some() {
+        return Ok(None);
+    }
+    let value = b.reshape(source, moved)?;
+    b.broadcast_to(value, shape).map(Some)
 }
 
 /// The identity, of a transpose, of a repeated scalar, and of axes of size 1 among others in order.
