@@ -31,6 +31,7 @@ use super::MapParameter;
 use super::block_scaled::{ATOM, ATOM_SCALES, BlockScaled};
 use super::boxes::SPAN;
 use super::cta::{TilePlace, Walk, digits};
+use super::groups::Groups;
 use super::operands::{self, Operands, STEP};
 use super::problem::{ContractionError, Problem, Side};
 use super::ring::{Ring, Scope};
@@ -79,11 +80,15 @@ pub(super) fn emit(
     k.if_(first_thread, |k| {
         ring.init(k, 1 + if scaled.is_some() { SCALERS } else { 0 }, schedule.consumers());
     });
+    let ends = k.add_u32(data, schedule.shared_bytes());
+    let groups = Groups::read(k, problem, ends, (thread, schedule.threads()), surround)?;
     k.bar_warp_sync(-1);
     k.bar_sync(0u32);
 
     let (_, elected) = k.elect_sync(-1);
-    let walk = Walk::alone(k, schedule.extent(), schedule.group, schedule.ctas);
+    let mut walk = Walk::alone(k, schedule.extent(), schedule.group, schedule.ctas);
+    // Each warp walks over the tiles once, in one part.
+    walk.search = groups.map(|groups| groups.search(k));
     let consumes = k.setp_lt_u32(warp, schedule.consumers());
     k.if_(consumes, |k| {
         let consumer = Consumer::new(k, schedule, thread, warp, elected, data);
@@ -385,7 +390,7 @@ fn multiplies(problem: &Problem, target: Target) -> bool {
 pub(super) fn suits(problem: &Problem, target: Target) -> bool {
     let boxes = |side| operands::boxes(problem, side, 64, problem.element).is_some();
     let has_class = target.row().family == Family::Sm120 && multiplies(problem, target);
-    problem.k > 0 && problem.products() == 1 && !problem.ragged && has_class && boxes(Side::A) && boxes(Side::B)
+    problem.k > 0 && problem.products() == 1 && has_class && boxes(Side::A) && boxes(Side::B)
 }
 
 /// Parts of the columns whose folds the kernel leaves: those of its warps.

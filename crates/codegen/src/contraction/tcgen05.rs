@@ -56,6 +56,7 @@ use super::block_scaled::BlockScaled;
 use super::boxes::SPAN;
 use super::carried::{self, Carriers};
 use super::cta::{Pair, Walk};
+use super::groups::Groups;
 use super::operands::{self, Operands, STEP};
 use super::problem::{ContractionError, Major, Problem, Side};
 use super::ring::{Position, Ring, Scope};
@@ -138,6 +139,8 @@ pub(super) fn emit(
             rounds.init(k, 1, 1);
         }
     });
+    let ends = k.add_u32(data, schedule.shared_bytes());
+    let groups = Groups::read(k, problem, ends, (thread, schedule.threads()), surround)?;
     meet(k, is_pair);
     k.set(tensor).ld_shared_b32(address.at(0));
     if let Some(rounds) = &scale_rounds {
@@ -145,11 +148,13 @@ pub(super) fn emit(
     }
 
     let Tcgen05Schedule { group, ctas, .. } = *schedule;
-    let walk = if is_pair {
+    let mut walk = if is_pair {
         Walk::paired(k, schedule.extent(), group, ctas)
     } else {
         Walk::alone(k, schedule.extent(), group, ctas)
     };
+    // Each warp walks over the tiles once, in one part.
+    walk.search = groups.map(|groups| groups.search(k));
     let (_, elected) = k.elect_sync(-1);
     if carriers == 0 {
         let produces = k.setp_eq_u32(warp, PRODUCER);
@@ -365,7 +370,6 @@ fn instruction(
 /// can carry them.
 pub(super) fn suits(problem: &Problem, target: Target) -> bool {
     problem.k > 0
-        && !problem.ragged
         && target.has(Feature::Tcgen05)
         && match problem.scaled {
             Some(_) => BlockScaled::of(problem).is_some() && operands::are_boxes(problem, (ROWS, ROWS)),

@@ -4,6 +4,7 @@
 use crate::product;
 use crate::schedules;
 use gable_codegen::contraction::schedule::{FmaSchedule, MmaSyncSchedule, Schedule, Tile};
+use gable_codegen::contraction::tcgen05::schedule::Tcgen05Schedule;
 use gable_codegen::contraction::wgmma::schedule::Sharing;
 use gable_ptx::ptxas::Ptxas;
 use gable_ptx::{Module, Target};
@@ -61,6 +62,45 @@ fn groups_of_every_size_are_multiplied_on_wgmma() {
     }
 }
 
+fn tcgen05(n: u32, dtype: DType) -> Schedule {
+    Schedule::Tcgen05(schedules::tcgen05(n, dtype, 3))
+}
+
+fn tcgen05_pairs(n: u32, dtype: DType) -> Schedule {
+    Schedule::Tcgen05(schedules::paired(schedules::tcgen05(n, dtype, 3)))
+}
+
+fn mma_ring(extent: (u32, u32), warps: (u32, u32), dtype: DType) -> Schedule {
+    Schedule::MmaRing(schedules::mma_ring(extent, warps, dtype, 2))
+}
+
+#[test]
+fn groups_of_every_size_are_multiplied_on_tcgen05() {
+    for (i, ends) in ENDS.iter().enumerate() {
+        let source = graph("bf16", [300, 5, 64, 72], i % 2 == 0, "i32", "");
+        check(&source, Target::Sm100a, tcgen05(64, DType::BF16), ends);
+        // Neither do pairs straddle two groups: their second CTA often has no row.
+        let source = graph("bf16", [300, 5, 136, 72], i % 2 == 1, "i64", "");
+        check(&source, Target::Sm103a, tcgen05_pairs(128, DType::BF16), ends);
+    }
+    let source = graph("e4m3", [300, 5, 64, 256], true, "i32", "");
+    check(&source, Target::Sm100a, tcgen05(64, DType::E4M3), &ENDS[5]);
+    // Rows that threads carry.
+    let source = graph("bf16", [300, 5, 64, 74], true, "i32", "");
+    let carried = Tcgen05Schedule { carriers: 1, ..schedules::tcgen05(64, DType::BF16, 3) };
+    check(&source, Target::Sm100a, Schedule::Tcgen05(carried), &ENDS[5]);
+}
+
+#[test]
+fn groups_of_every_size_are_multiplied_by_warps_that_the_copy_engine_feeds() {
+    for (i, ends) in ENDS.iter().enumerate() {
+        let source = graph("bf16", [300, 5, 64, 72], i % 2 == 0, "i32", "");
+        check(&source, Target::Sm120a, mma_ring((64, 64), (4, 1), DType::BF16), ends);
+    }
+    let source = graph("e4m3", [300, 5, 136, 144], true, "i64", "");
+    check(&source, Target::Sm120a, mma_ring((64, 128), (2, 2), DType::E4M3), &ENDS[1]);
+}
+
 #[test]
 fn groups_are_multiplied_by_threads_of_every_target() {
     for (i, ends) in ENDS.iter().enumerate() {
@@ -80,6 +120,9 @@ fn what_follows_the_product_reads_and_writes_the_groups_own_rows() {
         let source = graph("bf16", [300, 5, 64, 64], true, "i32", &product::layer(300, 64));
         check(&source, Target::Sm90a, wgmma(128, 64, DType::BF16, Sharing::Cooperative), &ends);
         check(&source, Target::Sm90a, wgmma(64, 64, DType::BF16, Sharing::PingPong), &ends);
+        check(&source, Target::Sm100a, tcgen05(64, DType::BF16), &ends);
+        check(&source, Target::Sm100a, tcgen05_pairs(64, DType::BF16), &ends);
+        check(&source, Target::Sm120a, mma_ring((64, 64), (4, 1), DType::BF16), &ends);
         let schedule =
             MmaSyncSchedule { products: 1, tile: Tile { m: 64, n: 32, k: 32 }, warps: (2, 2), stages: 3, group: 2 };
         check(&source, Target::Sm100a, Schedule::MmaSync(schedule), &ends);
@@ -89,6 +132,8 @@ fn what_follows_the_product_reads_and_writes_the_groups_own_rows() {
     let source =
         graph("bf16", [300, 5, 64, 64], true, "i32", turned).replace(", %bias: bf16[64], %rest: bf16[300, 64]", "");
     check(&source, Target::Sm90a, wgmma(128, 64, DType::BF16, Sharing::Cooperative), &ENDS[5]);
+    check(&source, Target::Sm100a, tcgen05(64, DType::BF16), &ENDS[5]);
+    check(&source, Target::Sm120a, mma_ring((64, 64), (4, 1), DType::BF16), &ENDS[5]);
 }
 
 #[test]
@@ -104,8 +149,8 @@ fn the_rule_takes_the_class_of_the_target() {
     let source = graph("bf16", [8192, 64, 4096, 14336], true, "i32", "");
     for (target, is_taken) in [
         (Target::Sm90a, (|schedule| matches!(schedule, Schedule::Wgmma(_))) as fn(&Schedule) -> bool),
-        (Target::Sm100a, |schedule| matches!(schedule, Schedule::MmaSync(_))),
-        (Target::Sm120a, |schedule| matches!(schedule, Schedule::MmaSync(_))),
+        (Target::Sm100a, |schedule| matches!(schedule, Schedule::Tcgen05(_))),
+        (Target::Sm120a, |schedule| matches!(schedule, Schedule::MmaRing(_))),
     ] {
         let chosen = product::chosen(&source, target);
         assert!(is_taken(&chosen), "{target}: {chosen}");
@@ -125,9 +170,15 @@ fn grouped_products_assemble_without_spills() {
         eprintln!("SKIPPED: no ptxas");
         return;
     };
-    for (target, element) in
-        [(Target::Sm90a, "bf16"), (Target::Sm90a, "e4m3"), (Target::Sm120a, "bf16"), (Target::Sm100a, "f32")]
-    {
+    for (target, element) in [
+        (Target::Sm90a, "bf16"),
+        (Target::Sm90a, "e4m3"),
+        (Target::Sm120a, "bf16"),
+        (Target::Sm120a, "e4m3"),
+        (Target::Sm100a, "bf16"),
+        (Target::Sm103a, "e4m3"),
+        (Target::Sm100a, "f32"),
+    ] {
         let mut module = Module::new(target, Vec::new());
         for (rows, turned) in [(8192, true), (700, false)] {
             let source = graph(element, [rows, 64, 4096, 1024], turned || element == "e4m3", "i32", "");

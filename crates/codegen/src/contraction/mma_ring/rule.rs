@@ -15,6 +15,7 @@
 use super::super::block_scaled::{BlockScaled, span};
 use super::super::bounds::{l2_seconds, memory_seconds, problem_rate};
 use super::super::boxes::SPAN;
+use super::super::groups;
 use super::super::operands;
 use super::super::problem::{Problem, Side};
 use super::super::schedule::{Schedule, Tile, WARP};
@@ -66,7 +67,7 @@ pub(crate) fn seconds(problem: &Problem, schedule: &MmaRingSchedule, machine: &M
     // Four warps run at once on the four parts of a multiprocessor.
     let at_once = f64::from(schedule.consumers()) / (128.0 / f64::from(WARP));
     let finish = f64::from(m * n) / (64.0 * 16.0) * FINISH_CYCLES / at_once.max(1.0);
-    let tiles = problem.tiles(schedule.extent()) as f64;
+    let tiles = problem.expected_tiles(schedule.extent());
     let waves = (tiles / f64::from(schedule.ctas)).ceil();
     let compute = (waves * (multiply + finish) + FILL_CYCLES) / (machine.clock_ghz * 1e9);
     let from_l2 = l2_seconds(f64::from(schedule.stage_bytes()) * rounds * tiles, machine);
@@ -76,7 +77,7 @@ pub(crate) fn seconds(problem: &Problem, schedule: &MmaRingSchedule, machine: &M
 
 /// All schedules that fit the problem and the target, the fastest by prediction first.
 pub fn ranked(problem: &Problem, target: Target, machine: &Machine) -> Vec<(f64, MmaRingSchedule)> {
-    let limit = target.row().max_shared_bytes;
+    let limit = target.row().max_shared_bytes.saturating_sub(groups::bytes(problem));
     let scales = BlockScaled::of(problem).map_or(0, |scaled| scaled.per_round());
     let mut found: Vec<(f64, MmaRingSchedule)> = CANDIDATES
         .iter()

@@ -113,9 +113,6 @@ impl MmaRingSchedule {
         if problem.products() != 1 {
             return refuse("products", problem.products(), "1".into());
         }
-        if problem.ragged {
-            return refuse("rows in groups", 1, "none".into());
-        }
         let scales = BlockScaled::of(problem).map_or(0, |scaled| scaled.per_round());
         if self.scales != scales {
             return refuse("scales of a row in a round", self.scales, scales.to_string());

@@ -18,6 +18,7 @@ use super::super::block_scaled::{BlockScaled, span};
 use super::super::bounds::{l2_seconds, memory_seconds, problem_rate};
 use super::super::boxes::SPAN;
 use super::super::carried;
+use super::super::groups;
 use super::super::operands::{self, STEP};
 use super::super::problem::Problem;
 use super::super::schedule::{Schedule, Tile};
@@ -59,7 +60,7 @@ pub(crate) fn seconds(problem: &Problem, schedule: &Tcgen05Schedule, machine: &M
     let carry = carried::round_cycles(problem, schedule.tile, schedule.carriers * CARRIER_THREADS);
     let multiply = multiply.max(rounds * carry);
     let finish = f64::from(n.div_ceil(16)) * FINISH_CYCLES;
-    let tiles = problem.tiles(schedule.extent()) as f64;
+    let tiles = problem.expected_tiles(schedule.extent());
     let waves = (tiles * ctas_per_tile / f64::from(schedule.ctas)).ceil();
     let each = if schedule.accumulators == 2 { multiply.max(finish) } else { multiply + finish };
     let cycles = multiply + (waves - 1.0) * each + finish + FILL_CYCLES;
@@ -70,7 +71,7 @@ pub(crate) fn seconds(problem: &Problem, schedule: &Tcgen05Schedule, machine: &M
 
 /// All schedules that fit the problem and the target, the fastest by prediction first.
 pub fn ranked(problem: &Problem, target: Target, machine: &Machine) -> Vec<(f64, Tcgen05Schedule)> {
-    let limit = target.row().max_shared_bytes;
+    let limit = target.row().max_shared_bytes.saturating_sub(groups::bytes(problem));
     let carriers: &[u32] = if operands::any_carried(problem) { &[1, 2] } else { &[0] };
     let scales = BlockScaled::of(problem).map_or(0, |scaled| scaled.per_round());
     let mut found: Vec<(f64, Tcgen05Schedule)> = CANDIDATES

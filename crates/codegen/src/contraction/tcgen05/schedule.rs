@@ -181,9 +181,6 @@ impl Tcgen05Schedule {
         if !target.has(Feature::Tcgen05) {
             return refuse("tensor memory", 0, "a target that has it".into());
         }
-        if problem.ragged {
-            return refuse("rows in groups", 1, "none".into());
-        }
         let scaled = BlockScaled::of(problem);
         match (&problem.scaled, &scaled) {
             (Some(_), None) => return Err(ContractionError::Type(problem.element)),
