@@ -13,6 +13,7 @@
 
 use super::boxes::SPAN;
 use super::problem::{Codes, ContractionError, Memory, Operand, Problem, Scaled, Side};
+use super::short_codes;
 use super::surround::Surround;
 use super::values::{load_into, scale_value};
 use gable_ptx::meaning::{Access, Cache};
@@ -31,8 +32,10 @@ pub(super) const ATOM: u32 = ATOM_ROWS * ATOM_SCALES;
 /// How the tensor cores multiply a problem whose factors have block scales.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct BlockScaled {
-    /// The factors' types: e4m3, e5m2, or both e2m1, two to a byte.
+    /// The factors' types: any of 8, 6 or 4 bits.
     pub elements: [DType; 2],
+    /// Whether both are of 4 bits, two to a byte; else every element has a byte.
+    pub packed: bool,
     /// Values of k that share a scale.
     pub block: u32,
     /// Type of the scales: ue8m0, or e4m3 without a sign.
@@ -63,21 +66,30 @@ impl BlockScaled {
         if (a.block, a.scale) != (b.block, b.scale) {
             return None;
         }
-        let packed = [&a, &b].map(|factor| factor.element == DType::E2M1);
-        if !matches!((packed, a.block, a.scale), (_, 32, DType::UE8M0) | ([true, true], 16, _))
-            || packed[0] != packed[1]
-        {
+        if a.packed != b.packed || !matches!((a.packed, a.block, a.scale), (_, 32, DType::UE8M0) | (true, 16, _)) {
             return None;
         }
         let of_side = |side, whole: Vec<(usize, DType)>| whole.into_iter().map(move |(at, dtype)| (side, at, dtype));
         Some(BlockScaled {
             elements: [a.element, b.element],
+            packed: a.packed,
             block: a.block,
             scale: a.scale,
             positions: [a.position, b.position],
             whole: of_side(Side::A, a.whole).chain(of_side(Side::B, b.whole)).collect(),
             span: span(problem),
         })
+    }
+
+    /// The factors whose codes have fewer bits than the byte of each.
+    pub fn short(&self) -> impl Iterator<Item = (Side, DType)> {
+        let sides = [Side::A, Side::B].into_iter().zip(self.elements);
+        sides.filter(|(_, element)| !self.packed && short_codes::is_short(*element))
+    }
+
+    /// The power of two that products are too small by where such codes are multiplied as floats of 8 bits.
+    pub fn widening(&self) -> i32 {
+        self.short().map(|(_, element)| short_codes::float8(element).1).sum()
     }
 
     /// Scales of a row for one round of 128 bytes of k.
@@ -100,6 +112,7 @@ impl BlockScaled {
 /// What one factor is.
 struct Factor {
     element: DType,
+    packed: bool,
     block: u32,
     scale: DType,
     position: usize,
@@ -109,9 +122,10 @@ struct Factor {
 impl Factor {
     fn of(scaled: &Scaled, operand: &Operand) -> Option<Factor> {
         let Operand::Memory(_) = operand else { return None };
-        let element = match scaled.codes {
-            Codes::Bytes(element @ (DType::E4M3 | DType::E5M2)) => element,
-            Codes::E2m1Pairs => DType::E2M1,
+        let (element, packed) = match scaled.codes {
+            Codes::Bytes(element) if element == DType::E4M3 || element == DType::E5M2 => (element, false),
+            Codes::Bytes(element) if short_codes::is_short(element) => (element, false),
+            Codes::E2m1Pairs => (DType::E2M1, true),
             Codes::Bytes(_) | Codes::Int4Pairs => return None,
         };
         let is_still = |memory: &Memory| memory.outer.iter().chain(&memory.k).all(|digit| digit.stride == 0);
@@ -130,7 +144,7 @@ impl Factor {
             found = Some((position, block, memory.stored));
         }
         let (position, block, scale) = found?;
-        Some(Factor { element, block, scale, position, whole })
+        Some(Factor { element, packed, block, scale, position, whole })
     }
 }
 

@@ -59,7 +59,9 @@ fn map_element(stored: DType, element: DType) -> Option<MapElement> {
         (DType::F16, _) => MapElement::F16,
         (DType::BF16, _) => MapElement::Bf16,
         (DType::F32 | DType::Tf32, _) => MapElement::F32,
-        (DType::I8 | DType::U8 | DType::E4M3 | DType::E5M2 | DType::E2M1, _) => MapElement::U8,
+        (DType::I8 | DType::U8 | DType::E4M3 | DType::E5M2 | DType::E2M3 | DType::E3M2 | DType::E2M1, _) => {
+            MapElement::U8
+        }
         _ => return None,
     })
 }

@@ -37,6 +37,7 @@ use super::problem::{ContractionError, Problem, Side};
 use super::ring::{Ring, Scope};
 use super::scaler::{SCALERS, Scaler};
 use super::schedule::{Schedule, WARP, sum_type};
+use super::short_codes;
 use super::staged::BUFFERS;
 use super::surround::{Place, Surround};
 use epilogue::Epilogue;
@@ -106,6 +107,7 @@ pub(super) fn emit(
                 operand_bytes: schedule.operand_bytes(),
                 thread: k.sub_u32(thread, first * WARP),
                 elected,
+                widening: None,
             };
             scaler.run(k, problem, scaled, &ring, &walk, surround)
         })?;
@@ -237,10 +239,24 @@ fn round(
 ) -> Result<(), ContractionError> {
     let (warp_m, warp_n) = schedule.warp_tile();
     let (a_from, b_from) = (a.at_stage(k, stage), b.at_stage(k, stage));
+    let placed = |k: &mut KernelBuilder, side: Side, words: [R<B32>; 4]| match multiply {
+        Multiply::Scaled(scaled, ..) if !scaled.packed => {
+            words.map(|word| short_codes::placed(k, scaled.elements[side as usize], word))
+        }
+        _ => words,
+    };
     let load = |k: &mut KernelBuilder, step: u32| {
-        let left: Vec<_> = (0..warp_m / 16).map(|i| a.load(k, &a_from, i, step)).collect();
+        let mut left = Vec::with_capacity((warp_m / 16) as usize);
+        for i in 0..warp_m / 16 {
+            let words = a.load(k, &a_from, i, step);
+            left.push(placed(k, Side::A, words));
+        }
         // One load serves two columns of eight.
-        let right: Vec<_> = (0..warp_n / 16).map(|j| b.load(k, &b_from, j, step)).collect();
+        let mut right = Vec::with_capacity((warp_n / 16) as usize);
+        for j in 0..warp_n / 16 {
+            let words = b.load(k, &b_from, j, step);
+            right.push(placed(k, Side::B, words));
+        }
         (left, right)
     };
     let scales = match multiply {
@@ -365,6 +381,8 @@ fn scaled_instruction(scaled: &BlockScaled) -> Result<BlockScaledMultiply, Contr
     let element = |dtype| match dtype {
         DType::E4M3 => Ok(Element::E4m3),
         DType::E5M2 => Ok(Element::E5m2),
+        DType::E2M3 => Ok(Element::E2m3),
+        DType::E3M2 => Ok(Element::E3m2),
         DType::E2M1 => Ok(Element::E2m1),
         other => Err(ContractionError::Type(other)),
     };
@@ -373,7 +391,7 @@ fn scaled_instruction(scaled: &BlockScaled) -> Result<BlockScaledMultiply, Contr
         (16, DType::E4M3) => BlockScales::Ue4m3Per16,
         (_, other) => return Err(ContractionError::Type(other)),
     };
-    let k = if scaled.elements[0] == DType::E2M1 { 64 } else { 32 };
+    let k = if scaled.packed { 64 } else { 32 };
     Ok(BlockScaledMultiply { k, a: element(scaled.elements[0])?, b: element(scaled.elements[1])?, scales })
 }
 

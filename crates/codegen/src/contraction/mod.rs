@@ -11,7 +11,7 @@
 //!   them, `carried` the operands that threads bring there instead, `narrow` those that they unpack,
 //!   `staged` the results that leave by it.
 //! - `normal` finds the problem in a region, `columns` which part of it each output has, `dequantise` a right factor that is
-//!   stored narrow, `scaled` two factors that are stored narrow with scales, `radix` reads strided views out of symbolic
+//!   stored narrow, `scaled` two factors that are stored narrow with scales (`short_codes` where those have fewer bits than a byte), `radix` reads strided views out of symbolic
 //!   indices.
 //! - `fold` reduces the result's rows.
 //! - `gather` brings operands from memory or from the region, `tile` lays them out in shared memory, `values` packs and
@@ -46,7 +46,7 @@ pub mod rule;
 mod scaled;
 mod scaler;
 pub mod schedule;
-
+mod short_codes;
 mod staged;
 pub mod surround;
 pub mod tcgen05;

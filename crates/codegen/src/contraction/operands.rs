@@ -255,6 +255,19 @@ impl Operands {
         tile_k: u32,
         walk: &Walk,
     ) -> Result<Position, ContractionError> {
+        self.bring_apart(k, problem, (ring, None), tile_k, walk)
+    }
+
+    /// The same where others change what has arrived before the stage is full: bytes are counted by barriers of the CTA's own, those
+    /// of another ring.
+    pub fn bring_apart(
+        &self,
+        k: &mut KernelBuilder,
+        problem: &Problem,
+        (ring, arrivals): (&Ring, Option<&Ring>),
+        tile_k: u32,
+        walk: &Walk,
+    ) -> Result<Position, ContractionError> {
         self.prefetch_maps(k);
         let at = ring.first_to_fill(k);
         // Boxes count bytes where elements are shorter.
@@ -273,15 +286,19 @@ impl Operands {
                     None => k0,
                 };
                 let full = ring.wait_empty(k, at);
-                match &walk.pair {
+                let (counted, full) = match arrivals {
+                    None => (ring, full),
+                    Some(arrivals) => (arrivals, arrivals.full(k, at)),
+                };
+                match walk.pair.as_ref().filter(|_| counted.scope == Scope::Pair) {
                     None => k.mbarrier_arrive_expect_tx(full.at(0), bytes - self.missing_bytes()),
                     Some(pair) => {
                         k.when(pair.leads, |k| k.mbarrier_arrive_expect_tx(full.at(0), 2 * bytes));
                     }
                 }
-                let full = ring.leading(k, full);
+                let full = counted.leading(k, full);
                 let stage = ring.stage(k, at);
-                self.copy(k, &own, k0, stage, (full, ring.scope))?;
+                self.copy(k, &own, k0, stage, (full, counted.scope))?;
                 ring.advance(k, at);
                 Ok(())
             })

@@ -60,7 +60,7 @@ use super::groups::Groups;
 use super::operands::{self, Operands, STEP};
 use super::problem::{ContractionError, Major, Problem, Side};
 use super::ring::{Position, Ring, Scope};
-use super::scaler::{SCALERS, Scaler};
+use super::scaler::{SCALERS, Scaler, Widening};
 use super::schedule::{Schedule, WARP};
 use super::surround::Surround;
 use epilogue::Epilogue;
@@ -97,7 +97,8 @@ pub(super) fn emit(
     let warp = k.shr_u32(thread, WARP.trailing_zeros());
     let memory = k.dynamic_shared(1024);
     let data = k.address_of_shared(&memory);
-    let [barriers, accumulator_barriers, scale_barriers, address] = schedule.tail().map(|bytes| k.add_u32(data, bytes));
+    let [barriers, accumulator_barriers, scale_barriers, arrival_barriers, address] =
+        schedule.tail().map(|bytes| k.add_u32(data, bytes));
     let scope = if is_pair { Scope::Pair } else { Scope::Cta };
     let ring = Ring { stages: schedule.stages, stage_bytes: schedule.stage_bytes(), data, barriers, scope };
 
@@ -122,7 +123,17 @@ pub(super) fn emit(
     let carriers = schedule.carriers * CARRIER_THREADS;
     let scaled = BlockScaled::of(problem);
     let scalers = if scaled.is_some() { schedule.ctas_per_tile * SCALERS } else { 0 };
-    let writers = if carriers == 0 { 1 + scalers } else { carried::writers(&operands, carriers) };
+    // Codes of fewer bits than a byte arrive, and are then changed by the warps that bring scales.
+    let arrivals = scaled.as_ref().filter(|scaled| scaled.short().next().is_some()).map(|_| Ring {
+        barriers: arrival_barriers,
+        scope: Scope::Cta,
+        ..ring
+    });
+    let writers = match (carriers, &arrivals) {
+        (0, None) => 1 + scalers,
+        (0, Some(_)) => scalers,
+        _ => carried::writers(&operands, carriers),
+    };
     // Only this CTA's own thread waits for columns of scales.
     let scale_rounds = scaled.as_ref().map(|_| Ring {
         stages: schedule.scale_rounds(),
@@ -135,8 +146,8 @@ pub(super) fn emit(
     k.if_(first_thread, |k| {
         ring.init(k, writers, 1);
         accumulators.init(k, 1, schedule.ctas_per_tile * FINISHERS);
-        if let Some(rounds) = &scale_rounds {
-            rounds.init(k, 1, 1);
+        for ring in scale_rounds.iter().chain(&arrivals) {
+            ring.init(k, 1, 1);
         }
     });
     let ends = k.add_u32(data, schedule.shared_bytes());
@@ -160,7 +171,7 @@ pub(super) fn emit(
         let produces = k.setp_eq_u32(warp, PRODUCER);
         let brings = k.and_pred(produces, elected);
         k.if_(brings, |k| -> Result<(), ContractionError> {
-            let at = operands.bring_all(k, problem, &ring, schedule.tile.k, &walk)?;
+            let at = operands.bring_apart(k, problem, (&ring, arrivals.as_ref()), schedule.tile.k, &walk)?;
             wait_for_all(k, &ring, at);
             Ok(())
         })?;
@@ -192,6 +203,7 @@ pub(super) fn emit(
                 operand_bytes: schedule.operand_bytes(),
                 thread: k.sub_u32(thread, FIRST_SCALER * WARP),
                 elected,
+                widening: arrivals.as_ref().map(|arrivals| Widening::of(scaled, arrivals, schedule.brought())),
             };
             scaler.run(k, problem, scaled, &ring, &walk, surround)
         })?;

@@ -16,7 +16,7 @@ use gable_tensor::{DType, Scalar, Tensor};
 /// How factors are stored.
 #[derive(Clone, Copy, PartialEq)]
 pub struct Format {
-    /// Type of elements; two of four bits share a byte.
+    /// Type of elements; two of four bits share a byte, but for `e2m1 bytes`.
     pub elements: [&'static str; 2],
     /// Type of scales.
     pub scale: &'static str,
@@ -33,6 +33,10 @@ pub const MXFP8: Format =
     Format { elements: ["e4m3", "e4m3"], scale: "ue8m0", block: 32, in_atoms: false, shared: false };
 /// 4-bit floats, the same.
 pub const MXFP4: Format = Format { elements: ["e2m1", "e2m1"], ..MXFP8 };
+/// 6-bit floats in a byte each, the same.
+pub const MXFP6: Format = Format { elements: ["e2m3", "e3m2"], ..MXFP8 };
+/// 8-bit floats by 4-bit ones in a byte each.
+pub const MXFP8_BY_MXFP4: Format = Format { elements: ["e4m3", "e2m1 bytes"], ..MXFP8 };
 /// 4-bit floats, a scale of e4m3 for 16.
 pub const NVFP4: Format = Format { scale: "e4m3", block: 16, ..MXFP4 };
 
@@ -61,6 +65,7 @@ fn factor(name: &str, (rows, k): (usize, usize), format: Format, element: &str) 
         );
         (format!("%{name}e: u8[{rows}, {half}]"), lines)
     } else {
+        let element = element.trim_end_matches(" bytes");
         (format!("%{name}e: {element}{flat}"), format!("    %{name}v = cast %{name}e {{to=f32}} : f32{flat}\n"))
     };
     let (kept, scales) = if format.in_atoms {
@@ -119,6 +124,30 @@ pub fn inputs(module: &Module) -> Vec<(String, Tensor)> {
     cases::whole_numbers(module).into_iter().map(adapt).collect()
 }
 
+/// One of each row of the left factor, so that every element of the right one is a sum alone, scaled; or the other way round. The
+/// other factor has bytes of any bits.
+pub fn any_codes(module: &Module, left: bool) -> Vec<(String, Tensor)> {
+    let adapt = |(name, tensor): (String, Tensor)| {
+        let (dtype, shape) = (tensor.dtype(), tensor.shape().to_vec());
+        let random = &mut Random::named(3, &name);
+        let adapted = match name.as_str() {
+            "ae" | "be" if (name == "ae") == left => {
+                Tensor::new(dtype, shape, (0..tensor.len()).map(|_| random.below(256) as u8).collect::<Vec<_>>())
+                    .expect("a byte for each")
+            }
+            "ae" | "be" => {
+                let k = shape[1];
+                let is_one = |i: usize| i % k == (7 * (i / k)) % k;
+                let values = (0..tensor.len()).map(|i| Scalar::F(f64::from(u8::from(is_one(i)))));
+                Tensor::from_scalars(dtype, shape, values.collect::<Vec<_>>())
+            }
+            _ => tensor,
+        };
+        (name, adapted)
+    };
+    inputs(module).into_iter().map(adapt).collect()
+}
+
 fn schedule(n: u32, format: Format, stages: u32) -> Tcgen05Schedule {
     let k = format.span();
     let plain = schedules::tcgen05(n, DType::U8, stages);
@@ -144,6 +173,32 @@ fn every_format_is_multiplied_as_it_is_stored() {
     check(&graph((128, 64, 256), mixed, "bf16"), schedule(64, mixed, 2));
     let sixteens = Format { scale: "ue8m0", ..NVFP4 };
     check(&graph((128, 64, 512), sixteens, "bf16"), schedule(64, sixteens, 2));
+}
+
+#[test]
+fn codes_of_fewer_bits_become_floats_of_8_where_they_have_arrived() {
+    for elements in [["e2m3", "e4m3"], ["e4m3", "e3m2"], ["e2m1 bytes", "e3m2"], ["e5m2", "e2m1 bytes"]] {
+        let format = Format { elements, ..MXFP8 };
+        let schedule = Schedule::Tcgen05(schedule(64, format, 2));
+        for (left, element) in [(true, elements[0]), (false, elements[1])] {
+            // Of 8 bits some codes are no numbers.
+            if !matches!(element, "e4m3" | "e5m2") {
+                let source = graph((128, 64, 128), format, "f32");
+                product::check_over(&source, Target::Sm100a, schedule, |module| any_codes(module, left));
+            }
+        }
+    }
+    for format in [MXFP6, MXFP8_BY_MXFP4] {
+        check(&graph((128, 64, 1280), format, "bf16"), schedule(64, format, 3));
+        check(&graph((200, 136, 320), format, "f32"), schedule(128, format, 2));
+        check(&graph((1, 24, 288), format, "f32"), schedule(96, format, 3));
+        let one = Tcgen05Schedule { accumulators: 1, ctas: 1, ..schedule(256, format, 2) };
+        check(&graph((130, 256, 256), format, "bf16"), one);
+        check(&graph((300, 72, 320), format, "bf16"), paired(64, format, 2));
+        check(&graph((256, 192, 640), format, "bf16"), paired(192, format, 3));
+    }
+    let shared = Format { shared: true, in_atoms: true, ..MXFP6 };
+    check(&graph((128, 128, 512), shared, "bf16"), schedule(128, shared, 2));
 }
 
 #[test]
@@ -217,7 +272,7 @@ fn every_candidate_assembles_without_spills_in_its_class() {
     };
     for target in [Target::Sm100a, Target::Sm103a, Target::Sm100f] {
         let mut module = PtxModule::new(target, Vec::new());
-        for (name, format) in [("mxfp8", MXFP8), ("mxfp4", MXFP4), ("nvfp4", NVFP4)] {
+        for (name, format) in [("mxfp8", MXFP8), ("mxfp6", MXFP6), ("mxfp4", MXFP4), ("nvfp4", NVFP4)] {
             let source = graph((4096, 4096, 4096), format, "bf16");
             // Rows of 254 scales: no whole words.
             let bytes = graph((4096, 4064, 4064), Format { block: 16, ..format }, "bf16");

@@ -1,7 +1,7 @@
 //! The pipeline on `mma.sync` that the copy engine feeds, with given schedules: every majorness, edges, batches, types, ways
 //! out and block scales, against the graph's evaluation.
 
-use crate::block_scaled::{self, Format, MXFP4, MXFP8, NVFP4};
+use crate::block_scaled::{self, Format, MXFP4, MXFP6, MXFP8, MXFP8_BY_MXFP4, NVFP4};
 use crate::product::{self, WAYS, product};
 use crate::schedules::{self, mma_ring as schedule};
 use gable_codegen::Class;
@@ -108,6 +108,26 @@ fn block_scales_come_with_the_stages() {
 }
 
 #[test]
+fn codes_of_fewer_bits_are_placed_in_their_bytes() {
+    for elements in [["e2m3", "e4m3"], ["e4m3", "e3m2"], ["e2m1 bytes", "e3m2"], ["e5m2", "e2m1 bytes"]] {
+        let format = Format { elements, ..MXFP8 };
+        let schedule = Schedule::MmaRing(scaled((64, 64), (2, 1), format, 2));
+        for (left, element) in [(true, elements[0]), (false, elements[1])] {
+            // Of 8 bits some codes are no numbers.
+            if !matches!(element, "e4m3" | "e5m2") {
+                let source = block_scaled::graph((128, 64, 128), format, "f32");
+                let inputs = |module: &gable_ir::Module| block_scaled::any_codes(module, left);
+                product::check_over(&source, Target::Sm120a, schedule, inputs);
+            }
+        }
+    }
+    for format in [MXFP6, MXFP8_BY_MXFP4] {
+        check_scaled(&block_scaled::graph((128, 128, 1280), format, "bf16"), scaled((128, 128), (4, 2), format, 2));
+        check_scaled(&block_scaled::graph((130, 72, 320), format, "f32"), scaled((64, 64), (4, 1), format, 3));
+    }
+}
+
+#[test]
 fn every_candidate_assembles_without_spills_in_its_class() {
     let Ok(ptxas) = Ptxas::find() else {
         assert!(std::env::var_os("CI").is_none(), "CI has ptxas");
@@ -129,7 +149,7 @@ fn every_candidate_assembles_without_spills_in_its_class() {
         ("turned", DType::BF16, product("bf16", (m, n, k), [false, true], "bf16", &turned)),
         ("bytes", DType::E4M3, product("e4m3", (m, n, k), [false, true], "bf16", "")),
     ];
-    let formats = [("mxfp8", MXFP8), ("mxfp4", MXFP4), ("nvfp4", NVFP4)];
+    let formats = [("mxfp8", MXFP8), ("mxfp6", MXFP6), ("mixed", MXFP8_BY_MXFP4), ("mxfp4", MXFP4), ("nvfp4", NVFP4)];
     let extents: [((u32, u32), (u32, u32)); 5] =
         [((128, 128), (4, 2)), ((96, 128), (3, 2)), ((128, 64), (8, 1)), ((64, 128), (4, 2)), ((32, 64), (2, 1))];
     for target in [Target::Sm120a, Target::Sm121a, Target::Sm120f] {
@@ -149,7 +169,7 @@ fn every_candidate_assembles_without_spills_in_its_class() {
                 }
             }
             for (name, format) in formats {
-                if extent != (128, 128) || format == MXFP8 {
+                if extent != (128, 128) || format.span() == 128 {
                     push(name, &block_scaled::graph((m, n, k), format, "bf16"), scaled(extent, warps, format, 2));
                 }
             }

@@ -20,7 +20,7 @@ use super::super::boxes::SPAN;
 use super::super::carried;
 use super::super::groups;
 use super::super::operands::{self, STEP};
-use super::super::problem::Problem;
+use super::super::problem::{Problem, Side};
 use super::super::schedule::{Schedule, Tile};
 use super::schedule::{CARRIER_THREADS, ROWS, Tcgen05Schedule};
 use gable_ptx::Target;
@@ -55,7 +55,11 @@ pub(crate) fn seconds(problem: &Problem, schedule: &Tcgen05Schedule, machine: &M
     let products =
         2.0 * f64::from(m) * f64::from(n) / ctas_per_tile * f64::from(STEP) / element / (rate * TENSOR_SHARE);
     let brought = schedule.brought();
-    let shared = 2.0 * f64::from((brought.m + brought.n) * STEP) / SHARED_BYTES;
+    // Codes that become floats of 8 bits are read and written once more.
+    let scaled = BlockScaled::of(problem);
+    let short = scaled.iter().flat_map(BlockScaled::short);
+    let widened: u32 = short.map(|(side, _)| if side == Side::A { brought.m } else { brought.n }).sum();
+    let shared = 2.0 * f64::from((brought.m + brought.n + widened) * STEP) / SHARED_BYTES;
     let multiply = instructions * products.max(shared);
     let carry = carried::round_cycles(problem, schedule.tile, schedule.carriers * CARRIER_THREADS);
     let multiply = multiply.max(rounds * carry);

@@ -7,6 +7,7 @@
 //! ```
 
 use super::super::block_scaled::{ATOM, ATOM_SCALES, BlockScaled, blocks};
+use super::super::short_codes;
 use super::TensorAddress;
 use super::schedule::Tcgen05Schedule;
 use gable_ptx::meaning::{TensorCopy, TensorCopyShape, TensorKind, TensorUnpack};
@@ -21,12 +22,14 @@ const ATOM_DESCRIPTOR: u64 = 1 << 46 | (8 * 16 / 16) << 32;
 
 /// The kind of the multiply, and the factors' codes in instruction descriptors.
 pub(super) fn kind(scaled: &BlockScaled) -> (TensorKind, [u32; 2]) {
-    let kind = match (scaled.elements, scaled.block) {
-        ([DType::E2M1, _], 16) => TensorKind::Mxf4nvf4Block16,
-        ([DType::E2M1, _], _) => TensorKind::Mxf4,
-        _ => TensorKind::Mxf8f6f4,
+    let kind = match (scaled.packed, scaled.block) {
+        (true, 16) => TensorKind::Mxf4nvf4Block16,
+        (true, _) => TensorKind::Mxf4,
+        (false, _) => TensorKind::Mxf8f6f4,
     };
-    (kind, scaled.elements.map(|element| u32::from(element != DType::E4M3)))
+    // Packed e2m1 is named by 1. Other codes of fewer bits than a byte have been made floats of 8.
+    let is_e4m3 = |element| !scaled.packed && short_codes::float8(element).0 == DType::E4M3;
+    (kind, scaled.elements.map(|element| u32::from(!is_e4m3(element))))
 }
 
 /// Where a round's scales go in tensor memory, and their copies.

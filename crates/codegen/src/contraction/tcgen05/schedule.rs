@@ -149,26 +149,28 @@ impl Tcgen05Schedule {
         BUFFERS * STAGING
     }
 
-    /// Where the barriers of the ring, of the accumulators and of the scales in tensor memory begin, and the address of tensor
-    /// memory.
-    pub(super) fn tail(&self) -> [u32; 4] {
+    /// Where the barriers of the ring, of the accumulators, of the scales in tensor memory and of the arrivals of factors that are
+    /// changed afterwards begin, and the address of tensor memory.
+    pub(super) fn tail(&self) -> [u32; 5] {
         let ring = self.ring_bytes() + FINISHERS * self.warp_staging_bytes();
         let accumulators = ring + 2 * self.stages * BARRIER;
         let scales = accumulators + 2 * self.accumulators * BARRIER;
-        [ring, accumulators, scales, scales + 2 * self.scale_rounds() * BARRIER]
+        let arrivals = scales + 2 * self.scale_rounds() * BARRIER;
+        let changed = if self.scales > 0 { 2 * self.stages * BARRIER } else { 0 };
+        [ring, accumulators, scales, arrivals, arrivals + changed]
     }
 
-    /// Dynamic shared memory: the ring, the staging buffers, a full and an empty barrier for each stage, each accumulator and
-    /// each round of scales, the address of tensor memory.
+    /// Dynamic shared memory: the ring, the staging buffers, a full and an empty barrier for each stage (twice where factors
+    /// have scales), each accumulator and each round of scales, the address of tensor memory.
     pub fn shared_bytes(&self) -> u32 {
-        self.tail()[3] + ADDRESS
+        self.tail()[4] + ADDRESS
     }
 
     /// The largest stage count that fits shared memory of `limit` bytes.
     pub fn with_most_stages(self, limit: u32) -> Tcgen05Schedule {
         let one = Tcgen05Schedule { stages: 1, ..self };
-        // Each stage may bring the barriers of a round of scales.
-        let stage_bytes = self.stage_bytes() + if self.scales > 0 { 2 * BARRIER } else { 0 };
+        // Each stage may bring the barriers of a round of scales, and of its arrivals.
+        let stage_bytes = self.stage_bytes() + if self.scales > 0 { 4 * BARRIER } else { 0 };
         Tcgen05Schedule { stages: Ring::most_stages(limit, one.shared_bytes(), stage_bytes), ..self }
     }
 
