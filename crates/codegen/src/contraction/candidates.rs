@@ -43,6 +43,7 @@ pub fn candidates(problem: &Problem, target: Target) -> Result<Vec<Schedule>, Co
     if tcgen05::suits(problem, target) {
         for (_, schedule) in tcgen05::rule::ranked(problem, target, machine) {
             GROUPS.into_iter().for_each(|group| add(Schedule::Tcgen05(Tcgen05Schedule { group, ..schedule })));
+            add(Schedule::Tcgen05(Tcgen05Schedule { takes_over: true, ..schedule }));
         }
     }
     if mma_ring::suits(problem, target) {

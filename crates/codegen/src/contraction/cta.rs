@@ -8,6 +8,7 @@ use super::groups::Search;
 use super::problem::{ContractionError, Problem};
 use super::schedule::WARP;
 use super::surround::{Place, Surround};
+use super::takeover::Takeover;
 use crate::division::quotient;
 use gable_ptx::{B32, KernelBuilder, Pred, R, Reg};
 
@@ -114,6 +115,7 @@ pub(super) fn place_of(
 }
 
 /// A CTA's way over tiles, one after the other.
+#[derive(Clone, Copy)]
 pub(super) struct Walk {
     /// Rows and columns of a tile.
     pub extent: (u32, u32),
@@ -127,11 +129,14 @@ pub(super) struct Walk {
     pub pair: Option<Pair>,
     /// Where rows are in groups, how far it has come.
     pub search: Option<Search>,
+    /// Where tiles are handed out while the kernel runs, how.
+    pub takeover: Option<Takeover>,
     /// The CTA's part of k, where a cluster shares every tile so.
     pub part: Option<Part>,
 }
 
 /// What a CTA sums of k.
+#[derive(Clone, Copy)]
 pub(super) struct Part {
     /// The first k.
     pub first: R<B32>,
@@ -140,6 +145,7 @@ pub(super) struct Part {
 }
 
 /// A CTA of a pair.
+#[derive(Clone, Copy)]
 pub(super) struct Pair {
     /// 0 or 1.
     pub rank: R<B32>,
@@ -148,16 +154,21 @@ pub(super) struct Pair {
 }
 
 impl Walk {
+    /// The way over the tiles that are `step` apart, from `first` on.
+    pub fn from(extent: (u32, u32), group: u32, first: R<B32>, step: u32) -> Walk {
+        Walk { extent, group, first, step, pair: None, search: None, takeover: None, part: None }
+    }
+
     /// The way of each of `ctas` CTAs, which have their own tiles.
     pub fn alone(k: &mut KernelBuilder, extent: (u32, u32), group: u32, ctas: u32) -> Walk {
-        Walk { extent, group, first: k.ctaid_x(), step: ctas, pair: None, search: None, part: None }
+        Walk::from(extent, group, k.ctaid_x(), ctas)
     }
 
     /// The way of each of `ctas` CTAs, of which pairs share tiles. Clusters are pairs.
     pub fn paired(k: &mut KernelBuilder, extent: (u32, u32), group: u32, ctas: u32) -> Walk {
         let rank = k.cluster_ctarank();
         let pair = Pair { rank, leads: k.setp_eq_u32(rank, 0) };
-        Walk { extent, group, first: k.clusterid_x(), step: ctas / 2, pair: Some(pair), search: None, part: None }
+        Walk { pair: Some(pair), ..Walk::from(extent, group, k.clusterid_x(), ctas / 2) }
     }
 
     /// The way of each CTA of `clusters` clusters, which share tiles: each sums `rounds` rounds of `tile_k`.
@@ -170,7 +181,16 @@ impl Walk {
     ) -> Walk {
         let rank = k.cluster_ctarank();
         let part = Part { first: k.mul_lo_u32(rank, rounds * tile_k), rounds };
-        Walk { extent, group, first: k.clusterid_x(), step: clusters, pair: None, search: None, part: Some(part) }
+        Walk {
+            extent,
+            group,
+            first: k.clusterid_x(),
+            step: clusters,
+            pair: None,
+            search: None,
+            takeover: None,
+            part: Some(part),
+        }
     }
 
     /// Does the same for each tile.
@@ -190,6 +210,17 @@ impl Walk {
         problem: &Problem,
         body: impl FnOnce(&mut KernelBuilder, R<B32>, &TilePlace) -> Result<(), ContractionError>,
     ) -> Result<(), ContractionError> {
+        if let Some(takeover) = &self.takeover {
+            let number = k.mov_b32(self.first);
+            let again = k.label("next_tile");
+            k.place(&again);
+            takeover.ask(k, self.pair.map(|pair| pair.leads));
+            let place = place_of(k, problem, self.extent, self.group, number);
+            body(k, number, &place)?;
+            let exists = takeover.next(k, number);
+            k.bra_if(exists, &again);
+            return Ok(());
+        }
         k.for_u32(self.first, tiles_of(problem, self.extent), self.step, |k, number| match &self.search {
             None => {
                 let place = place_of(k, problem, self.extent, self.group, number);

@@ -15,7 +15,8 @@
 //!   indices.
 //! - `fold` reduces the result's rows.
 //! - `gather` brings operands from memory or from the region, `tile` lays them out in shared memory, `values` packs and
-//!   converts, `cta` says which tile a CTA computes, `groups` where rows are in groups.
+//!   converts, `cta` says which tile a CTA computes, `groups` where rows are in groups, `takeover` where tiles
+//!   are handed out while the kernel runs.
 
 mod axes;
 mod block_scaled;
@@ -49,6 +50,7 @@ pub mod schedule;
 mod short_codes;
 mod staged;
 pub mod surround;
+mod takeover;
 pub mod tcgen05;
 mod tile;
 mod values;

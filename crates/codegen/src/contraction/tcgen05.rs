@@ -63,6 +63,7 @@ use super::ring::{Position, Ring, Scope};
 use super::scaler::{SCALERS, Scaler, Widening};
 use super::schedule::{Schedule, WARP};
 use super::surround::Surround;
+use super::takeover::{self, SLOT_BYTES, Takeover};
 use epilogue::Epilogue;
 use gable_ptx::meaning::{Collector, TensorKind, TensorMultiply};
 use gable_ptx::{B32, Feature, KernelBuilder, Offset, R, Target, Tcgen05Operand};
@@ -97,7 +98,7 @@ pub(super) fn emit(
     let warp = k.shr_u32(thread, WARP.trailing_zeros());
     let memory = k.dynamic_shared(1024);
     let data = k.address_of_shared(&memory);
-    let [barriers, accumulator_barriers, scale_barriers, arrival_barriers, address] =
+    let [barriers, accumulator_barriers, scale_barriers, arrival_barriers, answer_slots, address] =
         schedule.tail().map(|bytes| k.add_u32(data, bytes));
     let scope = if is_pair { Scope::Pair } else { Scope::Cta };
     let ring = Ring { stages: schedule.stages, stage_bytes: schedule.stage_bytes(), data, barriers, scope };
@@ -142,8 +143,16 @@ pub(super) fn emit(
         barriers: scale_barriers,
         scope: Scope::Cta,
     });
+    let answers = schedule.takes_over.then(|| {
+        let barriers = k.add_u32(answer_slots, SLOT_BYTES);
+        takeover::ring(answer_slots, barriers, scope)
+    });
     let first_thread = k.setp_eq_u32(thread, 0);
     k.if_(first_thread, |k| {
+        if let Some(answers) = &answers {
+            // Who brings, who finishes and who brings scales, of each CTA, and who multiplies.
+            answers.init(k, 1, schedule.ctas_per_tile * (1 + FINISHERS) + scalers + 1);
+        }
         ring.init(k, writers, 1);
         accumulators.init(k, 1, schedule.ctas_per_tile * FINISHERS);
         for ring in scale_rounds.iter().chain(&arrivals) {
@@ -167,10 +176,12 @@ pub(super) fn emit(
     // Each warp walks over the tiles once, in one part.
     walk.search = groups.map(|groups| groups.search(k));
     let (_, elected) = k.elect_sync(-1);
+    walk.takeover = answers.map(|answers| Takeover::of_warps(k, answers, schedule.ctas_per_tile, elected));
     if carriers == 0 {
         let produces = k.setp_eq_u32(warp, PRODUCER);
         let brings = k.and_pred(produces, elected);
         k.if_(brings, |k| -> Result<(), ContractionError> {
+            let walk = Walk { takeover: walk.takeover.map(|takeover| takeover.asking(k)), ..walk };
             let at = operands.bring_apart(k, problem, (&ring, arrivals.as_ref()), schedule.tile.k, &walk)?;
             wait_for_all(k, &ring, at);
             Ok(())
@@ -190,7 +201,7 @@ pub(super) fn emit(
         ring: &ring,
         accumulators: &accumulators,
         operands: &operands,
-        walk: &walk,
+        walk: &Walk { takeover: walk.takeover.map(Takeover::alone), ..walk },
         scales: scaled.as_ref().zip(scale_rounds.as_ref()),
     };
     k.if_(begins, |k| multiplier.run(k, problem, schedule))?;

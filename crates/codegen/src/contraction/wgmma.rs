@@ -214,8 +214,7 @@ impl Consumer {
         let waits = k.setp_ne_u32(self.number, 0);
 
         let search = groups.map(|groups| groups.search(k));
-        let walk =
-            Walk { extent: schedule.extent(), group: schedule.group, first, step, pair: None, search, part: None };
+        let walk = Walk { search, ..Walk::from(schedule.extent(), schedule.group, first, step) };
         walk.for_each_number(k, problem, |k, tile, place| -> Result<(), ContractionError> {
             self.prefetch(k, schedule, place, own_rows, surround)?;
             let row = k.add_u32(place.row, own_rows);

@@ -21,6 +21,7 @@ mod regions;
 mod scaled;
 mod schedules;
 mod splits;
+mod takeover;
 mod tcgen05;
 mod wgmma;
 
@@ -451,6 +452,7 @@ fn schedules_of_any_numbers_are_checked() {
                 stages,
                 group,
                 ctas,
+                takes_over: round % 16 < 8,
             }),
             2 => Schedule::MmaRing(MmaRingSchedule { tile, warps, scales: number(), stages, group, ctas }),
             3 => Schedule::MmaSync(MmaSyncSchedule { tile, products, warps, stages, group }),

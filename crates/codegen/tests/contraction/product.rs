@@ -45,6 +45,12 @@ pub fn chosen(source: &str, target: Target) -> Schedule {
     kernel.unwrap_or_else(|e| panic!("{source}\n{target}: {e}")).schedule
 }
 
+/// CTAs of the launch by the schedule.
+pub fn grid(source: &str, target: Target, schedule: Schedule) -> u32 {
+    let kernel = lowered(source, target, |_| Ok(schedule));
+    kernel.unwrap_or_else(|e| panic!("{source}\n{target} {schedule}: {e}")).grid()
+}
+
 /// The schedules that may be timed for the graph's only region.
 pub fn candidates(source: &str, target: Target) -> Vec<Schedule> {
     let module = module(source);

@@ -37,6 +37,7 @@ pub fn tcgen05(n: u32, dtype: DType, stages: u32) -> Tcgen05Schedule {
         stages,
         group: 2,
         ctas: 2,
+        takes_over: false,
     }
 }
 

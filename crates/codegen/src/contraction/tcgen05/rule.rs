@@ -99,6 +99,7 @@ pub fn ranked(problem: &Problem, target: Target, machine: &Machine) -> Vec<(f64,
                 stages: 2,
                 group,
                 ctas,
+                takes_over: false,
             };
             // More stages than this have not been seen to help.
             let schedule = schedule.with_most_stages(limit);

@@ -9,6 +9,7 @@ use super::super::ring::{BARRIER, Ring};
 use super::super::scaler::SCALERS;
 use super::super::schedule::{Tile, WARP, products_text};
 use super::super::staged::BUFFERS;
+use super::super::takeover::{SLOT_BYTES, SLOTS};
 use super::scale_columns::ATOM_COLUMNS;
 use gable_ptx::{Feature, Target};
 use std::fmt;
@@ -63,6 +64,8 @@ pub struct Tcgen05Schedule {
     pub group: u32,
     /// CTAs of the launch at most: each, or each pair, walks over tiles that far apart.
     pub ctas: u32,
+    /// Whether the launch has CTAs for every tile instead, of which those that run take over the tiles of those that wait.
+    pub takes_over: bool,
 }
 
 impl Tcgen05Schedule {
@@ -136,7 +139,8 @@ impl Tcgen05Schedule {
 
     /// CTAs of the launch for so many tiles.
     pub fn launched(&self, tiles: u64) -> u64 {
-        (tiles * u64::from(self.ctas_per_tile)).min(self.ctas.into())
+        let each = tiles * u64::from(self.ctas_per_tile);
+        if self.takes_over { each } else { each.min(self.ctas.into()) }
     }
 
     /// Bytes of the ring.
@@ -150,20 +154,22 @@ impl Tcgen05Schedule {
     }
 
     /// Where the barriers of the ring, of the accumulators, of the scales in tensor memory and of the arrivals of factors that are
-    /// changed afterwards begin, and the address of tensor memory.
-    pub(super) fn tail(&self) -> [u32; 5] {
+    /// changed afterwards begin, the answers of cluster launch control and then their barriers, and the address of tensor memory.
+    pub(super) fn tail(&self) -> [u32; 6] {
         let ring = self.ring_bytes() + FINISHERS * self.warp_staging_bytes();
         let accumulators = ring + 2 * self.stages * BARRIER;
         let scales = accumulators + 2 * self.accumulators * BARRIER;
         let arrivals = scales + 2 * self.scale_rounds() * BARRIER;
         let changed = if self.scales > 0 { 2 * self.stages * BARRIER } else { 0 };
-        [ring, accumulators, scales, arrivals, arrivals + changed]
+        let answers = (arrivals + changed).next_multiple_of(SLOT_BYTES);
+        let taken = if self.takes_over { SLOT_BYTES + 2 * SLOTS * BARRIER } else { 0 };
+        [ring, accumulators, scales, arrivals, answers, answers + taken]
     }
 
     /// Dynamic shared memory: the ring, the staging buffers, a full and an empty barrier for each stage (twice where factors
     /// have scales), each accumulator and each round of scales, the address of tensor memory.
     pub fn shared_bytes(&self) -> u32 {
-        self.tail()[4] + ADDRESS
+        self.tail()[5] + ADDRESS
     }
 
     /// The largest stage count that fits shared memory of `limit` bytes.
@@ -197,6 +203,13 @@ impl Tcgen05Schedule {
         let scales = scaled.as_ref().map_or(0, BlockScaled::per_round);
         if self.scales != scales {
             return refuse("scales of a row in a round", self.scales, scales.to_string());
+        }
+        if self.takes_over && (problem.ragged || self.carriers > 0) {
+            return refuse(
+                "tiles that are taken over",
+                1,
+                "none where rows are in groups, or threads carry an operand".into(),
+            );
         }
         if !matches!(self.accumulators, 1 | 2) {
             return refuse("accumulators", self.accumulators, "1 or 2".into());
@@ -254,6 +267,9 @@ impl fmt::Display for Tcgen05Schedule {
             write!(f, " accumulators {}", self.accumulators)?;
         }
         write!(f, " stages {} group {} ctas {}", self.stages, self.group, self.ctas)?;
+        if self.takes_over {
+            f.write_str(" that take over")?;
+        }
         if self.carriers > 0 { write!(f, " carriers {}", self.carriers) } else { Ok(()) }
     }
 }
