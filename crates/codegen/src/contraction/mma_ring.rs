@@ -411,6 +411,12 @@ pub(super) fn suits(problem: &Problem, target: Target) -> bool {
     problem.k > 0 && problem.products() == 1 && has_class && boxes(Side::A) && boxes(Side::B)
 }
 
+/// Whether a warp has whole blocks of its columns, and results leave through staging buffers.
+pub(super) fn folds_blocks(problem: &Problem, schedule: &MmaRingSchedule, surround: &mut dyn Surround) -> bool {
+    let block = surround.share_blocks(super::wgmma::epilogue::QUAD);
+    schedule.warp_tile().1.is_multiple_of(block) && epilogue::stages(problem, schedule, surround)
+}
+
 /// Parts of the columns whose folds the kernel leaves: those of its warps.
 pub(super) fn fold_parts(problem: &Problem, schedule: &MmaRingSchedule) -> u32 {
     problem.n.div_ceil(schedule.tile.n as usize) as u32 * schedule.warps.1

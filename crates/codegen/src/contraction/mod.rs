@@ -113,6 +113,8 @@ fn fold_parts(problem: &Problem, schedule: &Schedule, surround: &mut dyn Surroun
 fn folds_blocks(problem: &Problem, schedule: &Schedule, surround: &mut dyn Surround) -> bool {
     match schedule {
         Schedule::Wgmma(schedule) => wgmma::folds_blocks(problem, schedule, surround),
+        Schedule::Tcgen05(schedule) => tcgen05::folds_blocks(problem, schedule, surround),
+        Schedule::MmaRing(schedule) => mma_ring::folds_blocks(problem, schedule, surround),
         _ => false,
     }
 }

@@ -400,6 +400,19 @@ pub(super) fn suits(problem: &Problem, target: Target) -> bool {
         }
 }
 
+/// Sums of a row, of all products, that a thread has registers for beside what it computes of them.
+const MOST_TOGETHER: u32 = 128;
+
+/// Whether a thread has whole blocks of the columns that it finishes, and results leave through staging buffers.
+pub(super) fn folds_blocks(problem: &Problem, schedule: &Tcgen05Schedule, surround: &mut dyn Surround) -> bool {
+    let block = surround.share_blocks(1);
+    // Rows beyond a group's end are another tile's to store.
+    !problem.ragged
+        && schedule.tile.n.is_multiple_of(block)
+        && block * schedule.products <= MOST_TOGETHER
+        && epilogue::stages(problem, schedule, surround)
+}
+
 /// Parts of the columns whose folds the kernel leaves: its tiles.
 pub(super) fn fold_parts(problem: &Problem, schedule: &Tcgen05Schedule) -> u32 {
     problem.n.div_ceil(schedule.tile.n as usize) as u32

@@ -67,14 +67,47 @@ fn wgmma_gives_codes_and_scales_of_every_format() {
 }
 
 #[test]
+fn tcgen05_gives_codes_and_scales_of_every_format() {
+    for format in ALL {
+        for shape in [(128, 256, 64), (70, 384, 40)] {
+            let source = source(shape, format);
+            let single = schedules::tcgen05(128, DType::BF16, 3);
+            product::check(&source, Target::Sm100a, Schedule::Tcgen05(single));
+            let pair = schedules::paired(schedules::tcgen05(256, DType::BF16, 3));
+            product::check(&source, Target::Sm103a, Schedule::Tcgen05(pair));
+        }
+    }
+}
+
+#[test]
+fn warps_that_the_copy_engine_feeds_give_codes_and_scales_of_every_format() {
+    for format in ALL {
+        for shape in [(128, 256, 64), (70, 384, 40)] {
+            let source = source(shape, format);
+            product::check(
+                &source,
+                Target::Sm120a,
+                Schedule::MmaRing(schedules::mma_ring((64, 128), (2, 1), DType::BF16, 3)),
+            );
+        }
+    }
+}
+
+#[test]
 fn what_no_tile_holds_is_quantised_by_a_second_kernel() {
-    for (shape, kernels) in [((70, 256, 64), 1), ((4, 256, 64), 2)] {
+    let cases = [
+        ((70, 256, 64), Target::Sm90a, 1),
+        ((70, 256, 64), Target::Sm100a, 1),
+        ((70, 256, 64), Target::Sm120a, 1),
+        ((4, 256, 64), Target::Sm90a, 2),
+    ];
+    for (shape, target, kernels) in cases {
         for format in ALL {
             // The factors in memory as few rows are multiplied best.
             let source = source(shape, format)
                 .replace("%b: bf16[64, 256]", "%bt: bf16[256, 64]")
                 .replace("    %sum =", "    %b = transpose %bt {perm=[1, 0]} : bf16[64, 256]\n    %sum =");
-            assert_eq!(product::launches(&source, Target::Sm90a), kernels, "{source}");
+            assert_eq!(product::launches(&source, target), kernels, "{target}\n{source}");
         }
     }
 }

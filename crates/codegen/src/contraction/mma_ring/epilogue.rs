@@ -10,7 +10,7 @@ use super::super::cta::{TilePlace, store_at};
 use super::super::problem::{ContractionError, Problem};
 use super::super::staged::{self, Buffers, Staged};
 use super::super::surround::{Fragment, Surround};
-use super::super::wgmma::epilogue::{PAIR, QUAD, STEP_COLUMNS, Slots, lane_origin, put};
+use super::super::wgmma::epilogue::{PAIR, QUAD, STEP_COLUMNS, STEP_FRAGMENTS, Slots, lane_origin, put};
 use super::schedule::{FRAGMENT, MmaRingSchedule};
 use super::{Consumer, Sums};
 use crate::division::quotient;
@@ -135,7 +135,9 @@ fn staged_tile(
     let part = surround.has_folds().then(|| quotient(k, first_column, schedule.warp_tile().1));
     let slots = Slots::new(k, consumer.lane, consumer.staging, results);
     let columns = schedule.warp_tile().1;
-    let widest = results.iter().map(Staged::columns).max().unwrap_or(STEP_COLUMNS);
+    // Whole blocks of columns come to the region at once.
+    let together = surround.share_blocks(QUAD).max(STEP_COLUMNS);
+    let widest = results.iter().map(Staged::columns).max().unwrap_or(STEP_COLUMNS).max(together);
     let fillings = results.iter().map(|result| sums.len() as u32 * columns / result.columns()).sum();
     let mut buffers = Buffers::new(consumer.staging, FRAGMENT.0, consumer.elected, fillings);
     for (i, sums) in sums.iter().enumerate() {
@@ -143,11 +145,11 @@ fn staged_tile(
         for chunk in (0..columns).step_by(widest as usize) {
             // What the region makes of the chunk, packed: for each result the words of each step of sixteen columns.
             let mut packed: Vec<Vec<Vec<Value>>> = vec![Vec::new(); results.len()];
-            for step in (chunk..chunk + widest).step_by(STEP_COLUMNS as usize) {
-                let groups = &sums[(step / FRAGMENT.1) as usize..][..2];
+            for step in (chunk..chunk + widest).step_by(together as usize) {
+                let groups = &sums[(step / FRAGMENT.1) as usize..][..(together / FRAGMENT.1) as usize];
                 let fragments: Vec<Fragment<'_>> = groups
                     .iter()
-                    .zip([step, step + FRAGMENT.1])
+                    .zip((step..).step_by(FRAGMENT.1 as usize))
                     .flat_map(|(sums, column)| {
                         sums.chunks(PAIR).zip([down, down + 8]).map(move |(sums, row)| Fragment {
                             row,
@@ -159,7 +161,7 @@ fn staged_tile(
                     .collect();
                 let words = surround.results(k, &place.batch, origin, schedule.extent(), &fragments, None)?;
                 for (result, words) in packed.iter_mut().zip(words) {
-                    result.push(words.concat());
+                    result.extend(words.chunks(STEP_FRAGMENTS).map(<[_]>::concat));
                 }
             }
             for (result, steps) in results.iter().zip(&packed) {
@@ -181,4 +183,9 @@ fn staged_tile(
         }
     }
     Ok(())
+}
+
+/// Whether all results leave through staging buffers, each with every column.
+pub(super) fn stages(problem: &Problem, schedule: &MmaRingSchedule, surround: &mut dyn Surround) -> bool {
+    staged::suits(problem, schedule.warp_tile().1, (FRAGMENT.0, PAIR), surround)
 }

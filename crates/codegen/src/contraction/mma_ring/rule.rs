@@ -35,6 +35,10 @@ const CANDIDATES: &[(u32, u32, (u32, u32))] = &[
     (16, 128, (1, 2)),
 ];
 
+/// The same for regions whose blocks of columns a warp must hold whole.
+const OF_WHOLE_BLOCKS: &[(u32, u32, (u32, u32))] =
+    &[(128, 128, (8, 1)), (96, 128, (6, 1)), (64, 128, (4, 1)), (32, 128, (2, 1)), (16, 128, (1, 1))];
+
 /// Share of the tensor cores' rate that a main loop is expected to reach: an estimate.
 const TENSOR_SHARE: f64 = 0.9;
 
@@ -79,7 +83,8 @@ pub(crate) fn seconds(problem: &Problem, schedule: &MmaRingSchedule, machine: &M
 pub fn ranked(problem: &Problem, target: Target, machine: &Machine) -> Vec<(f64, MmaRingSchedule)> {
     let limit = target.row().max_shared_bytes.saturating_sub(groups::bytes(problem));
     let scales = BlockScaled::of(problem).map_or(0, |scaled| scaled.per_round());
-    let mut found: Vec<(f64, MmaRingSchedule)> = CANDIDATES
+    let candidates = if problem.columns_together > 1 { OF_WHOLE_BLOCKS } else { CANDIDATES };
+    let mut found: Vec<(f64, MmaRingSchedule)> = candidates
         .iter()
         .map(|&(m, n, warps)| {
             let tile = Tile { m, n, k: span(problem) };
@@ -94,6 +99,7 @@ pub fn ranked(problem: &Problem, target: Target, machine: &Machine) -> Vec<(f64,
             let boxes = |side, outer| operands::boxes(problem, side, outer, problem.element).is_some();
             boxes(Side::A, schedule.tile.m) && boxes(Side::B, schedule.tile.n)
         })
+        .filter(|schedule| (schedule.warp_tile().1 as usize).is_multiple_of(problem.columns_together))
         .map(|schedule| (seconds(problem, &schedule, machine), schedule))
         .collect();
     found.sort_by(|a, b| a.0.total_cmp(&b.0));

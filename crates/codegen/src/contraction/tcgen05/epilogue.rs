@@ -268,7 +268,10 @@ fn staged_tile(
             k.mad_lo_u32(slot, PIECE, start)
         })
         .collect();
-    let widest = results.iter().map(Staged::columns).max().unwrap_or(LOAD);
+    // Whole blocks of columns come to the region at once, and no more of them: a thread keeps what it computes of them.
+    let block = surround.share_blocks(1);
+    let widest = results.iter().map(Staged::columns).max().unwrap_or(LOAD).max(block);
+    let together = if block > 1 { block.max(LOAD) } else { widest };
     let is_split = staged::are_parts(results, problem);
     let fillings = match is_split {
         true => schedule.tile.n / widest,
@@ -276,29 +279,37 @@ fn staged_tile(
     };
     let mut buffers = Buffers::new(finisher.staging, WARP, finisher.elected, fillings);
     for chunk in (0..schedule.tile.n).step_by(widest as usize) {
-        let sums = accumulator.load_products(k, accumulator.sums, (chunk, widest), problem, schedule)?;
-        if chunk + widest == schedule.tile.n {
-            accumulator.release(k);
+        // What the region makes of the chunk, packed: for each result the words of each piece of the row.
+        let mut packed: Vec<Vec<Vec<Value>>> = vec![Vec::new(); results.len()];
+        for from in (chunk..chunk + widest).step_by(together as usize) {
+            let sums = accumulator.load_products(k, accumulator.sums, (from, together), problem, schedule)?;
+            if from + together == schedule.tile.n {
+                accumulator.release(k);
+            }
+            let sums: Vec<Vec<Reg>> = of_products(&sums, lanes).collect();
+            // Where each result has columns of its own, places are counted from the chunk.
+            let first = if is_split { 0 } else { from };
+            let fragments: Vec<Fragment<'_>> = sums
+                .iter()
+                .enumerate()
+                .map(|(part, sums)| Fragment { row: 0, column: first + (part * lanes) as u32, addend: &[], sums })
+                .collect();
+            if is_split {
+                let column = k.add_u32(place.column, chunk);
+                buffers.send_part(k, results, (column, warp_row), &place.batch, |k, number, offset| {
+                    let origin = (row, column);
+                    let words =
+                        surround.results(k, &place.batch, origin, schedule.extent(), &fragments, Some(number))?;
+                    put(k, results[number].dtype, &slots, offset, &words.concat().concat())
+                })?;
+                continue;
+            }
+            let words = surround.results(k, &place.batch, (row, place.column), schedule.extent(), &fragments, None)?;
+            packed.iter_mut().zip(words).for_each(|(packed, words)| packed.extend(words));
         }
-        let sums: Vec<Vec<Reg>> = of_products(&sums, lanes).collect();
-        // Where each result has columns of its own, places are counted from the chunk.
-        let first = if is_split { 0 } else { chunk };
-        let fragments: Vec<Fragment<'_>> = sums
-            .iter()
-            .enumerate()
-            .map(|(part, sums)| Fragment { row: 0, column: first + (part * lanes) as u32, addend: &[], sums })
-            .collect();
         if is_split {
-            let column = k.add_u32(place.column, chunk);
-            buffers.send_part(k, results, (column, warp_row), &place.batch, |k, number, offset| {
-                let origin = (row, column);
-                let words = surround.results(k, &place.batch, origin, schedule.extent(), &fragments, Some(number))?;
-                put(k, results[number].dtype, &slots, offset, &words.concat().concat())
-            })?;
             continue;
         }
-        // What the region makes of the chunk, packed: for each result the words of each piece of the row.
-        let packed = surround.results(k, &place.batch, (row, place.column), schedule.extent(), &fragments, None)?;
         for (result, words) in results.iter().zip(packed) {
             let words = words.concat();
             for (part, words) in words.chunks((SPAN / 4) as usize).enumerate() {
@@ -310,6 +321,11 @@ fn staged_tile(
         }
     }
     Ok(())
+}
+
+/// Whether results leave through staging buffers.
+pub(super) fn stages(problem: &Problem, schedule: &Tcgen05Schedule, surround: &mut dyn Surround) -> bool {
+    staged::suits(problem, schedule.tile.n, (WARP, 2), surround)
 }
 
 /// Writes the words of the thread's row of a staging buffer.

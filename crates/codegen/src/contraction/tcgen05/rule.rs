@@ -107,6 +107,7 @@ pub fn ranked(problem: &Problem, target: Target, machine: &Machine) -> Vec<(f64,
         })
         .filter(|schedule| Schedule::Tcgen05(*schedule).validate(problem, target).is_ok())
         .filter(|schedule| operands::suit(problem, (schedule.brought().m, schedule.brought().n)))
+        .filter(|schedule| (schedule.tile.n as usize).is_multiple_of(problem.columns_together))
         .map(|schedule| (seconds(problem, &schedule, machine), schedule))
         .collect();
     found.sort_by(|a, b| a.0.total_cmp(&b.0));

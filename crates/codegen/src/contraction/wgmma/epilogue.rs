@@ -329,7 +329,7 @@ struct Step {
 }
 
 /// Fragments of a step: upper and lower rows of eight columns, then of the next eight.
-const STEP_FRAGMENTS: usize = 4;
+pub(in super::super) const STEP_FRAGMENTS: usize = 4;
 
 impl Step {
     /// The sums of each fragment, of every product.
