@@ -17,7 +17,7 @@ with known lengths are unrolled, and so are recurrent layers.
 Lists of tensors are taken apart at capture; they cannot be inputs or outputs.
 External data must lie in the model's own folder.
 The element types are f32, f64, f16, bf16, the integers of 8 to 64 bits, bool, and float8e4m3fn, float8e5m2, float8e8m0
-and float4e2m1.
+and float4e2m1; stored tensors may be of int4 and uint4 too.
 
 An operator is read from the first version listed on; further versions are those at which its reading changes.
 Attributes and inputs that moved between versions are told apart within a row.

@@ -129,8 +129,17 @@ fn worth_storing(graph: &Graph, id: NodeId, known: &BTreeMap<NodeId, Known>) -> 
     (ty.bytes() <= SMALL_BYTES || ty.bytes() <= operands) && (moves_once || work <= MAX_WORK)
 }
 
+/// Whether a value depends on constants and weights alone, by at most so many ops.
+pub fn is_constant(graph: &Graph, id: NodeId, depth: usize) -> bool {
+    match graph.op(id) {
+        Op::Const(_) | Op::Weight(_) => true,
+        op if op.is(Group::Leaf) || depth == 0 => false,
+        _ => graph.operands(id).into_iter().all(|operand| is_constant(graph, operand, depth - 1)),
+    }
+}
+
 /// The value, computed from leaves; what is not stored is computed for this once, each value once.
-fn evaluate(b: &Builder, id: NodeId, seen: &mut BTreeMap<NodeId, Tensor>) -> Result<Tensor, OpError> {
+pub fn evaluate(b: &Builder, id: NodeId, seen: &mut BTreeMap<NodeId, Tensor>) -> Result<Tensor, OpError> {
     if let Some(value) = seen.get(&id) {
         return Ok(value.clone());
     }

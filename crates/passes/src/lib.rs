@@ -19,6 +19,7 @@ pub mod table;
 
 mod bind_dims;
 mod constant;
+mod exact;
 mod fold;
 mod fold_scale;
 mod layout;
@@ -29,6 +30,7 @@ mod narrow_products;
 mod precision;
 mod recognize;
 mod simplify;
+mod store_narrow;
 mod unpacking;
 
 pub use context::Context;

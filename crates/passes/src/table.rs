@@ -4,7 +4,7 @@ use crate::context::Context;
 use crate::error::PassError;
 use crate::{
     bind_dims, fold, fold_scale, fusion, layout, legalize, merge, merge_products, narrow_products, precision,
-    recognize, simplify,
+    recognize, simplify, store_narrow,
 };
 use gable_ir::Module;
 
@@ -110,6 +110,15 @@ pub const PASSES: &[Pass] = &[
         ],
     },
     Pass {
+        name: "store-narrow",
+        doc: "Stores narrow weights as kernels read them: k innermost, elements of four bits two to a byte.",
+        run: store_narrow::run,
+        after: &[
+            ("fold", "what is moved here would be moved back"),
+            ("merge-products", "products are joined by the weights that they have"),
+        ],
+    },
+    Pass {
         name: "fusion",
         doc: "Puts every value into one region: what one kernel computes together.",
         run: fusion::run,
@@ -144,6 +153,7 @@ pub const PIPELINE: &[&str] = &[
     "merge-products",
     // Computes the joined weights.
     "fold",
+    "store-narrow",
     "dce",
     "fusion",
 ];

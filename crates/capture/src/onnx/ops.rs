@@ -7,6 +7,7 @@ pub(crate) mod fourier;
 pub(crate) mod index;
 pub(crate) mod linear;
 pub(crate) mod loss;
+pub(crate) mod nbits;
 pub(crate) mod norm;
 pub(crate) mod pool;
 pub(crate) mod quant;

@@ -10,8 +10,8 @@ use crate::onnx::lower::{Lowering, Scope, Value};
 use crate::onnx::ops::recurrent::Cell;
 use crate::onnx::ops::reduce::Reduction;
 use crate::onnx::ops::{
-    attention, conv, elementwise, fourier, index, linear, loss, norm, pool, quant, recurrent, reduce, resize, sample,
-    sequence, shape,
+    attention, conv, elementwise, fourier, index, linear, loss, nbits, norm, pool, quant, recurrent, reduce, resize,
+    sample, sequence, shape,
 };
 use gable_ir::Builder;
 use gable_ir::NodeId;
@@ -278,6 +278,7 @@ static TABLE: &[Row] = &[
     row("DequantizeLinear", 10, quant::dequantize),
     row("DynamicQuantizeLinear", 11, quant::dynamic_quantize),
     row("MatMulInteger", 10, quant::matmul_integer),
+    microsoft("MatMulNBits", nbits::matmul_nbits),
     row("QLinearConv", 10, quant::qlinear_conv),
     row("QLinearMatMul", 10, quant::qlinear_matmul),
     row("QuantizeLinear", 10, quant::quantize),

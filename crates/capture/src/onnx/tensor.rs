@@ -50,6 +50,28 @@ pub(crate) fn element_type(data_type: i32) -> Result<DType, String> {
     })
 }
 
+/// How the elements of a tensor in a model file become bytes.
+#[derive(Clone, Copy, PartialEq)]
+enum Packing {
+    /// As they are.
+    Whole,
+    /// Two to a byte, the first in the low half: the bits of a float.
+    Halves,
+    /// The same: whole numbers with a sign.
+    SignedHalves,
+}
+
+/// The host type for the elements of a tensor, and how they are packed. Whole numbers of four bits become bytes: such a type has no
+/// arithmetic, so that what is computed from them is of other types, and the compiler stores them packed again.
+fn stored_type(data_type: i32) -> Result<(DType, Packing), String> {
+    match DataType::try_from(data_type) {
+        Ok(DataType::Int4) => Ok((DType::I8, Packing::SignedHalves)),
+        Ok(DataType::Uint4) => Ok((DType::U8, Packing::Halves)),
+        Ok(DataType::Float4e2m1) => Ok((DType::E2M1, Packing::Halves)),
+        _ => Ok((element_type(data_type)?, Packing::Whole)),
+    }
+}
+
 /// A tensor's sizes, checked to be whole numbers.
 pub(crate) fn shape(dims: &[i64]) -> Result<Vec<usize>, String> {
     let size =
@@ -59,35 +81,39 @@ pub(crate) fn shape(dims: &[i64]) -> Result<Vec<usize>, String> {
 
 /// The host tensor that `tensor` describes; the error says what is wrong with it.
 pub(crate) fn read(tensor: &TensorProto, files: &mut ExternalFiles) -> Result<Tensor, String> {
-    let dtype = element_type(tensor.data_type.unwrap_or_default())?;
+    let (dtype, packing) = stored_type(tensor.data_type.unwrap_or_default())?;
     let shape = shape(&tensor.dims)?;
     let elements = element_count(dtype, &shape).map_err(|e| e.to_string())?;
-    let expected = match dtype {
-        DType::E2M1 => elements.div_ceil(2),
-        _ => byte_count(dtype, &shape).map_err(|e| e.to_string())?,
+    let expected = match packing {
+        Packing::Whole => byte_count(dtype, &shape).map_err(|e| e.to_string())?,
+        Packing::Halves | Packing::SignedHalves => elements.div_ceil(2),
     };
     let data = if tensor.data_location == Some(DataLocation::External as i32) {
         files.data(tensor, expected)?
     } else if let Some(raw) = &tensor.raw_data {
         raw.clone()
     } else {
-        typed_data(tensor, dtype, elements)?
+        typed_data(tensor, (dtype, packing), elements)?
     };
     if data.len() != expected {
         let given = data.len();
         return Err(format!("{dtype} data of shape {shape:?} has {given} bytes, expected {expected}"));
     }
-    let data = match dtype {
-        DType::E2M1 => unpack_nibbles(&data, elements),
+    let data = match (packing, dtype) {
+        (Packing::Halves, _) => unpack_nibbles(&data, elements),
+        (Packing::SignedHalves, _) => {
+            // Bit 3 has the sign.
+            unpack_nibbles(&data, elements).iter().map(|&half| (half ^ 8).wrapping_sub(8)).collect()
+        }
         // A byte other than 0 and 1 would be a value that no type check expects later.
-        DType::Bool if data.iter().any(|&byte| byte > 1) => data.iter().map(|&byte| u8::from(byte != 0)).collect(),
+        (_, DType::Bool) if data.iter().any(|&byte| byte > 1) => data.iter().map(|&byte| u8::from(byte != 0)).collect(),
         _ => data,
     };
     Tensor::new(dtype, shape, data).map_err(|e| e.to_string())
 }
 
 /// The bytes of a typed field, in the layout that `raw_data` would have.
-fn typed_data(tensor: &TensorProto, dtype: DType, elements: usize) -> Result<Bytes, String> {
+fn typed_data(tensor: &TensorProto, (dtype, packing): (DType, Packing), elements: usize) -> Result<Bytes, String> {
     fn bytes<const N: usize>(values: impl Iterator<Item = [u8; N]>) -> Bytes {
         values.flatten().collect()
     }
@@ -115,7 +141,7 @@ fn typed_data(tensor: &TensorProto, dtype: DType, elements: usize) -> Result<Byt
             ("int32_data", ints.len(), data)
         }
     };
-    let expected = if dtype == DType::E2M1 { elements.div_ceil(2) } else { elements };
+    let expected = if packing == Packing::Whole { elements } else { elements.div_ceil(2) };
     if found != expected {
         return Err(format!("`{field}` has {found} elements, but the shape {:?} needs {expected}", tensor.dims));
     }
@@ -152,6 +178,10 @@ mod tests {
         assert_eq!(read_alone(&u32s).map(|t| t.to_vec::<u32>()), Ok(vec![u32::MAX]));
         let nibbles = TensorProto { raw_data: Some(vec![0x52, 0x01].into()), ..of(DataType::Float4e2m1, &[3]) };
         assert_eq!(read_alone(&nibbles).map(|t| t.to_vec::<f32>()), Ok(vec![1.0, 3.0, 0.5]));
+        let signed = TensorProto { raw_data: Some(vec![0x7f, 0x08].into()), ..of(DataType::Int4, &[3]) };
+        assert_eq!(read_alone(&signed).map(|t| t.to_vec::<i8>()), Ok(vec![-1, 7, -8]));
+        let unsigned = TensorProto { int32_data: vec![0x7f, 0x08], ..of(DataType::Uint4, &[3]) };
+        assert_eq!(read_alone(&unsigned).map(|t| t.to_vec::<u8>()), Ok(vec![15, 7, 8]));
         let bools = TensorProto { raw_data: Some(vec![0, 255].into()), ..of(DataType::Bool, &[2]) };
         assert_eq!(read_alone(&bools).map(|t| t.bytes().to_vec()), Ok(vec![0, 1]));
     }

@@ -6,22 +6,19 @@
 //!   element, to f32 both times (`docs/decisions/0056-scales-on-sums.md`).
 //! - What is left on both sides is one narrow type, converted: the product is that of the stored elements. Integers are then
 //!   summed exactly.
-//! - [`exact`]: else, where every element of both factors is a number of bf16 (or of f16), the product is one of that type: no
+//! - [`crate::exact`]: else, where every element of both factors is a number of bf16 (or of f16), the product is one of that type: no
 //!   product changes, and no element of 2^-126 or more.
 //!
 //! Sums stay f32. Factors that the model has rounded to 16 bits after scaling stay rounded.
 
-pub mod exact;
 mod scales;
 
 use crate::context::Context;
 use crate::error::PassError;
+use crate::exact::{self, MAX_DEPTH, is_view};
 use crate::unpacking;
-use gable_ir::{Builder, Graph, Group, Module, NodeId, Op, OpError, ops};
+use gable_ir::{Builder, Graph, Module, NodeId, Op, OpError, ops};
 use gable_tensor::{DType, Dim};
-
-/// Values on the way from what is stored to a factor: they are followed by recursion.
-const MAX_DEPTH: usize = 32;
 
 /// Bytes that rows of a copy's boxes are multiples of.
 const CHUNK: i64 = 16;
@@ -69,7 +66,7 @@ fn narrowed(b: &mut Builder, op: &ops::Matmul, factors: [NodeId; 2]) -> Result<O
         let acc = if b.dtype(stored[0]).is_int() { DType::I32 } else { DType::F32 };
         let product = b.add(ops::Matmul { acc, out: acc }, &stored)?;
         b.cast(product, DType::F32)?
-    } else if let Some(narrow) = exact::common(&b.graph, inner) {
+    } else if let Some(narrow) = exact::common(b, inner) {
         let factors =
             [exact::narrowed(b, inner[0], narrow, MAX_DEPTH)?, exact::narrowed(b, inner[1], narrow, MAX_DEPTH)?];
         b.add(ops::Matmul { acc: DType::F32, out: DType::F32 }, &factors)?
@@ -94,11 +91,6 @@ fn is_stored_narrow(graph: &Graph, id: NodeId, depth: usize) -> bool {
         Op::Mul(_) => stored(0) || stored(1),
         op => is_view(op) && stored(0),
     }
-}
-
-/// Whether a move gives each element of its one operand a place, or several.
-fn is_view(op: &Op) -> bool {
-    matches!(op, Op::Reshape(_) | Op::Transpose(_) | Op::Broadcast(_) | Op::Slice(_)) && op.is(Group::Movement)
 }
 
 /// Whether elements of the type are stored to be multiplied.

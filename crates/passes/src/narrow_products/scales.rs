@@ -1,6 +1,7 @@
 //! Takes scales out of a factor, where they are the same for every k.
 
-use super::{MAX_DEPTH, ones};
+use super::ones;
+use crate::exact::MAX_DEPTH;
 use gable_ir::{Builder, NodeId, Op, OpError};
 use gable_tensor::{DType, Dim};
 

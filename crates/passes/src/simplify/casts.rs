@@ -1,6 +1,7 @@
 //! Casts of casts. One that rounds is never removed: only a first cast that keeps every value is.
 
 use super::Rewrite;
+use crate::exact::{self, MAX_DEPTH};
 use gable_ir::ops::Cast;
 use gable_ir::{Builder, NodeId, Op};
 use gable_tensor::DType;
@@ -21,6 +22,18 @@ pub fn chain(b: &mut Builder, id: NodeId) -> Rewrite {
         return Ok(None);
     }
     b.cast(source, to).map(Some)
+}
+
+/// A product of f32 that is rounded to 16 bits afterwards, where computing it in that type rounds it once as well: what a
+/// dequantisation in f32 comes to.
+pub fn product(b: &mut Builder, id: NodeId) -> Rewrite {
+    let Op::Cast(Cast { to: to @ (DType::F16 | DType::BF16) }) = *b.graph.op(id) else { return Ok(None) };
+    let product = b.graph.operand(id, 0);
+    let is_product = matches!(b.graph.op(product), Op::Mul(_)) && b.dtype(product) == DType::F32;
+    if !is_product || !exact::rounds_once(b, product, to) {
+        return Ok(None);
+    }
+    exact::narrowed(b, product, to, MAX_DEPTH).map(Some)
 }
 
 /// Whether every value of `from` (NaN included) is a value of `to`.

@@ -23,6 +23,7 @@ const RULES: &[fn(&mut Builder, NodeId) -> Rewrite] = &[
     arithmetic::divide,
     arithmetic::select,
     casts::chain,
+    casts::product,
     movement::constant,
     movement::reshape,
     movement::transpose,

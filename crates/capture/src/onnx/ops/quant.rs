@@ -1,7 +1,7 @@
 //! Quantization: real numbers as integers (or 8-bit floats) times a scale, and products of such integers.
 
 use crate::error::NodeError;
-use crate::onnx::call::{Call, Lowered, Value, bad_attr, bad_input, scalar, sizes};
+use crate::onnx::call::{Call, Lowered, Value, bad_attr, bad_input, constant, scalar, sizes};
 use crate::onnx::ops::conv::convolution;
 use crate::onnx::ops::linear::product;
 use gable_ir::attr::ReduceKind;
@@ -89,7 +89,11 @@ pub(crate) fn dequantize(b: &mut Builder, call: &Call) -> Lowered {
     let to = call.dtype("output_dtype")?.unwrap_or(b.dtype(scale));
     let spread_scale = spread(b, x, scale, axis, block)?;
     let mut value = b.cast(x, DType::F32)?;
-    if let Some(zero_point) = call.optional(2).filter(|_| !b.dtype(x).is_float()) {
+    // Zero points of floats are zero, and those of symmetric scales are.
+    let is_zero = |b: &Builder, points: NodeId| {
+        constant(b, points).is_some_and(|points| points.scalars().all(|point| point.as_f64() == 0.0))
+    };
+    if let Some(zero_point) = call.optional(2).filter(|&points| !b.dtype(x).is_float() && !is_zero(b, points)) {
         let zero_point = spread(b, x, zero_point, axis, block)?;
         let zero_point = b.cast(zero_point, DType::F32)?;
         value = b.sub(value, zero_point)?;
