@@ -9,7 +9,7 @@ use gable_artifact::{
     tensor_map::{Fill, L2Promotion, MapElement, Swizzle},
 };
 use gable_ptx::meaning::{Meaning, TensorLoad, TensorStore};
-use gable_ptx::{B32, Family, KernelBuilder, Opcode, Operand, R, TensorPlace, Value};
+use gable_ptx::{B16, B32, Family, KernelBuilder, Opcode, Operand, R, TensorPlace, Value};
 use gable_tensor::DType;
 
 use super::problem::ContractionError;
@@ -32,6 +32,17 @@ pub(super) struct Boxes {
     batch: Vec<usize>,
     /// Where the matrix begins along the dense dimension.
     start: u32,
+}
+
+/// Who gets a box, and whose barrier counts its bytes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Receivers {
+    /// The CTA that asks for it.
+    Own,
+    /// That one; the barrier may be that of the other CTA of its pair.
+    Pair,
+    /// The CTAs of the cluster whose bits are set, each at the same offsets of its shared memory.
+    Ctas(R<B16>),
 }
 
 /// One strided matrix for each batch entry, in elements.
@@ -93,6 +104,7 @@ impl Boxes {
         if batch.len() > MOST_BATCH_DIMENSIONS || strides.iter().any(|stride| *stride <= 0) {
             return None;
         }
+        let in_lines = strides.iter().all(|stride| stride % i64::from(SPAN) == 0);
         let mut box_dims = vec![dense, other];
         box_dims.resize(dims.len(), 1);
         let map = TensorMap {
@@ -101,7 +113,8 @@ impl Boxes {
             strides: strides.into_iter().map(|stride| stride as u64).collect(),
             box_dims,
             swizzle: Swizzle::Bytes128,
-            l2_promotion: L2Promotion::Bytes256,
+            // Rows that begin anywhere in a line are not asked for in larger pieces than they need: 11.3 us, not 12.0, at 1000^3.
+            l2_promotion: if in_lines { L2Promotion::Bytes256 } else { L2Promotion::None },
             fill: Fill::Zeros,
         };
         map.check().is_ok().then_some(Boxes { map, batch, start })
@@ -142,8 +155,7 @@ impl Boxes {
         Operand::Tensor(TensorPlace { map: map.reg(), coordinates })
     }
 
-    /// Begins to bring the box at `(dense, other)` of a batch entry to shared memory. Where the barrier may be that of the
-    /// other CTA of a pair, `cta_pair` is true.
+    /// Begins to bring the box at `(dense, other)` of a batch entry to shared memory.
     #[expect(clippy::too_many_arguments, reason = "they are the operands of the instruction")]
     pub fn load(
         &self,
@@ -153,15 +165,19 @@ impl Boxes {
         batch: &[R<B32>],
         to: R<B32>,
         barrier: R<B32>,
-        cta_pair: bool,
+        receivers: Receivers,
     ) -> Result<(), ContractionError> {
         let rank = self.map.dims.len() as u8;
-        let own_cta = k.target().row().family == Family::Sm120;
-        let meaning = Meaning::TensorLoad(TensorLoad { rank, multicast: false, hint: false, cta_pair, own_cta });
+        let (multicast, cta_pair) = (matches!(receivers, Receivers::Ctas(_)), receivers == Receivers::Pair);
+        let own_cta = k.target().row().family == Family::Sm120 && !multicast;
+        let meaning = Meaning::TensorLoad(TensorLoad { rank, multicast, hint: false, cta_pair, own_cta });
         let row = Opcode::of(meaning).ok_or(gable_ptx::EmitError::NoRow { meaning })?;
         let dense = if self.start == 0 { dense } else { k.add_u32(dense, self.start) };
         let place = self.place(map, dense, other, batch);
-        let sources = vec![Operand::Address(to.at(0).into()), place, Operand::Address(barrier.at(0).into())];
+        let mut sources = vec![Operand::Address(to.at(0).into()), place, Operand::Address(barrier.at(0).into())];
+        if let Receivers::Ctas(mask) = receivers {
+            sources.push(Operand::Value(mask.into()));
+        }
         k.emit(row, sources)?;
         Ok(())
     }

@@ -432,6 +432,7 @@ pub(super) fn carry_all(
     };
     let is_first = k.setp_eq_u32(carriers.thread, 0);
     let at = ring.first_to_fill(k);
+    let shares = operands.shares(k, ring.scope);
     walk.for_each(k, problem, |k, place| {
         let ways = carried
             .iter()
@@ -456,7 +457,7 @@ pub(super) fn carry_all(
                 if operands.copied_bytes() > 0 {
                     k.if_(is_first, |k| {
                         k.mbarrier_arrive_expect_tx(full.at(0), operands.copied_bytes());
-                        operands.copy(k, place, k0, stage, (full, ring.scope))
+                        operands.copy(k, place, k0, stage, (full, &shares))
                     })?;
                 }
                 ways.iter().filter(|way| way.is_async).for_each(|way| way.copy(k, k0, stage));

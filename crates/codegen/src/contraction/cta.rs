@@ -5,6 +5,7 @@
 //! Rows that are in groups are found by `groups`.
 
 use super::groups::Search;
+use super::neighbours::Neighbours;
 use super::problem::{ContractionError, Problem};
 use super::schedule::WARP;
 use super::surround::{Place, Surround};
@@ -133,6 +134,8 @@ pub(super) struct Walk {
     pub takeover: Option<Takeover>,
     /// The CTA's part of k, where a cluster shares every tile so.
     pub part: Option<Part>,
+    /// Where a cluster has a block of tiles, the CTA's place in it. `extent` is the block's.
+    pub neighbours: Option<Neighbours>,
 }
 
 /// What a CTA sums of k.
@@ -156,7 +159,7 @@ pub(super) struct Pair {
 impl Walk {
     /// The way over the tiles that are `step` apart, from `first` on.
     pub fn from(extent: (u32, u32), group: u32, first: R<B32>, step: u32) -> Walk {
-        Walk { extent, group, first, step, pair: None, search: None, takeover: None, part: None }
+        Walk { extent, group, first, step, pair: None, search: None, takeover: None, part: None, neighbours: None }
     }
 
     /// The way of each of `ctas` CTAs, which have their own tiles.
@@ -181,16 +184,14 @@ impl Walk {
     ) -> Walk {
         let rank = k.cluster_ctarank();
         let part = Part { first: k.mul_lo_u32(rank, rounds * tile_k), rounds };
-        Walk {
-            extent,
-            group,
-            first: k.clusterid_x(),
-            step: clusters,
-            pair: None,
-            search: None,
-            takeover: None,
-            part: Some(part),
-        }
+        Walk { part: Some(part), ..Walk::from(extent, group, k.clusterid_x(), clusters) }
+    }
+
+    /// The way of each of `ctas` CTAs, whose clusters have blocks of neighbouring tiles. `extent` is a block's, and tiles of the
+    /// result are counted in blocks.
+    pub fn blocks(k: &mut KernelBuilder, extent: (u32, u32), group: u32, ctas: u32, neighbours: Neighbours) -> Walk {
+        let (group, clusters) = (group.div_ceil(neighbours.along.0), ctas / neighbours.count());
+        Walk { neighbours: Some(neighbours), ..Walk::from(extent, group, k.clusterid_x(), clusters) }
     }
 
     /// Does the same for each tile.
@@ -223,7 +224,10 @@ impl Walk {
         }
         k.for_u32(self.first, tiles_of(problem, self.extent), self.step, |k, number| match &self.search {
             None => {
-                let place = place_of(k, problem, self.extent, self.group, number);
+                let mut place = place_of(k, problem, self.extent, self.group, number);
+                if let Some(neighbours) = &self.neighbours {
+                    neighbours.step_to_own(k, self.extent, &mut place);
+                }
                 body(k, number, &place)
             }
             Some(search) => {

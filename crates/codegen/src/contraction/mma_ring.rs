@@ -32,7 +32,7 @@ use super::block_scaled::{ATOM, ATOM_SCALES, BlockScaled};
 use super::boxes::SPAN;
 use super::cta::{TilePlace, Walk, digits};
 use super::groups::Groups;
-use super::operands::{self, Operands, STEP};
+use super::operands::{self, Bringing, Operands, STEP};
 use super::problem::{ContractionError, Problem, Side};
 use super::ring::{Ring, Scope};
 use super::scaler::{SCALERS, Scaler};
@@ -64,7 +64,7 @@ pub(super) fn emit(
     k.required_threads(schedule.threads(), 1, 1);
     k.min_ctas_per_sm(1);
 
-    let operands = Operands::new(k, problem, schedule.tile, false, schedule)?;
+    let operands = Operands::new(k, problem, Bringing::all(schedule.tile), schedule)?;
     let epilogue = Epilogue::new(k, problem, schedule, surround);
     let mut maps = operands.parameters();
     maps.extend(epilogue.parameters());

@@ -36,6 +36,7 @@ mod groups;
 pub mod mma_ring;
 mod mma_sync;
 mod narrow;
+mod neighbours;
 mod normal;
 mod operands;
 pub mod predict;

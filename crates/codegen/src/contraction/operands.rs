@@ -13,10 +13,11 @@
 //! by threads: see `carried`.
 
 use super::MapParameter;
-use super::boxes::{Boxes, SPAN};
+use super::boxes::{Boxes, Receivers, SPAN};
 use super::carried;
 use super::cta::{TilePlace, Walk};
 use super::narrow;
+use super::neighbours::{Neighbours, Share};
 use super::problem::{ContractionError, Digit, Entries, Major, Memory, Operand, Problem, Side};
 use super::ring::{Position, Ring, Scope};
 use super::schedule::Tile;
@@ -56,13 +57,33 @@ pub(super) struct Copied {
     map: R<B64>,
     /// Outer indices of one box, and bytes of one box.
     per_box: (u32, u32),
-    /// Outer indices that are brought.
+    /// Outer indices that a CTA asks for.
     brought: u32,
+}
+
+/// What of the operands' tiles a kernel brings.
+#[derive(Clone, Copy)]
+pub(super) struct Bringing {
+    /// The CTA's tile of one round.
+    pub tile: Tile,
+    /// Whether rows of A that no tile has are not brought; [`Operands::clear_missing_rows`] is to be called then.
+    pub short: bool,
+    /// CTAs along m and along n that bring operands for each other.
+    pub along: (u32, u32),
+}
+
+impl Bringing {
+    /// Everything, by the CTA for itself.
+    pub fn all(tile: Tile) -> Bringing {
+        Bringing { tile, short: false, along: (1, 1) }
+    }
 }
 
 /// All operands: the left factor, then the right one of each product.
 pub(super) struct Operands {
     pub sides: Vec<Factor>,
+    /// CTAs along m and along n that bring them for each other.
+    along: (u32, u32),
 }
 
 /// Along which index neighbours of an operand lie in a stage: only elements of 16 bits are read across rows, and what is
@@ -153,13 +174,11 @@ pub(super) fn require(problem: &Problem, schedule: &dyn fmt::Display) -> Result<
 }
 
 impl Operands {
-    /// Declares the maps as parameters; `tile` is what the CTA brings for a round. Where `short`, rows of A that no tile has
-    /// are not brought, and [`Operands::clear_missing_rows`] is to be called. `schedule` names the schedule in errors.
+    /// Declares the maps as parameters. `schedule` names the schedule in errors.
     pub fn new(
         k: &mut KernelBuilder,
         problem: &Problem,
-        tile: Tile,
-        short: bool,
+        Bringing { tile, short, along }: Bringing,
         schedule: &dyn fmt::Display,
     ) -> Result<Operands, ContractionError> {
         require(problem, schedule)?;
@@ -167,8 +186,8 @@ impl Operands {
             let major = major(problem, side);
             // Where no tile has more rows inside the matrix, the rest is never asked for.
             let brought = match (side, major) {
-                (Side::A, Major::K) if short => outer.min(u32::try_from(problem.m).unwrap_or(u32::MAX)),
-                _ => outer,
+                (Side::A, Major::K) if short && along.1 == 1 => outer.min(u32::try_from(problem.m).unwrap_or(u32::MAX)),
+                _ => outer / Neighbours::slices(along, side),
             };
             let copied = boxes(problem, side, brought, problem.element).map(|boxes| {
                 let map = k.param_tensor_map(&format!("map_{}", format!("{side:?}").to_lowercase()));
@@ -180,7 +199,7 @@ impl Operands {
         };
         let outer = |side| if side == Side::A { tile.m } else { tile.n };
         let sides = problem.sides().map(|side| bring(side, outer(side))).collect();
-        Ok(Operands { sides })
+        Ok(Operands { sides, along })
     }
 
     /// The maps, in the order of the parameters.
@@ -213,7 +232,8 @@ impl Operands {
     /// Bytes of a stage that are never brought: rows of A beyond the last.
     fn missing_bytes(&self) -> u32 {
         let left = &self.sides[0];
-        left.copied.as_ref().map_or(0, |copied| (left.outer - copied.brought) * SPAN)
+        let slices = Neighbours::slices(self.along, Side::A);
+        left.copied.as_ref().map_or(0, |copied| (left.outer - slices * copied.brought) * SPAN)
     }
 
     /// Writes zeros to the rows of A that are never brought, in every stage. By all `threads` threads, before the CTA's first
@@ -274,6 +294,7 @@ impl Operands {
         let span = SPAN / problem.element.bytes() as u32;
         let rounds = walk.part.as_ref().map_or(problem.rounds(tile_k), |part| part.rounds);
         let bytes = self.sides.iter().map(|one| one.outer * SPAN).sum::<u32>();
+        let shares = self.shares(k, arrivals.unwrap_or(ring).scope);
         walk.for_each(k, problem, |k, place| {
             let mut own = TilePlace { batch: place.batch.clone(), ..*place };
             if let Some(pair) = &walk.pair {
@@ -298,12 +319,22 @@ impl Operands {
                 }
                 let full = counted.leading(k, full);
                 let stage = ring.stage(k, at);
-                self.copy(k, &own, k0, stage, (full, counted.scope))?;
+                self.copy(k, &own, k0, stage, (full, &shares))?;
                 ring.advance(k, at);
                 Ok(())
             })
         })?;
         Ok(at)
+    }
+
+    /// What the CTA asks for of each operand.
+    pub fn shares(&self, k: &mut KernelBuilder, scope: Scope) -> Vec<Share> {
+        let mut share = |side| match scope {
+            Scope::Cta => Share { slice: None, receivers: Receivers::Own },
+            Scope::Pair => Share { slice: None, receivers: Receivers::Pair },
+            Scope::Neighbours(neighbours) => neighbours.share(k, side),
+        };
+        self.sides.iter().map(|one| share(one.side)).collect()
     }
 
     /// Has the copy engine begin to bring what it can of the round at `k0` to the stage at `stage`.
@@ -313,11 +344,11 @@ impl Operands {
         place: &TilePlace,
         k0: R<B32>,
         stage: R<B32>,
-        barrier: (R<B32>, Scope),
+        (full, shares): (R<B32>, &[Share]),
     ) -> Result<(), ContractionError> {
-        for one in &self.sides {
+        for (one, share) in self.sides.iter().zip(shares) {
             if let Some(copied) = &one.copied {
-                self.copy_one(k, (one, copied), place, k0, stage, barrier)?;
+                self.copy_one(k, (one, copied), place, k0, stage, (full, share))?;
             }
         }
         Ok(())
@@ -331,10 +362,17 @@ impl Operands {
         place: &TilePlace,
         k0: R<B32>,
         stage: R<B32>,
-        (full, scope): (R<B32>, Scope),
+        (full, share): (R<B32>, &Share),
     ) -> Result<(), ContractionError> {
         let start = self.start(one.side);
         let origin = if one.side == Side::A { place.row } else { place.column };
+        // A slice lies in the stage where it would lie with all the others.
+        let (origin, stage) = match share.slice {
+            None => (origin, stage),
+            Some(slice) => {
+                (k.mad_lo_u32(slice, copied.brought, origin), k.mad_lo_u32(slice, copied.brought * SPAN, stage))
+            }
+        };
         let (rows, bytes) = copied.per_box;
         for number in 0..copied.brought.div_ceil(rows) {
             let to = k.add_u32(stage, start + number * bytes);
@@ -343,7 +381,7 @@ impl Operands {
                 Major::K => (k0, outer),
                 Major::Outer => (outer, k0),
             };
-            copied.boxes.load(k, copied.map, at, &place.batch, to, full, scope == Scope::Pair)?;
+            copied.boxes.load(k, copied.map, at, &place.batch, to, full, share.receivers)?;
         }
         Ok(())
     }

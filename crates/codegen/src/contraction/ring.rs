@@ -11,9 +11,13 @@
 //! Both sides walk round the ring with a `Position` of their own: a stage and the parity of its current trip. A fresh
 //! barrier counts as completed for parity 1, so producers begin there and find every stage empty.
 //!
+//! CTAs that bring operands for each other have a ring each. Bytes are counted where they arrive; readers tell every CTA that
+//! writes to their stage.
+//!
 //! A pair of CTAs has a ring in each, whose stages fill and empty together. Readers tell the leading CTA, in whose barriers
 //! all arrivals of both are counted.
 
+use super::neighbours::Neighbours;
 use gable_ptx::{B32, KernelBuilder, Pred, R};
 
 /// Bytes of an mbarrier.
@@ -41,6 +45,8 @@ pub(super) enum Scope {
     Cta,
     /// Those of both CTAs of a pair.
     Pair,
+    /// The CTA's own; a stage is empty when it is so in those of the cluster, too, with which the CTA shares operands.
+    Neighbours(Neighbours),
 }
 
 /// A walk round the ring: registers that `advance` changes.
@@ -110,7 +116,7 @@ impl Ring {
     /// Address, in the cluster, of the leading CTA's barrier for one of this CTA.
     pub fn leading(&self, k: &mut KernelBuilder, barrier: R<B32>) -> R<B32> {
         match self.scope {
-            Scope::Cta => barrier,
+            Scope::Cta | Scope::Neighbours(_) => barrier,
             Scope::Pair => k.mapa_shared_cluster(barrier, 0),
         }
     }
@@ -119,6 +125,14 @@ impl Ring {
     pub fn release(&self, k: &mut KernelBuilder, stage: R<B32>, arrives: R<Pred>) {
         let barrier = k.mad_lo_u32(stage, BARRIER, self.barriers);
         self.arrive(k, barrier, self.empty_offset(), arrives);
+        if let Scope::Neighbours(neighbours) = &self.scope {
+            for rank in neighbours.others.into_iter().flatten() {
+                k.when(arrives, |k| {
+                    let barrier = k.mapa_shared_cluster(barrier, rank);
+                    k.mbarrier_arrive_remote(barrier.at(self.empty_offset()));
+                });
+            }
+        }
     }
 
     /// Says that a filler of the stage with this barrier is done, in threads where `arrives` holds: one of each filler.
@@ -129,7 +143,7 @@ impl Ring {
     fn arrive(&self, k: &mut KernelBuilder, barrier: R<B32>, offset: i32, arrives: R<Pred>) {
         let barrier = self.leading(k, barrier);
         k.when(arrives, |k| match self.scope {
-            Scope::Cta => k.mbarrier_arrive(barrier.at(offset)),
+            Scope::Cta | Scope::Neighbours(_) => k.mbarrier_arrive(barrier.at(offset)),
             Scope::Pair => k.mbarrier_arrive_cluster(barrier.at(offset)),
         });
     }
@@ -164,7 +178,9 @@ impl Ring {
         let again = k.label("wait");
         k.place(&again);
         let done = match self.scope {
-            Scope::Cta => k.mbarrier_try_wait_parity(barrier.at(offset), parity),
+            // Only asynchronous copies follow the readers of other CTAs, whose products are complete: an acquire at the scope
+            // of the cluster, and the release that it would meet, cost a microsecond a round.
+            Scope::Cta | Scope::Neighbours(_) => k.mbarrier_try_wait_parity(barrier.at(offset), parity),
             Scope::Pair => k.mbarrier_try_wait_parity_cluster(barrier.at(offset), parity),
         };
         k.bra_unless(done, &again);

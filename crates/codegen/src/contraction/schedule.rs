@@ -262,6 +262,8 @@ impl Schedule {
                     few("staging buffers", s.buffers),
                     many("CTAs", s.ctas),
                     few("parts of k", s.split),
+                    few("CTAs along m", s.along.0),
+                    few("CTAs along n", s.along.1),
                 ],
             ),
             Schedule::Tcgen05(s) => tiled(
@@ -336,7 +338,7 @@ impl Schedule {
     pub fn cluster(&self) -> u32 {
         match self {
             Schedule::Tcgen05(schedule) => schedule.ctas_per_tile,
-            Schedule::Wgmma(schedule) => schedule.split,
+            Schedule::Wgmma(schedule) => schedule.cluster(),
             _ => 1,
         }
     }

@@ -57,7 +57,7 @@ use super::boxes::SPAN;
 use super::carried::{self, Carriers};
 use super::cta::{Pair, Walk};
 use super::groups::Groups;
-use super::operands::{self, Operands, STEP};
+use super::operands::{self, Bringing, Operands, STEP};
 use super::problem::{ContractionError, Major, Problem, Side};
 use super::ring::{Position, Ring, Scope};
 use super::scaler::{SCALERS, Scaler, Widening};
@@ -89,7 +89,7 @@ pub(super) fn emit(
         k.required_cluster(2, 1, 1);
     }
 
-    let operands = Operands::new(k, problem, schedule.brought(), false, schedule)?;
+    let operands = Operands::new(k, problem, Bringing::all(schedule.brought()), schedule)?;
     let epilogue = Epilogue::new(k, problem, schedule, surround);
     let mut maps = operands.parameters();
     maps.extend(epilogue.parameters());

@@ -42,7 +42,8 @@ use super::boxes::SPAN;
 use super::carried::{self, Carriers};
 use super::cta::{TilePlace, Walk};
 use super::groups::Groups;
-use super::operands::{self, Operands, STEP};
+use super::neighbours::Neighbours;
+use super::operands::{self, Bringing, Operands, STEP};
 use super::problem::{ContractionError, Problem};
 use super::ring::{Ring, Scope};
 use super::schedule::{Schedule, WARP, sum_type};
@@ -78,7 +79,8 @@ pub(super) fn emit(
     // The registers that `setmaxnreg` moves between warpgroups are counted from here.
     k.min_ctas_per_sm(1);
 
-    let operands = Operands::new(k, problem, schedule.tile, schedule.carriers == 0, schedule)?;
+    let bringing = Bringing { tile: schedule.tile, short: schedule.carriers == 0, along: schedule.along };
+    let operands = Operands::new(k, problem, bringing, schedule)?;
     let mut epilogue = Epilogue::new(k, problem, schedule, surround);
     let mut maps = operands.parameters();
     maps.extend(epilogue.parameters());
@@ -88,7 +90,9 @@ pub(super) fn emit(
     let memory = k.dynamic_shared(1024);
     let data = k.address_of_shared(&memory);
     let barriers = k.add_u32(data, schedule.ring_bytes() + schedule.staging_bytes());
-    let ring = Ring { stages: schedule.stages, stage_bytes: schedule.stage_bytes(), data, barriers, scope: Scope::Cta };
+    let is_alone = schedule.along == (1, 1);
+    let scope = if is_alone { Scope::Cta } else { Scope::Neighbours(Neighbours::new(k, schedule.along)) };
+    let ring = Ring { stages: schedule.stages, stage_bytes: schedule.stage_bytes(), data, barriers, scope };
     let readers = match schedule.sharing {
         Sharing::Cooperative => schedule.consumers,
         Sharing::PingPong => 1,
@@ -98,13 +102,18 @@ pub(super) fn emit(
     let writers = if carriers == 0 { 1 } else { carried::writers(&operands, carriers) };
     k.if_(first_thread, |k| {
         epilogue.init(k, schedule, data);
-        ring.init(k, writers, readers);
+        ring.init(k, writers, readers * Neighbours::receivers(schedule.along));
     });
     let ends = k.add_u32(data, schedule.shared_bytes());
     let groups = Groups::read(k, problem, ends, (thread, schedule.threads()), surround)?;
     operands.clear_missing_rows(k, &ring, (thread, schedule.threads()))?;
     k.bar_warp_sync(-1);
     k.bar_sync(0u32);
+    if !is_alone {
+        // Others write to the stages and arrive on the barriers.
+        k.cluster_arrive();
+        k.cluster_wait();
+    }
 
     let produces = k.setp_lt_u32(warpgroup, schedule.producers());
     // Producers ask the region for elements, consumers hand it sums; one is written after the other.
@@ -113,7 +122,7 @@ pub(super) fn emit(
         produces,
         |k| -> Result<(), ContractionError> {
             k.setmaxnreg_dec(schedule.registers().0);
-            let mut walk = split::walk(k, problem, schedule);
+            let mut walk = walk_of(k, problem, schedule, &ring);
             walk.search = groups.map(|groups| groups.search(k));
             if carriers == 0 {
                 return k
@@ -131,8 +140,21 @@ pub(super) fn emit(
         },
     );
     produced.and(consumed)?;
+    if !is_alone {
+        // Shared memory that others still write to stays.
+        k.cluster_arrive();
+        k.cluster_wait();
+    }
     k.exit();
     Ok(maps)
+}
+
+/// A CTA's way over tiles, and over k.
+fn walk_of(k: &mut KernelBuilder, problem: &Problem, schedule: &WgmmaSchedule, ring: &Ring) -> Walk {
+    match ring.scope {
+        Scope::Neighbours(neighbours) => Walk::blocks(k, schedule.extent(), schedule.group, schedule.ctas, neighbours),
+        _ => split::walk(k, problem, schedule),
+    }
 }
 
 /// One consumer's thread: who it is and where it reads.
@@ -200,7 +222,8 @@ impl Consumer {
         let left = k.mad_lo_u32(own_rows, SPAN, ring.data);
         let descriptors = operands.descriptors(k, SWIZZLED, left, ring.data);
         let at = ring.first_to_read(k);
-        let Walk { first: cta, step, .. } = split::walk(k, problem, schedule);
+        let walk = walk_of(k, problem, schedule, ring);
+        let (cta, step) = (walk.first, walk.step);
         let (first, step) = if takes_turns {
             let second = k.setp_ne_u32(self.number, 0);
             k.if_(second, |k| ring.skip(k, at, schedule.rounds(problem)));
@@ -214,7 +237,7 @@ impl Consumer {
         let waits = k.setp_ne_u32(self.number, 0);
 
         let search = groups.map(|groups| groups.search(k));
-        let walk = Walk { search, ..Walk::from(schedule.extent(), schedule.group, first, step) };
+        let walk = Walk { first, step, search, part: None, ..walk };
         walk.for_each_number(k, problem, |k, tile, place| -> Result<(), ContractionError> {
             self.prefetch(k, schedule, place, own_rows, surround)?;
             let row = k.add_u32(place.row, own_rows);
@@ -390,5 +413,5 @@ pub(super) fn folds_blocks(problem: &Problem, schedule: &WgmmaSchedule, surround
 pub(super) fn fold_parts(problem: &Problem, schedule: &WgmmaSchedule, surround: &mut dyn Surround) -> Option<u32> {
     // Rows beyond a group's end are another tile's to reduce.
     let stages = !problem.ragged && epilogue::stages(problem, schedule, surround);
-    stages.then(|| problem.n.div_ceil(schedule.tile.n as usize) as u32 * schedule.split)
+    stages.then(|| problem.n.div_ceil(schedule.extent().1 as usize) as u32 * schedule.along.1 * schedule.split)
 }

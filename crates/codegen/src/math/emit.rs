@@ -51,6 +51,9 @@ impl Floats for KernelBuilder {
     fn exp2_approx(&mut self, a: R<F32>) -> R<F32> {
         self.ex2_approx_f32(a)
     }
+    fn exp2_flushed(&mut self, a: R<F32>) -> R<F32> {
+        self.ex2_approx_ftz_f32(a)
+    }
     fn inverse_flushed(&mut self, a: R<F32>) -> R<F32> {
         self.rcp_approx_ftz_f32(a)
     }

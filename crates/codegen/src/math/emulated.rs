@@ -60,6 +60,10 @@ impl Floats for Cpu {
             exact
         }
     }
+    fn exp2_flushed(&mut self, a: f32) -> f32 {
+        let power = self.exp2_approx(if a.is_subnormal() { 0.0 } else { a });
+        if power.is_subnormal() { 0.0 } else { power }
+    }
     fn inverse_flushed(&mut self, a: f32) -> f32 {
         let exact = 1.0 / a;
         let drift = self.drift.signum();
@@ -300,7 +304,7 @@ fn narrow_functions_are_off_by_little_of_every_16_bit_number() {
                     }
                     let (found, exact) = (f64::from(function(&mut cpu, x)), exact(f64::from(x)));
                     let off = (found - exact).abs();
-                    let allowed = 2f64.powi(-14) * exact.abs() + 2f64.powi(-134);
+                    let allowed = 2f64.powi(-14) * exact.abs() + 2f64.powi(-119);
                     assert!(off <= allowed, "{name}({x:e}) is {found:e}, exactly {exact:e}");
                 }
             }

@@ -441,6 +441,7 @@ fn schedules_of_any_numbers_are_checked() {
                 group,
                 ctas,
                 split: number(),
+                along: (number(), number()),
             }),
             1 => Schedule::Tcgen05(Tcgen05Schedule {
                 tile,

@@ -22,6 +22,7 @@ pub fn wgmma((m, n): (u32, u32), dtype: DType, consumers: u32, sharing: Sharing)
         group: 2,
         ctas: 2,
         split: 1,
+        along: (1, 1),
     }
 }
 

@@ -66,6 +66,43 @@ fn other_types_of_factors_and_results() {
     check(&source, schedule(128, 64, DType::Tf32, 2, Sharing::Cooperative));
 }
 
+/// The same by clusters whose CTAs bring operands for each other.
+fn together(schedule: WgmmaSchedule, along: (u32, u32)) -> WgmmaSchedule {
+    WgmmaSchedule { along, ctas: 2 * along.0 * along.1, ..schedule }
+}
+
+#[test]
+fn neighbours_bring_operands_for_each_other() {
+    // Several blocks for each cluster, and blocks of which some tiles lie outside.
+    let shapes = [([false, true], (328, 136, 136)), ([true, false], (136, 328, 72))];
+    for along in [(2, 1), (1, 2)] {
+        for (transposed, (m, n, k)) in shapes {
+            let source = product("bf16", (m, n, k), transposed, "bf16", "");
+            check(&source, together(schedule(128, 128, DType::BF16, 2, Sharing::Cooperative), along));
+        }
+        let source = product("bf16", (200, 200, 72), [false, true], "bf16", &product::layer(200, 200));
+        check(&source, together(schedule(64, 64, DType::BF16, 2, Sharing::PingPong), along));
+    }
+    let source = product("e4m3", (40, 168, 400), [false, true], "f32", "");
+    check(&source, together(schedule(128, 64, DType::E4M3, 2, Sharing::Cooperative), (1, 2)));
+    let source = product("bf16", (136, 104, 192), [false, true], "bf16", &product::layer(136, 104));
+    check(&source, together(schedule(64, 32, DType::BF16, 1, Sharing::Cooperative), (2, 2)));
+}
+
+#[test]
+fn neighbours_that_do_not_fit_are_refused_by_name() {
+    let source = product("bf16", (256, 256, 128), [true, false], "bf16", "");
+    let refused = |schedule| product::refused(&source, Target::Sm90a, Schedule::Wgmma(schedule));
+    let whole = schedule(128, 128, DType::BF16, 2, Sharing::Cooperative);
+    let cases = [
+        WgmmaSchedule { along: (3, 1), ..whole },
+        WgmmaSchedule { along: (2, 1), ctas: 131, ..whole },
+        WgmmaSchedule { along: (1, 2), split: 2, ctas: 132, ..whole },
+        WgmmaSchedule { along: (2, 1), ..schedule(128, 64, DType::BF16, 2, Sharing::Cooperative) },
+    ];
+    insta::assert_snapshot!(cases.map(refused).join("\n"));
+}
+
 /// The same with k split between CTAs of a cluster; each cluster has one tile.
 fn split(schedule: WgmmaSchedule, split: u32) -> WgmmaSchedule {
     WgmmaSchedule { split, ctas: 132, ..schedule }

@@ -19,6 +19,8 @@ pub enum Mbarrier {
     ExpectBytes,
     /// Arrives once at one of a CTA of the cluster.
     ArriveCluster,
+    /// The same, ordered as arrivals at one's own barrier are: enough where only asynchronous copies follow.
+    ArriveRemote,
     /// Expects bytes and arrives once at one of a CTA of the cluster.
     ArriveExpectBytesCluster,
     /// Whether the phase of the parity has ended; may wait a while.

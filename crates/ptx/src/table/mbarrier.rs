@@ -30,6 +30,8 @@ super::forms! {
         => Mbarrier(Step::ArriveExpectBytes);
     mbarrier_arrive_cluster(Discarded <- address: SharedCluster) = "mbarrier.arrive.release.cluster.shared::cluster.b64"
         => Mbarrier(Step::ArriveCluster);
+    mbarrier_arrive_remote(Discarded <- address: SharedCluster) = "mbarrier.arrive.shared::cluster.b64"
+        => Mbarrier(Step::ArriveRemote);
     mbarrier_arrive_expect_tx_cluster(Discarded <- address: SharedCluster, bytes: B32)
         = "mbarrier.arrive.expect_tx.release.cluster.shared::cluster.b64" => Mbarrier(Step::ArriveExpectBytesCluster);
 

@@ -9,7 +9,7 @@
 //! left the buffer that it needs. Pieces have the shape of a staging buffer, and so do the results: 16-bit elements.
 
 use super::super::MapParameter;
-use super::super::boxes::Boxes;
+use super::super::boxes::{Boxes, Receivers};
 use super::super::problem::{ContractionError, Problem};
 use super::super::ring::BARRIER;
 use super::super::schedule::WARP;
@@ -101,7 +101,7 @@ impl Addend {
         let barrier = k.add_u32(arrivals.barriers, buffer * BARRIER);
         k.if_(elected, |k| {
             k.mbarrier_arrive_expect_tx(barrier.at(0), STAGING);
-            self.boxes.load(k, self.map, place, batch, to, barrier, false)
+            self.boxes.load(k, self.map, place, batch, to, barrier, Receivers::Own)
         })
     }
 

@@ -19,6 +19,7 @@ use super::super::bounds::{memory_seconds, tensor_rate};
 use super::super::boxes::SPAN;
 use super::super::carried;
 use super::super::groups;
+use super::super::neighbours::Neighbours;
 use super::super::operands;
 use super::super::problem::{Major, Operand, Problem, Side};
 use super::super::schedule::{Schedule, Tile};
@@ -77,6 +78,15 @@ const JOIN_COST: f64 = 1.2;
 const POWER_SHARE: f64 = 0.83;
 const LONG_S: f64 = 200e-6;
 
+/// That share over the one of CTAs which bring all operands themselves, where neighbours bring them for each other: less goes
+/// through L2. 8192^3: 1.04 to 1.06; 4096x28672x4096: 1.004.
+const SHARED_POWER: f64 = 1.025;
+
+/// What neighbours cost that wait for each other: seconds of a kernel, cycles of a tile. 1.2 us at 128x4096x4096 and 1024^3; 3 us
+/// of 24 tiles at 16384x3072x768, 12 us of 124 at 65536x4096x1024, where less power is saved too.
+const NEIGHBOURS_S: f64 = 1.2e-6;
+const NEIGHBOURS_CYCLES: f64 = 300.0;
+
 /// Bytes per second from L2 to all multiprocessors over those of the memory's data sheet.
 const L2_OVER_MEMORY: f64 = 2.6;
 
@@ -110,7 +120,7 @@ pub(crate) fn seconds(problem: &Problem, schedule: &WgmmaSchedule, machine: &Mac
     let (Tile { m, k, .. }, n) = (schedule.tile, schedule.columns());
     let rounds = f64::from(schedule.rounds(problem));
     let tiles = problem.expected_tiles(schedule.extent());
-    let split = f64::from(schedule.split);
+    let split = f64::from(schedule.cluster());
     let waves = (tiles * split / (f64::from(schedule.ctas) - left_over(schedule.split))).ceil();
 
     let multiply = 2.0 * f64::from(m) * f64::from(n) * rounds * f64::from(k) / per_clock;
@@ -118,6 +128,8 @@ pub(crate) fn seconds(problem: &Problem, schedule: &WgmmaSchedule, machine: &Mac
     let multiply = multiply.max(rounds * carried::round_cycles(problem, schedule.tile, schedule.carriers * WARPGROUP));
     let blocks = f64::from(schedule.consumer_rows() / 64) * f64::from((n / schedule.split).div_ceil(16));
     let finish = blocks * FINISH_CYCLES * if schedule.products > 1 { JOIN_COST } else { 1.0 };
+    let is_shared = schedule.along != (1, 1);
+    let multiply = multiply + if is_shared { NEIGHBOURS_CYCLES } else { 0.0 };
     let cycles = match schedule.sharing {
         Sharing::Cooperative => waves * (multiply + finish),
         // While one finishes, the other multiplies: two tiles take the longer of two products and one tile's whole time.
@@ -125,12 +137,18 @@ pub(crate) fn seconds(problem: &Problem, schedule: &WgmmaSchedule, machine: &Mac
     };
     let flops = 2.0 * problem.m as f64 * problem.n as f64 * problem.k as f64 * problem.batches() as f64;
     let is_long = flops / (per_clock * clock * f64::from(machine.multiprocessors)) > LONG_S;
-    let compute = (cycles + FILL_CYCLES) / (clock * if is_long { POWER_SHARE } else { 1.0 });
+    let power = match (is_long, is_shared) {
+        (false, _) => 1.0,
+        (true, false) => POWER_SHARE,
+        (true, true) => POWER_SHARE * SHARED_POWER,
+    };
+    let compute = (cycles + FILL_CYCLES) / (clock * power);
 
+    // Neighbours ask for each other's rows, but what arrives at each is the same.
     let requested = |side, outer: u32, all: usize| {
-        f64::from(outer.min(all as u32))
-            * f64::from(SPAN)
-            * if is_aligned(problem, side) { 1.0 } else { UNALIGNED_COST }
+        let requests = if is_aligned(problem, side) { 1.0 } else { UNALIGNED_COST };
+        let own = requests / f64::from(Neighbours::slices(schedule.along, side));
+        f64::from(outer.min(all as u32)) * f64::from(SPAN) * own.max(1.0)
     };
     let round = requested(Side::A, m, problem.m) + requested(Side::B, n, problem.n * schedule.products as usize);
     let to_all = tiles * split * rounds * round / (L2_OVER_MEMORY * machine.memory_bytes_per_s());
@@ -150,7 +168,8 @@ pub(crate) fn seconds(problem: &Problem, schedule: &WgmmaSchedule, machine: &Mac
         }
     };
     let bytes = either(from_l2, memory, NOT_HIDDEN_BYTES);
-    START_S + either(compute, bytes, NOT_HIDDEN) + unstaged + exchange
+    let start = START_S + if is_shared { NEIGHBOURS_S } else { 0.0 };
+    start + either(compute, bytes, NOT_HIDDEN) + unstaged + exchange
 }
 
 /// Multiprocessors that clusters of so many CTAs leave over: groups differ in size, and half a cluster is left in each. 32
@@ -168,6 +187,16 @@ fn is_aligned(problem: &Problem, side: Side) -> bool {
     };
     let bytes = memory.stored.bytes() as i64;
     across.iter().all(|digit| digit.stride * bytes % i64::from(SPAN) == 0)
+}
+
+/// Clusters that are considered: CTAs between which k is split, and CTAs along m and n that bring operands for each other. Of
+/// the latter, those first that were faster by a percent or two at 8192^3, 65536x4096x1024 and 4096x28672x4096.
+fn clusters(sharing: Sharing) -> [(u32, (u32, u32)); 6] {
+    let (first, second) = match sharing {
+        Sharing::Cooperative => ((1, 2), (2, 1)),
+        Sharing::PingPong => ((2, 1), (1, 2)),
+    };
+    [(1, (1, 1)), (1, first), (1, second), (2, (1, 1)), (4, (1, 1)), (8, (1, 1))]
 }
 
 /// The table's tiles and, of 64 rows by one consumer, those whose columns are as many as give every multiprocessor the same
@@ -192,12 +221,12 @@ pub fn ranked(problem: &Problem, target: Target, machine: &Machine) -> Vec<(f64,
     let limit = target.row().max_shared_bytes.saturating_sub(groups::bytes(problem));
     let carriers: &[u32] = if operands::any_carried(problem) { &[1, 2] } else { &[0] };
     let tiles = tiles(problem, machine);
-    let splits = tiles.iter().flat_map(|&tile| [1, 2, 4, 8].map(|split| (tile, split)));
+    let splits = tiles.iter().flat_map(|&tile| clusters(tile.3).map(|cluster| (tile, cluster)));
     let mut found: Vec<(f64, WgmmaSchedule)> = splits
         .flat_map(|candidate| carriers.iter().map(move |&carriers| (candidate, carriers)))
         // Two blocks of rows in a consumer leave too few registers beside those of carriers.
         .filter(|(((m, ..), _), carriers)| *m < 256 || *carriers == 0)
-        .map(|(((m, n, consumers, sharing), split), carriers)| {
+        .map(|(((m, n, consumers, sharing), (split, along)), carriers)| {
             let schedule = WgmmaSchedule {
                 tile: Tile { m, n: problem.columns_of_each(n), k: WgmmaSchedule::k_of(problem.element) },
                 products: problem.products(),
@@ -207,8 +236,9 @@ pub fn ranked(problem: &Problem, target: Target, machine: &Machine) -> Vec<(f64,
                 stages: 2,
                 buffers: 2,
                 group: GROUP,
-                ctas: machine.multiprocessors,
+                ctas: machine.multiprocessors / (along.0 * along.1) * (along.0 * along.1),
                 split,
+                along,
             };
             // A tile's whole addend can wait in them.
             let fillings = schedule.fillings();

@@ -2,6 +2,7 @@
 
 use super::super::boxes::SPAN;
 use super::super::carried;
+use super::super::neighbours::{MOST_ALONG, Neighbours};
 use super::super::operands;
 use super::super::problem::{ContractionError, Major, Problem, Side};
 use super::super::ring::{BARRIER, Ring};
@@ -68,6 +69,8 @@ pub struct WgmmaSchedule {
     pub ctas: u32,
     /// CTAs between which k is split: a cluster, which has one tile. 1 where each tile is one CTA's.
     pub split: u32,
+    /// CTAs along m and along n of a cluster that bring operands for each other, each 1 or 2.
+    pub along: (u32, u32),
 }
 
 /// Whether sums of the tensor cores are too short to stay there for long, those of 8-bit floats, or are scaled on the way.
@@ -86,9 +89,14 @@ impl WgmmaSchedule {
         self.carriers.max(1)
     }
 
-    /// Rows and columns of a tile.
+    /// Rows and columns of a tile, or of the block of neighbouring tiles that a cluster has.
     pub fn extent(&self) -> (u32, u32) {
-        (self.tile.m, self.tile.n)
+        (self.along.0 * self.tile.m, self.along.1 * self.tile.n)
+    }
+
+    /// CTAs of a cluster.
+    pub fn cluster(&self) -> u32 {
+        self.split * self.along.0 * self.along.1
     }
 
     /// Columns of all right factors in a stage.
@@ -98,7 +106,8 @@ impl WgmmaSchedule {
 
     /// CTAs of a launch that has so many tiles.
     pub fn launched(&self, tiles: u64) -> u64 {
-        if self.split > 1 { tiles * u64::from(self.split) } else { tiles.min(self.ctas.into()) }
+        let ctas = tiles * u64::from(self.cluster());
+        if self.split > 1 { ctas } else { ctas.min(self.ctas.into()) }
     }
 
     /// Rounds of a tile that one CTA sums.
@@ -253,6 +262,7 @@ impl WgmmaSchedule {
             return refuse("CTAs", 0, "at least 1".into());
         }
         self.validate_split(problem)?;
+        self.validate_neighbours(problem)?;
         let (producer, consumer) = self.registers();
         promotion::validate(problem, self)?;
         let held = if promotes(problem) { 2 * self.sums() } else { self.sums() };
@@ -282,6 +292,43 @@ impl WgmmaSchedule {
 }
 
 impl WgmmaSchedule {
+    /// Checks what neighbours that bring operands for each other ask for.
+    fn validate_neighbours(&self, problem: &Problem) -> Result<(), ContractionError> {
+        let refuse = |what, found: u32, expected: String| {
+            Err(ContractionError::Schedule { schedule: self.to_string(), what, found: found.into(), expected })
+        };
+        let along = [("CTAs along m", self.along.0), ("CTAs along n", self.along.1)];
+        for (what, count) in along {
+            if !(1..=MOST_ALONG).contains(&count) {
+                return refuse(what, count, format!("1 to {MOST_ALONG}"));
+            }
+        }
+        if self.along == (1, 1) {
+            return Ok(());
+        }
+        let [most, least] = if self.along.0 > 1 { along } else { [along[1], along[0]] };
+        if self.split > 1 || self.carriers > 0 || problem.ragged || problem.scaled.is_some() {
+            let expected = "1 where k is split, threads carry operands, rows are in groups or factors have scales";
+            return refuse(most.0, most.1.max(least.1), expected.into());
+        }
+        if !self.ctas.is_multiple_of(self.cluster()) {
+            return refuse("CTAs", self.ctas, format!("a multiple of the {} of a cluster", self.cluster()));
+        }
+        // Slices are patterns of eight rows, or whole blocks where columns or rows come in spans.
+        for side in problem.sides() {
+            let (what, outer) = match side {
+                Side::A => ("rows of the tile", self.tile.m),
+                _ => ("columns of the tile", self.tile.n),
+            };
+            let slices = Neighbours::slices(self.along, side);
+            let unit = slices * if operands::major(problem, side) == Major::K { 8 } else { ROWS };
+            if slices > 1 && !outer.is_multiple_of(unit) {
+                return refuse(what, outer, format!("a multiple of {unit} where it is brought in {slices} parts"));
+            }
+        }
+        Ok(())
+    }
+
     /// Checks what a split of k asks for.
     fn validate_split(&self, problem: &Problem) -> Result<(), ContractionError> {
         let refuse = |what, found: u64, expected: String| {
@@ -352,6 +399,9 @@ impl fmt::Display for WgmmaSchedule {
         }
         if self.buffers != 2 {
             write!(f, " buffers {}", self.buffers)?;
+        }
+        if self.along != (1, 1) {
+            write!(f, " cluster {}x{}", self.along.0, self.along.1)?;
         }
         if self.split > 1 { write!(f, " split {}", self.split) } else { Ok(()) }
     }
