@@ -303,6 +303,7 @@ fn check_after(graph: &Graph, kind: RegionKind, order: &[NodeId], found: &mut An
     // Values whose last axis is the anchor's.
     let mut keep_last: BTreeSet<NodeId> = found.anchors.iter().copied().collect();
     let mut blocks = Blocks::default();
+    let repeated = repeated(graph, order);
     let after: Vec<NodeId> = order.iter().copied().filter(|id| found.roles[id] == Role::After).collect();
     for &id in &after {
         let op = graph.op(id);
@@ -316,7 +317,8 @@ fn check_after(graph: &Graph, kind: RegionKind, order: &[NodeId], found: &mut An
         match op {
             Op::Reshape(_) => way.push(Step::Move(op)),
             Op::Transpose(_) if !per_row => way.push(Step::Move(op)),
-            Op::Reduce(_) if keep_last.contains(&first) => way.push(Step::Fold),
+            // Rows no longer than a block may be blocks.
+            Op::Reduce(_) if keep_last.contains(&first) && !repeated.contains(&id) => way.push(Step::Fold),
             Op::Reduce(_) => {
                 blocks.fold(graph, found, id, &way)?;
                 way.push(Step::Fold);
@@ -352,6 +354,17 @@ fn check_after(graph: &Graph, kind: RegionKind, order: &[NodeId], found: &mut An
         return Err("it cuts columns and folds rows".into());
     }
     Ok(())
+}
+
+/// Values that a `broadcast` of the region repeats, or what becomes of them.
+fn repeated(graph: &Graph, order: &[NodeId]) -> BTreeSet<NodeId> {
+    let mut found = BTreeSet::new();
+    for &id in order.iter().rev() {
+        if matches!(graph.op(id), Op::Broadcast(_)) || found.contains(&id) {
+            found.extend(graph.operands(id));
+        }
+    }
+    found
 }
 
 /// What is known of block folds while the values after the anchors are gone through.

@@ -63,6 +63,7 @@ pub(super) fn apart(program: &Program, anchors: &[ValueId]) -> Result<Apart, Fau
     // Values whose last axis is the anchors'.
     let mut keep_last = after.clone();
     let (mut folded, mut blocked) = (BTreeSet::new(), BTreeSet::new());
+    let repeated = repeated(program);
     let mut found = Apart { folds: Vec::new(), blocks: Vec::new(), results: Vec::new(), per_block: Vec::new() };
     for (id, node) in program.values.iter().enumerate() {
         let Some(&from) = node.operands.iter().find(|operand| after.contains(operand)) else { continue };
@@ -77,7 +78,8 @@ pub(super) fn apart(program: &Program, anchors: &[ValueId]) -> Result<Apart, Fau
             }
             let combine = Combine::of(&node.op, operand.dtype, *operand.shape.last().unwrap_or(&1))?;
             let fold = Fold { value: id, operand: node.operands[0], combine, keep: op.keep };
-            let (folds, values) = match keep_last.contains(&from) {
+            // Rows no longer than a block may be blocks.
+            let (folds, values) = match keep_last.contains(&from) && !repeated.contains(&id) {
                 true => (&mut found.folds, &mut folded),
                 false => (&mut found.blocks, &mut blocked),
             };
@@ -100,6 +102,17 @@ pub(super) fn apart(program: &Program, anchors: &[ValueId]) -> Result<Apart, Fau
         }
     }
     Ok(found)
+}
+
+/// Values that a `broadcast` repeats, or what becomes of them.
+fn repeated(program: &Program) -> BTreeSet<ValueId> {
+    let mut found = BTreeSet::new();
+    for (id, node) in program.values.iter().enumerate().rev() {
+        if matches!(node.op, Op::Broadcast(_)) || found.contains(&id) {
+            found.extend(node.operands.iter().copied());
+        }
+    }
+    found
 }
 
 /// Whether a map or move leaves the last axis of its operand as it is.

@@ -12,6 +12,7 @@ mod address;
 mod guard;
 mod memory;
 mod movement;
+mod quotient;
 mod scoped;
 
 use crate::arithmetic;
@@ -80,6 +81,7 @@ pub struct Engine<'p> {
     inputs: BTreeMap<ValueId, Buffer>,
     outputs: BTreeMap<usize, Buffer>,
     values: Scoped<ValueKey, Lanes>,
+    reciprocals: Scoped<ValueKey, Lanes>,
     brought: Scoped<(ValueId, IndexId), Lanes>,
     registers: Scoped<(IndexId, bool), Reg>,
     addresses: Scoped<(R64, IndexId), R<B64>>,
@@ -130,6 +132,7 @@ impl<'p> Engine<'p> {
             inputs,
             outputs,
             values: Scoped::default(),
+            reciprocals: Scoped::default(),
             brought: Scoped::default(),
             registers: Scoped::default(),
             addresses: Scoped::default(),
@@ -170,12 +173,14 @@ impl<'p> Engine<'p> {
     /// What `body` computes is forgotten afterwards: for code that does not always run, or runs more than once.
     pub fn scope<T>(&mut self, body: impl FnOnce(&mut Self) -> T) -> T {
         self.values.open();
+        self.reciprocals.open();
         self.brought.open();
         self.registers.open();
         self.addresses.open();
         self.predicates.open();
         let result = body(self);
         self.values.close();
+        self.reciprocals.close();
         self.brought.close();
         self.registers.close();
         self.addresses.close();
@@ -248,6 +253,9 @@ impl<'p> Engine<'p> {
             return self.movement(node, coordinates, guard);
         }
         if node.op.is(Group::Map) {
+            if let Some(quotient) = self.by_power_of_two(node, coordinates, guard)? {
+                return Ok(quotient);
+            }
             let mut operands = Vec::with_capacity(node.operands.len());
             for &operand in &node.operands {
                 operands.push(self.emit_guarded(operand, coordinates, guard)?);

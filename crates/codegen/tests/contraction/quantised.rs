@@ -5,6 +5,7 @@ use gable_codegen::contraction::schedule::Schedule;
 use gable_codegen::contraction::wgmma::schedule::Sharing;
 use gable_ptx::Target;
 use gable_tensor::DType;
+use gable_tensor::random::Random;
 
 /// How a result is quantised.
 #[derive(Clone, Copy)]
@@ -90,6 +91,44 @@ fn warps_that_the_copy_engine_feeds_give_codes_and_scales_of_every_format() {
                 Schedule::MmaRing(schedules::mma_ring((64, 128), (2, 1), DType::BF16, 3)),
             );
         }
+    }
+}
+
+#[test]
+fn scales_leave_transposed_or_as_atoms_of_128_rows_by_four() {
+    let (m, n) = (256, 256);
+    let transposed = "%t = transpose %scale {perm=[1, 0, 2]} : ue8m0[8, 256, 1]\n    \
+                      %s = reshape %t {shape=[8, 256]} : ue8m0[8, 256]";
+    let atoms = "%parts = reshape %scale {shape=[2, 4, 32, 2, 4]} : ue8m0[2, 4, 32, 2, 4]\n    \
+                 %s = transpose %parts {perm=[0, 3, 2, 1, 4]} : ue8m0[2, 2, 32, 4, 4]";
+    let rows = "%s = reshape %scale {shape=[256, 8]} : ue8m0[256, 8]";
+    for moved in [transposed, atoms] {
+        let source = source((m, n, 64), MXFP8);
+        assert!(source.contains(rows), "{source}");
+        let source = source.replace(rows, moved);
+        product::check(&source, Target::Sm90a, wgmma(128, 128, 2, Sharing::PingPong));
+        product::check(&source, Target::Sm100a, Schedule::Tcgen05(schedules::tcgen05(128, DType::BF16, 3)));
+        let ring = schedules::mma_ring((64, 128), (2, 1), DType::BF16, 3);
+        product::check(&source, Target::Sm120a, Schedule::MmaRing(ring));
+    }
+}
+
+#[test]
+fn any_shape_is_quantised_as_the_graph_says() {
+    let mut random = Random::named(1, "quantised");
+    let mut below = |bound: u64| random.below(bound) as usize;
+    for round in 0..12 {
+        let format = ALL[round % ALL.len()];
+        let n = format.block.max(16) * (1 + below(512 / format.block as u64));
+        let shape = (1 + below(160), n, 8 * (1 + below(16)));
+        let source = source(shape, format);
+        let target = [Target::Sm90a, Target::Sm100a, Target::Sm120a][round / ALL.len()];
+        let schedule = match target {
+            Target::Sm90a => wgmma(128, 128, 2, Sharing::Cooperative),
+            Target::Sm100a => Schedule::Tcgen05(schedules::tcgen05(128, DType::BF16, 3)),
+            _ => Schedule::MmaRing(schedules::mma_ring((64, 128), (4, 1), DType::BF16, 3)),
+        };
+        product::check(&source, target, schedule);
     }
 }
 

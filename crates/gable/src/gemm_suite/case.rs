@@ -19,6 +19,8 @@ pub enum Form {
     Swiglu,
     /// A matrix is added, and the squares of each row of the sum are added up.
     Residual,
+    /// The result in 8 bits, with a scale for each 128 columns of a row.
+    Quantised,
     /// Factors of 8 bits with a scale for each row and each column.
     Scaled,
     /// Factors of 8 bits; a scale for each 128 terms of a row, and for each 128 columns by 128 terms.
@@ -32,11 +34,12 @@ pub enum Form {
 }
 
 /// Names of the forms, in the order of the enum.
-const FORMS: [(Form, &str); 9] = [
+const FORMS: [(Form, &str); 10] = [
     (Form::Plain, "plain"),
     (Form::BiasGelu, "bias_gelu"),
     (Form::Swiglu, "swiglu"),
     (Form::Residual, "residual"),
+    (Form::Quantised, "quantised"),
     (Form::Scaled, "scaled"),
     (Form::Blocks, "blocks"),
     (Form::Weights, "weights"),
@@ -89,6 +92,10 @@ const FUSED: [[usize; 3]; 4] = [[16384, 3072, 768], [65536, 4096, 1024], [262144
 const DECODE_ROWS: [usize; 3] = [1, 4, 16];
 /// Columns and terms of a decoding step.
 const DECODE: [[usize; 2]; 4] = [[6144, 4096], [28672, 4096], [4096, 14336], [128256, 4096]];
+/// The largest number of e4m3.
+const LARGEST_E4M3: f64 = 448.0;
+/// What a block's largest size counts as at least, so that its scale has a reciprocal.
+const LEAST_SIZE: f64 = 1e-4;
 /// Columns and terms that share a scale, where blocks do.
 pub const BLOCK: usize = 128;
 /// Sizes that no tile divides, and the aligned ones that they are held against.
@@ -110,7 +117,7 @@ pub fn cases() -> Vec<Case> {
         }
     };
     SHAPES.iter().for_each(|&sizes| add(Form::Plain, sizes, 1));
-    for form in [Form::BiasGelu, Form::Swiglu, Form::Residual] {
+    for form in [Form::BiasGelu, Form::Swiglu, Form::Residual, Form::Quantised] {
         FUSED.iter().for_each(|&sizes| add(form, sizes, 1));
     }
     // The library wants sizes that 16 divides of factors of 8 bits.
@@ -166,7 +173,7 @@ impl Case {
         let (x, w) = (vec![m, k], vec![n, k]);
         let (bf16, e4m3, f32) = (DType::BF16, DType::E4M3, DType::F32);
         match self.form {
-            Form::Plain => vec![("x", bf16, x), ("w", bf16, w)],
+            Form::Plain | Form::Quantised => vec![("x", bf16, x), ("w", bf16, w)],
             Form::BiasGelu => vec![("x", bf16, x), ("w", bf16, w), ("bias", bf16, vec![n])],
             Form::Swiglu => vec![("x", bf16, x), ("gate", bf16, vec![n / 2, k]), ("up", bf16, vec![n / 2, k])],
             Form::Residual => vec![("x", bf16, x), ("w", bf16, w), ("addend", bf16, vec![m, n])],
@@ -225,6 +232,12 @@ impl Case {
                 b.output("squares", squares);
                 sum
             }
+            Form::Quantised => {
+                let product = rounded(&mut b, w)?;
+                let (codes, scales) = quantised(&mut b, product, [self.sizes[0], self.sizes[1]])?;
+                b.output("scales", scales);
+                codes
+            }
             Form::Blocks => {
                 let [m, n, k] = self.sizes;
                 let (rows, blocks) = (b.transpose(inputs[2], &[1, 0])?, inputs[3]);
@@ -267,7 +280,17 @@ impl Case {
 
     /// The position of the product's result among the graph's outputs.
     pub fn result(&self) -> usize {
-        if self.form == Form::Residual { 1 } else { 0 }
+        if matches!(self.form, Form::Residual | Form::Quantised) { 1 } else { 0 }
+    }
+
+    /// The position of the scales that its result's elements are multiplied by, one for each [`BLOCK`] columns of a row.
+    pub fn scales(&self) -> Option<usize> {
+        (self.form == Form::Quantised).then_some(0)
+    }
+
+    /// The type of the result's elements.
+    pub fn result_type(&self) -> DType {
+        if self.form == Form::Quantised { DType::E4M3 } else { DType::BF16 }
     }
 
     /// What cuBLASLt does of it, and which part that is; nothing where it has no such types.
@@ -293,6 +316,7 @@ impl Case {
             Form::BiasGelu => (Product { gelu_bias: Some(2), ..plain }, "all"),
             Form::Swiglu => (Product { sizes: [m, n / 2, k], seconds: vec![1, 2], ..plain }, "both products only"),
             Form::Residual => (Product { addend: Some(2), ..plain }, "no row sums"),
+            Form::Quantised => (plain, "plain product"),
             Form::Scaled => {
                 (Product { scales: Some(Scales { rows: 2, columns: 3, by_blocks: false }), ..plain }, "all")
             }
@@ -304,6 +328,26 @@ impl Case {
             Form::Weights => return None,
         })
     }
+}
+
+/// A matrix in 8 bits, and the scale of each [`BLOCK`] columns of a row, by which the largest of them is the type's largest.
+fn quantised(b: &mut Builder, x: NodeId, [rows, columns]: [usize; 2]) -> Result<(NodeId, NodeId), OpError> {
+    let dims = |sizes: &[usize]| sizes.iter().map(|&size| Dim::from(size)).collect::<Vec<Dim>>();
+    let blocks = columns / BLOCK;
+    let wide = b.cast(x, DType::F32)?;
+    let wide = b.reshape(wide, dims(&[rows, blocks, BLOCK]))?;
+    let sizes = b.add(ops::Abs {}, &[wide])?;
+    let largest = b.reduce(ReduceKind::Max, sizes, &[2], true)?;
+    let least = b.scalar(DType::F32, LEAST_SIZE)?;
+    let largest = b.max(largest, least)?;
+    let of_type = b.scalar(DType::F32, LARGEST_E4M3)?;
+    let inverse = b.div(of_type, largest)?;
+    let scaled = b.mul(wide, inverse)?;
+    let codes = b.cast(scaled, DType::E4M3)?;
+    let codes = b.reshape(codes, dims(&[rows, columns]))?;
+    let of_type = b.scalar(DType::F32, LARGEST_E4M3)?;
+    let scales = b.div(largest, of_type)?;
+    Ok((codes, b.reshape(scales, dims(&[rows, blocks]))?))
 }
 
 /// Elements of 8 bits in f32, times a scale for each block.
@@ -339,7 +383,7 @@ mod tests {
             let n = if case.form == Form::Swiglu { n / 2 } else { n };
             let y = module.graph.ty(*y).concrete().expect("sizes are numbers");
             let products = if case.form == Form::Grouped { 1 } else { case.batch };
-            assert_eq!((y.dtype, y.shape.iter().product::<usize>()), (DType::BF16, products * m * n), "{case}");
+            assert_eq!((y.dtype, y.shape.iter().product::<usize>()), (case.result_type(), products * m * n), "{case}");
             let rows = case.groups();
             assert!(rows.is_empty() || rows.len() == case.batch && rows.iter().sum::<usize>() == m, "{rows:?}");
         }

@@ -12,16 +12,18 @@ pub use predict::{Prediction, measured, predict};
 pub use record::{Circumstances, KernelUsed, Peer, Record, Spread};
 
 use crate::{Error, Options};
-use case::{Case, Form};
+use case::{BLOCK, Case, Form};
 use gable_artifact::{Artifact, Signature};
 use gable_ir::Unit;
 use gable_roofline::Machine;
 use gable_runtime::cuda::{self, contest::Contest, contest::Entrant};
 use gable_tensor::DType;
-use reference::{Sample, relative_error};
+use reference::{Sample, dequantised, relative_error};
 
 /// Largest relative error of a right result: a few roundings to the 8 bits of bf16.
 const ERROR_LIMIT: f64 = 1e-2;
+/// The same where elements have the 4 bits of e4m3: a rounding, evenly spread, is a root of 12th of a step.
+const ERROR_LIMIT_E4M3: f64 = 4e-2;
 /// Rounds before any time counts.
 const WARM_UP: usize = 3;
 /// Rounds that choose among the library's proposals.
@@ -145,7 +147,7 @@ impl Suite<'_> {
         let sample = Sample::of(case);
         let expected = sample.expected(case, &inputs);
         let error = relative_error(&self.sampled(case, &sample, &ours, case.result())?, &expected);
-        let right = error <= ERROR_LIMIT;
+        let right = error <= if case.scales().is_some() { ERROR_LIMIT_E4M3 } else { ERROR_LIMIT };
 
         let peer = match case.product().filter(|_| self.request.library) {
             Some((product, does)) => self.fastest(self.contest.library(&product, &ours)?)?.map(|found| (found, does)),
@@ -184,9 +186,16 @@ impl Suite<'_> {
 
     fn sampled(&self, case: &Case, sample: &Sample, entrant: &Entrant, position: usize) -> Result<Vec<f64>, Error> {
         let columns = if case.form == Form::Swiglu { case.sizes[1] / 2 } else { case.sizes[1] };
-        let row_bytes = columns * DType::BF16.bytes();
-        let offsets: Vec<usize> = sample.rows.iter().map(|row| row * row_bytes).collect();
-        Ok(sample.found(DType::BF16, &self.contest.result(entrant, position, &offsets, row_bytes)?))
+        let rows = |position: usize, row_bytes: usize| {
+            let offsets: Vec<usize> = sample.rows.iter().map(|row| row * row_bytes).collect();
+            self.contest.result(entrant, position, &offsets, row_bytes)
+        };
+        let dtype = case.result_type();
+        let found = sample.found(dtype, &rows(position, columns * dtype.bytes())?);
+        Ok(match case.scales() {
+            None => found,
+            Some(scales) => dequantised(sample, found, &rows(scales, columns / BLOCK * DType::F32.bytes())?),
+        })
     }
 
     /// The library's best proposal by a few rounds, and how many there are.

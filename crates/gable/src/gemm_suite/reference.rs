@@ -65,7 +65,7 @@ impl Sample {
                     _ => dot(&firsts[position], &second[place]),
                 };
                 match case.form {
-                    Form::Plain | Form::Batched | Form::Blocks | Form::Grouped => product,
+                    Form::Plain | Form::Batched | Form::Blocks | Form::Grouped | Form::Quantised => product,
                     Form::BiasGelu => gelu(product + at(&inputs[2], column)),
                     Form::Swiglu => product / (1.0 + (-product).exp()) * dot(&firsts[position], &up[place]),
                     Form::Residual => product + at(&inputs[2], row * n + column),
@@ -84,6 +84,13 @@ impl Sample {
         let value = |row: &Vec<u8>, column: usize| Scalar::load(result, &row[column * width..][..width]).as_f64();
         rows.iter().flat_map(|row| self.columns.iter().map(move |&column| value(row, column))).collect()
     }
+}
+
+/// Elements times the scale of the [`BLOCK`] columns that each is in: `scales` are rows of f32.
+pub fn dequantised(sample: &Sample, elements: Vec<f64>, scales: &[Vec<u8>]) -> Vec<f64> {
+    let scale = |row: &Vec<u8>, column: usize| Scalar::load(DType::F32, &row[column / BLOCK * 4..][..4]).as_f64();
+    let scales = scales.iter().flat_map(|row| sample.columns.iter().map(move |&column| scale(row, column)));
+    elements.into_iter().zip(scales).map(|(element, scale)| element * scale).collect()
 }
 
 /// The length of the difference over the length of what is expected; infinite where something is not a number.
@@ -138,6 +145,7 @@ mod tests {
             .collect();
         cases.push(Case { form: Form::Grouped, sizes: [11, 6, 7], batch: 4 });
         cases.push(Case { form: Form::Blocks, sizes: [3, 2 * BLOCK, 3 * BLOCK], batch: 1 });
+        cases.push(Case { form: Form::Quantised, sizes: [5, 2 * BLOCK, 7], batch: 1 });
         for case in cases {
             let inputs = super::super::data::inputs(&case, 3).expect("the sizes are small");
             let module = case.module().expect("the graph can be built");
@@ -147,11 +155,19 @@ mod tests {
             let sample = Sample::of(&case);
             let y = &outputs[case.result()].1;
             let columns = *y.shape().last().expect("a result has columns");
-            let rows: Vec<Vec<u8>> = y.bytes().chunks(columns * 2).map(<[u8]>::to_vec).collect();
+            let dtype = case.result_type();
+            let rows: Vec<Vec<u8>> = y.bytes().chunks(columns * dtype.bytes()).map(<[u8]>::to_vec).collect();
             assert_eq!(rows.len(), sample.rows.len(), "{case}");
-            let error = relative_error(&sample.found(DType::BF16, &rows), &sample.expected(&case, &inputs));
-            // Each element is rounded to 8 bits, some up to three times.
-            assert!(error < 3.0 * 2f64.powi(-9), "{case}: {error}");
+            let mut found = sample.found(dtype, &rows);
+            // Each element is rounded to 8 bits, some up to three times; codes to four.
+            let mut limit = 3.0 * 2f64.powi(-9);
+            if let Some(position) = case.scales() {
+                let scales = outputs[position].1.bytes().chunks(columns / BLOCK * 4).map(<[u8]>::to_vec);
+                found = dequantised(&sample, found, &scales.collect::<Vec<_>>());
+                limit = 2f64.powi(-5);
+            }
+            let error = relative_error(&found, &sample.expected(&case, &inputs));
+            assert!(error < limit, "{case}: {error}");
         }
     }
 

@@ -8,15 +8,21 @@ use gable_ir::region::{self, RegionKind};
 use gable_ir::{Graph, Group, NodeId, OpError};
 use std::collections::BTreeSet;
 
-/// Whether some of the values have one element for each of the blocks of columns that the group folds: what becomes of them is
-/// used with the blocks' elements again, or is small.
+/// Whether some of the values have one element for each of the blocks of columns that the group folds, or for each row where
+/// that is no longer than a block may be: what becomes of them is used with the blocks' elements again, or is small.
 pub(super) fn follows_blocks(partition: &Partition, group: usize, values: &[NodeId]) -> bool {
     let region = &partition.groups[group];
     let graph = &*partition.graph;
+    let folds: Vec<NodeId> = region.nodes.iter().copied().filter(|&id| region::folds(graph, id)).collect();
+    let is_short = |&fold: &NodeId| {
+        let last = graph.ty(graph.operand(fold, 0)).shape.last().and_then(|size| size.value());
+        last.is_some_and(|size| size <= region::MAX_BLOCK)
+    };
     region.kind == RegionKind::Contraction
-        && region.nodes.iter().any(|&id| region::folds(graph, id))
-        && region::anatomy(graph, region)
-            .is_ok_and(|anatomy| values.iter().any(|value| anatomy.per_block.contains(value)))
+        && folds.iter().any(is_short)
+        && region::anatomy(graph, region).is_ok_and(|anatomy| {
+            values.iter().any(|value| anatomy.per_block.contains(value) || anatomy.per_row.contains(value))
+        })
 }
 
 /// Takes reductions over the last axis of what a group of a matmul computes, each with the maps before it. Whether there
