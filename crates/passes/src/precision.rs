@@ -6,6 +6,8 @@
 
 use crate::context::Context;
 use crate::error::PassError;
+use crate::exact::{self, MAX_DEPTH};
+use crate::narrow_products::is_stored_narrow;
 use gable_ir::{Builder, Module, NodeId, Op, OpError};
 use gable_tensor::DType;
 
@@ -45,8 +47,12 @@ fn place_casts(b: &mut Builder, factor: DType, context: &mut Context) -> Result<
 }
 
 /// The value cast before it is moved: the same bits, but the cast is then next to what computes the value, which can
-/// store 16 bits, and one cast serves all views of it.
+/// store 16 bits, and one cast serves all views of it. Elements that are stored narrow and their scales are cast each, and multiplied
+/// in 16 bits, which is how kernels unpack them.
 fn cast_at_source(b: &mut Builder, x: NodeId, to: DType) -> Result<NodeId, OpError> {
+    if matches!(to, DType::BF16 | DType::F16) && is_stored_narrow(&b.graph, x, MAX_DEPTH) {
+        return exact::narrowed(b, x, to, MAX_DEPTH);
+    }
     let (mut source, mut views) = (x, Vec::new());
     while let Op::Reshape(_) | Op::Transpose(_) | Op::Broadcast(_) | Op::Slice(_) = b.graph.op(source) {
         views.push(b.graph.op(source).clone());

@@ -40,8 +40,13 @@ fn product_kernel(compiled: &Compiled, name: &str) -> (String, String) {
 
 /// Demands that the product is one kernel on tensor cores whose PTX has each of these texts, on each target.
 fn becomes(name: &str, module: &Module, expected: [&[&str]; 3]) {
+    becomes_in(Precision::AsIs, name, module, expected);
+}
+
+/// The same, where a precision is asked for.
+fn becomes_in(precision: Precision, name: &str, module: &Module, expected: [&[&str]; 3]) {
     for (target, texts) in TARGETS.into_iter().zip(expected) {
-        let (class, ptx) = product_kernel(&compiled(module, target, Precision::AsIs), name);
+        let (class, ptx) = product_kernel(&compiled(module, target, precision), name);
         let head: Vec<&str> = ptx.lines().filter(|line| line.starts_with("    // ")).take(2).collect();
         assert!(!matches!(class.as_str(), "fma" | "none"), "{name} on {target} is a kernel of class {class}: {head:?}");
         for text in texts {
@@ -124,6 +129,22 @@ fn narrow_weights_are_read_as_they_are_stored() {
             becomes(&format!("{store:?}, {rows} rows"), &module, [&[what]; 3]);
         }
     }
+}
+
+#[test]
+fn a_precision_asked_for_keeps_weights_narrow() {
+    for (store, what) in [
+        (Store::Int4, "of int4 pairs scaled by f32 in groups of 32"),
+        (Store::Nvfp4 { whole: true }, "of e2m1 pairs scaled by e4m3 in groups of 16"),
+        (Store::Rows(DType::E4M3), "B expression of e4m3"),
+    ] {
+        let module = forms::weight(store, DType::F32, [MANY_ROWS, 256, 512]);
+        becomes_in(Precision::Bf16, &format!("{store:?}"), &module, [&[what]; 3]);
+    }
+    // Rounded to f16 after scaling: the rounding goes.
+    let module = forms::both(Store::Rows(DType::E4M3), DType::F16, [MANY_ROWS, 256, 512]);
+    let kinds = ["wgmma.mma_async.sync.aligned", "kind::f8f6f4", "e4m3.e4m3.f32"];
+    becomes_in(Precision::Fp16, "e4m3 in f16", &module, kinds.each_ref().map(std::slice::from_ref));
 }
 
 #[test]

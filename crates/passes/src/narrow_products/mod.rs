@@ -9,13 +9,15 @@
 //! - [`crate::exact`]: else, where every element of both factors is a number of bf16 (or of f16), the product is one of that type: no
 //!   product changes, and no element of 2^-126 or more.
 //!
-//! Sums stay f32. Factors that the model has rounded to 16 bits after scaling stay rounded.
+//! Sums stay f32. Factors that the model has rounded to 16 bits after scaling stay rounded, unless a precision is asked for: then
+//! they are multiplied as they are stored too, which is exacter than what the model says.
 
 mod scales;
 
 use crate::context::Context;
 use crate::error::PassError;
 use crate::exact::{self, MAX_DEPTH, is_view};
+use crate::options::Precision;
 use crate::unpacking;
 use gable_ir::{Builder, Graph, Module, NodeId, Op, OpError, ops};
 use gable_tensor::{DType, Dim};
@@ -36,11 +38,18 @@ fn narrow(b: &mut Builder, context: &mut Context) -> Result<(), OpError> {
     for id in b.graph.order() {
         let Op::Matmul(op) = b.graph.op(id).clone() else { continue };
         let [left, right] = b.graph.operands(id)[..] else { continue };
-        if b.dtype(left) != DType::F32 || op.acc != DType::F32 {
+        if op.acc != DType::F32 {
             continue;
         }
         b.set_origin(b.graph.node(id).origin.clone());
-        if let Some(new) = narrowed(b, &op, [left, right])? {
+        let new = match b.dtype(left) {
+            DType::F32 => narrowed(b, &op, [left, right])?,
+            DType::F16 | DType::BF16 if context.options.precision != Precision::AsIs => {
+                unrounded(b, &op, [left, right])?
+            }
+            _ => None,
+        };
+        if let Some(new) = new {
             if !context.step() {
                 break;
             }
@@ -62,11 +71,10 @@ fn narrowed(b: &mut Builder, op: &ops::Matmul, factors: [NodeId; 2]) -> Result<O
             outside.extend(peeled.scales);
         }
     }
-    let product = if let Some(stored) = as_stored(b, inner)? {
-        let acc = if b.dtype(stored[0]).is_int() { DType::I32 } else { DType::F32 };
-        let product = b.add(ops::Matmul { acc, out: acc }, &stored)?;
-        b.cast(product, DType::F32)?
-    } else if let Some(narrow) = exact::common(b, inner) {
+    if let Some(stored) = as_stored(b, inner)? {
+        return product_of_stored(b, op, stored, outside).map(Some);
+    }
+    let product = if let Some(narrow) = exact::common(b, inner) {
         let factors =
             [exact::narrowed(b, inner[0], narrow, MAX_DEPTH)?, exact::narrowed(b, inner[1], narrow, MAX_DEPTH)?];
         b.add(ops::Matmul { acc: DType::F32, out: DType::F32 }, &factors)?
@@ -79,8 +87,60 @@ fn narrowed(b: &mut Builder, op: &ops::Matmul, factors: [NodeId; 2]) -> Result<O
     b.cast(result, op.out).map(Some)
 }
 
+/// The product of the stored elements of two factors that were scaled and then rounded to 16 bits.
+fn unrounded(b: &mut Builder, op: &ops::Matmul, factors: [NodeId; 2]) -> Result<Option<NodeId>, OpError> {
+    if !factors.iter().all(|&factor| is_stored_narrow(&b.graph, factor, MAX_DEPTH)) {
+        return Ok(None);
+    }
+    let last = b.rank(factors[0]) - 1;
+    let mut outside = Vec::new();
+    let mut inner = factors;
+    for (factor, k_axis) in inner.iter_mut().zip([last, last - 1]) {
+        let wide = widened(b, *factor, MAX_DEPTH)?;
+        let peeled = scales::peel(b, wide, Some(k_axis), MAX_DEPTH)?;
+        *factor = peeled.value;
+        outside.extend(peeled.scales);
+    }
+    let Some(stored) = as_stored(b, inner)? else { return Ok(None) };
+    product_of_stored(b, op, stored, outside).map(Some)
+}
+
+/// A value of 16 bits, computed in f32.
+fn widened(b: &mut Builder, id: NodeId, depth: usize) -> Result<NodeId, OpError> {
+    let operands = b.graph.operands(id);
+    if depth == 0 || b.dtype(id) == DType::F32 {
+        return b.cast(id, DType::F32);
+    }
+    match b.graph.op(id).clone() {
+        Op::Cast(_) => b.cast(operands[0], DType::F32),
+        Op::Mul(op) => {
+            let both = [widened(b, operands[0], depth - 1)?, widened(b, operands[1], depth - 1)?];
+            b.add(op, &both)
+        }
+        op if is_view(&op) => {
+            let value = widened(b, operands[0], depth - 1)?;
+            b.add(op, &[value])
+        }
+        _ => b.cast(id, DType::F32),
+    }
+}
+
+/// A product of stored elements, times scales.
+fn product_of_stored(
+    b: &mut Builder,
+    op: &ops::Matmul,
+    stored: [NodeId; 2],
+    outside: Vec<NodeId>,
+) -> Result<NodeId, OpError> {
+    let acc = if b.dtype(stored[0]).is_int() { DType::I32 } else { DType::F32 };
+    let product = b.add(ops::Matmul { acc, out: acc }, &stored)?;
+    let product = b.cast(product, DType::F32)?;
+    let result = scales::multiply(b, product, outside)?;
+    b.cast(result, op.out)
+}
+
 /// Whether a value is stored elements of at most 8 bits, converted, scaled and moved.
-fn is_stored_narrow(graph: &Graph, id: NodeId, depth: usize) -> bool {
+pub fn is_stored_narrow(graph: &Graph, id: NodeId, depth: usize) -> bool {
     let Some(depth) = depth.checked_sub(1) else { return false };
     if unpacking::is_element(graph, id) {
         return true;
@@ -89,6 +149,8 @@ fn is_stored_narrow(graph: &Graph, id: NodeId, depth: usize) -> bool {
     match graph.op(id) {
         Op::Cast(op) => op.to.is_float() && (is_multiplied(graph.ty(graph.operand(id, 0)).dtype) || stored(0)),
         Op::Mul(_) => stored(0) || stored(1),
+        // Bytes less a zero point.
+        Op::Sub(_) => matches!(converted_from(graph, graph.operand(id, 0)), Some(DType::I8 | DType::U8)),
         op => is_view(op) && stored(0),
     }
 }
