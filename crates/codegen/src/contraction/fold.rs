@@ -180,7 +180,8 @@ impl Plan {
 
     /// Rows of all batch entries: results of each fold.
     fn n_rows(&self) -> usize {
-        self.problem.batches() * self.problem.m
+        // Rows in groups are not those of other groups.
+        if self.problem.ragged { self.problem.m } else { self.problem.batches() * self.problem.m }
     }
 }
 

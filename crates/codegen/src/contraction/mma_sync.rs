@@ -395,7 +395,7 @@ fn vector_lanes(problem: &Problem, schedule: &MmaSyncSchedule) -> u32 {
 /// of lanes.
 pub(super) fn fold_parts(problem: &Problem, schedule: &MmaSyncSchedule) -> Option<u32> {
     let vectors = schedule.warp_tile().1 / vector_lanes(problem, schedule);
-    let is_lanes = !problem.ragged && !problem.store.along_m && vectors > 1 && vectors.is_power_of_two();
+    let is_lanes = !problem.store.along_m && vectors > 1 && vectors.is_power_of_two();
     is_lanes.then(|| problem.n.div_ceil(schedule.tile.n as usize) as u32 * schedule.warps.1)
 }
 
@@ -482,7 +482,7 @@ fn epilogue(
                 hand_over(k, vector, surround)?;
             }
             let Some(part) = part else { return Ok(()) };
-            surround.leave_folds(k, &cta.batch, row, extent, width, part)
+            surround.leave_folds(k, (&cta.batch, cta.end), row, extent, width, part)
         };
         let vectors = vectors_m * vectors_n;
         if whole && vectors.is_multiple_of(WARP) && vectors / WARP <= MAX_UNROLLED {

@@ -102,9 +102,8 @@ pub fn emit(
 fn fold_parts(problem: &Problem, schedule: &Schedule, surround: &mut dyn Surround) -> Option<u32> {
     match schedule {
         Schedule::Wgmma(schedule) => wgmma::fold_parts(problem, schedule, surround),
-        // Rows beyond a group's end are another tile's to reduce.
-        Schedule::Tcgen05(schedule) => (!problem.ragged).then(|| tcgen05::fold_parts(problem, schedule)),
-        Schedule::MmaRing(schedule) => (!problem.ragged).then(|| mma_ring::fold_parts(problem, schedule)),
+        Schedule::Tcgen05(schedule) => Some(tcgen05::fold_parts(problem, schedule)),
+        Schedule::MmaRing(schedule) => Some(mma_ring::fold_parts(problem, schedule)),
         Schedule::MmaSync(schedule) => mma_sync::fold_parts(problem, schedule),
         _ => None,
     }

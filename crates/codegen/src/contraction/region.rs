@@ -150,8 +150,9 @@ pub fn kernel_by(
 
 /// The region's matrix products, or its convolution.
 fn anchors_of(program: &Program) -> Vec<ValueId> {
-    program.find(|op| matches!(op, gable_ir::Op::Matmul(_) | gable_ir::Op::Conv(_)))
+    program.find(|op| matches!(op, gable_ir::Op::Matmul(_) | gable_ir::Op::GroupedMatmul(_) | gable_ir::Op::Conv(_)))
 }
+
 /// An operand is read by many CTAs while others write results, so its memory must be its own.
 fn refuse_overwritten(engine: &Engine<'_>, plan: &Plan, overwritten: &[usize]) -> Result<(), Fault> {
     let program = engine.program;
@@ -587,7 +588,7 @@ impl Surround for Region<'_> {
     fn leave_folds(
         &mut self,
         k: &mut KernelBuilder,
-        batch: &[R<B32>],
+        (batch, end): (&[R<B32>], Option<R<B32>>),
         row: R<B32>,
         extent: (u32, u32),
         width: u32,
@@ -615,9 +616,12 @@ impl Surround for Region<'_> {
                 let axes = plan.axes_at(engine, &batch, at, column, None);
                 let result = plan.result(engine, &axes);
                 let mut stores = is_first;
-                if !plan.problem.m.is_multiple_of(extent.0 as usize) {
+                if end.is_some() || !plan.problem.m.is_multiple_of(extent.0 as usize) {
                     let at = engine.k.add_u32(row, distance);
-                    let exists = engine.k.setp_lt_u32(at, plan.problem.m as u32);
+                    let exists = match end {
+                        Some(end) => engine.k.setp_lt_u32(at, end),
+                        None => engine.k.setp_lt_u32(at, plan.problem.m as u32),
+                    };
                     stores = engine.k.and_pred(stores, exists);
                 }
                 fold::leave(engine, plan, (number, pointers[number]), &result, part, &partial, stores)?;

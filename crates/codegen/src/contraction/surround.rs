@@ -133,11 +133,12 @@ pub trait Surround {
     /// Leaves the partial results of folds: `results` has combined those of each of the thread's rows since the last call, `store`
     /// those of the row that `begin_row` began.
     /// `width` neighbouring lanes, a power of two, share their rows; `row` is the thread's first, and `part` says which of
-    /// the parts of the columns it has computed. All lanes of a warp come here together.
+    /// the parts of the columns it has computed. Rows of their own end at the batch entry's end. All lanes of a warp come here
+    /// together.
     fn leave_folds(
         &mut self,
         _k: &mut KernelBuilder,
-        _batch: &[R<B32>],
+        _batch_and_end: (&[R<B32>], Option<R<B32>>),
         _row: R<B32>,
         _extent: (u32, u32),
         _width: u32,

@@ -411,7 +411,6 @@ pub(super) fn folds_blocks(problem: &Problem, schedule: &WgmmaSchedule, surround
 
 /// Parts of the columns whose folds the kernel leaves: its tiles, or each CTA's columns of them, where results leave through staging buffers.
 pub(super) fn fold_parts(problem: &Problem, schedule: &WgmmaSchedule, surround: &mut dyn Surround) -> Option<u32> {
-    // Rows beyond a group's end are another tile's to reduce.
-    let stages = !problem.ragged && epilogue::stages(problem, schedule, surround);
+    let stages = epilogue::stages(problem, schedule, surround);
     stages.then(|| problem.n.div_ceil(schedule.extent().1 as usize) as u32 * schedule.along.1 * schedule.split)
 }

@@ -7,7 +7,7 @@ use gable_codegen::contraction::schedule::{MmaSyncSchedule, Schedule, Tile};
 use gable_codegen::contraction::wgmma::schedule::{Sharing, WgmmaSchedule};
 use gable_ptx::ptxas::Ptxas;
 use gable_ptx::{Module, Target};
-use gable_tensor::DType;
+use gable_tensor::{DType, Scalar, Tensor};
 
 /// A product with a residual, the squares of whose rows are added up, and whose largest size in a row is found.
 fn source((m, n, k): (usize, usize, usize), more: &str) -> String {
@@ -139,6 +139,27 @@ fn batches_have_rows_of_their_own() {
     product::check(source, Target::Sm100a, tcgen05_pairs(128));
     product::check(source, Target::Sm120a, mma_ring((64, 64), (4, 1)));
     product::check(source, Target::Sm120a, mma_sync((64, 32), (2, 1)));
+}
+
+/// Rows that are in groups are reduced by the tile of their own group, not by those that see them beyond another's end.
+#[test]
+fn groups_have_rows_of_their_own() {
+    let source = "graph @grouped(%x: bf16[300, 64], %w: bf16[5, 64, 136], %ends: i32[5]) {\n  region @r contraction {\n    \
+        %sum = grouped_matmul %x, %w, %ends {acc=f32, out=bf16} : bf16[300, 136]\n    %size = abs %sum : bf16[300, 136]\n    \
+        %rows = reduce %size {kind=max, axes=[1], keep=true} : bf16[300, 1]\n  }\n  return c = %sum, rows = %rows\n}\n";
+    for ends in [[1, 1, 130, 131, 300], [37, 101, 167, 233, -1], [0, 300, 300, 20, 7]] {
+        let scalars: Vec<Scalar> = ends.into_iter().map(Scalar::I).collect();
+        let given = [("ends", Tensor::from_scalars(DType::I32, vec![5], scalars))];
+        for (target, schedule) in [
+            (Target::Sm90a, wgmma(64, 64, 2, Sharing::PingPong)),
+            (Target::Sm100a, tcgen05(64)),
+            (Target::Sm100a, tcgen05_pairs(128)),
+            (Target::Sm120a, mma_ring((64, 64), (4, 1))),
+            (Target::Sm120a, mma_sync((64, 32), (2, 1))),
+        ] {
+            product::check_given(source, target, schedule, &given);
+        }
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 
 use crate::product;
 use crate::schedules;
+use gable_codegen::contraction::mma_ring::schedule::MmaRingSchedule;
 use gable_codegen::contraction::schedule::{FmaSchedule, MmaSyncSchedule, Schedule, Tile};
 use gable_codegen::contraction::tcgen05::schedule::Tcgen05Schedule;
 use gable_codegen::contraction::wgmma::schedule::Sharing;
@@ -141,6 +142,57 @@ fn sums_of_8_bit_floats_are_promoted_group_by_group() {
     let source = graph("e4m3", [300, 5, 64, 256], true, "i32", "");
     for ends in [ENDS[1], ENDS[4]] {
         check(&source, Target::Sm90a, wgmma(128, 64, DType::E4M3, Sharing::Cooperative), &ends);
+    }
+}
+
+/// A graph of one region: rows of mxfp8 by matrices stored so, with a scale for 32 values of k each.
+fn scaled_graph([rows, groups, n, k]: [usize; 4], elements: [&str; 2]) -> String {
+    let blocks = k / 32;
+    let factor = |name: &str, outer: &str| {
+        format!(
+            "    %{name}v = cast %{name}e {{to=f32}} : f32[{outer}, {k}]\n    \
+             %{name}c = cast %{name}s {{to=f32}} : f32[{outer}, {blocks}]\n    \
+             %{name}1 = reshape %{name}c {{shape=[{outer}, {blocks}, 1]}} : f32[{outer}, {blocks}, 1]\n    \
+             %{name}2 = broadcast %{name}1 {{shape=[{outer}, {blocks}, 32]}} : f32[{outer}, {blocks}, 32]\n    \
+             %{name}3 = reshape %{name}2 {{shape=[{outer}, {k}]}} : f32[{outer}, {k}]\n    \
+             %{name} = mul %{name}v, %{name}3 : f32[{outer}, {k}]\n"
+        )
+    };
+    let (x, w) = (factor("x", &rows.to_string()), factor("w", &format!("{groups}, {n}")));
+    format!(
+        "graph @grouped(%xe: {0}[{rows}, {k}], %xs: ue8m0[{rows}, {blocks}], %we: {1}[{groups}, {n}, {k}], \
+         %ws: ue8m0[{groups}, {n}, {blocks}], %ends: i32[{groups}]) {{\n  region @r contraction {{\n{x}{w}    \
+         %t = transpose %w {{perm=[0, 2, 1]}} : f32[{groups}, {k}, {n}]\n    \
+         %sum = grouped_matmul %x, %t, %ends {{acc=f32, out=bf16}} : bf16[{rows}, {n}]\n  }}\n  return c = %sum\n}}\n",
+        elements[0], elements[1]
+    )
+}
+
+#[test]
+fn groups_of_block_scaled_factors_are_multiplied_as_they_are_stored() {
+    for (ends, elements) in [(ENDS[1], ["e4m3", "e4m3"]), (ENDS[5], ["e4m3", "e2m1"])] {
+        let source = scaled_graph([300, 5, 72, 320], elements);
+        let Schedule::Tcgen05(plain) = tcgen05(64, DType::U8) else { unreachable!("a schedule on tcgen05") };
+        let single = Tcgen05Schedule { scales: 4, ..plain };
+        check(&source, Target::Sm100a, Schedule::Tcgen05(single), &ends);
+        check(&source, Target::Sm100a, Schedule::Tcgen05(schedules::paired(single)), &ends);
+        let ring = MmaRingSchedule { scales: 4, ..schedules::mma_ring((64, 64), (4, 1), DType::U8, 2) };
+        check(&source, Target::Sm120a, Schedule::MmaRing(ring), &ends);
+    }
+}
+
+#[test]
+fn groups_of_matrices_that_are_stored_narrow_are_unpacked_on_the_way() {
+    let (rows, groups, n, k) = (300, 5, 72, 64);
+    let source = format!(
+        "graph @grouped(%x: bf16[{rows}, {k}], %w: e4m3[{groups}, {n}, {k}], %ends: i32[{groups}]) {{\n  region @r contraction {{\n    \
+         %wide = cast %w {{to=bf16}} : bf16[{groups}, {n}, {k}]\n    \
+         %t = transpose %wide {{perm=[0, 2, 1]}} : bf16[{groups}, {k}, {n}]\n    \
+         %sum = grouped_matmul %x, %t, %ends {{acc=f32, out=bf16}} : bf16[{rows}, {n}]\n  }}\n  return c = %sum\n}}\n"
+    );
+    for ends in [ENDS[1], ENDS[5]] {
+        let carried = Tcgen05Schedule { carriers: 1, ..schedules::tcgen05(64, DType::BF16, 3) };
+        check(&source, Target::Sm100a, Schedule::Tcgen05(carried), &ends);
     }
 }
 

@@ -113,7 +113,7 @@ fn direct(
                 }
             }
             if let Some(part) = part {
-                surround.leave_folds(k, &place.batch, row, schedule.extent(), QUAD, part)?;
+                surround.leave_folds(k, (&place.batch, place.end), row, schedule.extent(), QUAD, part)?;
             }
         }
     }
@@ -179,7 +179,7 @@ fn staged_tile(
             }
         }
         if let Some(part) = part {
-            surround.leave_folds(k, &place.batch, origin.0, schedule.extent(), QUAD, part)?;
+            surround.leave_folds(k, (&place.batch, place.end), origin.0, schedule.extent(), QUAD, part)?;
         }
     }
     Ok(())

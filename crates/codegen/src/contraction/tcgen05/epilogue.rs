@@ -112,7 +112,7 @@ impl Epilogue {
             if surround.has_folds() {
                 // A row of the tile is a thread's alone.
                 let part = quotient(k, place.column, schedule.tile.n);
-                surround.leave_folds(k, &place.batch, own, schedule.extent(), 1, part)?;
+                surround.leave_folds(k, (&place.batch, place.end), own, schedule.extent(), 1, part)?;
             }
             accumulators.advance(k, at);
             Ok(())

@@ -314,7 +314,7 @@ fn staged_tile(
                 }
             }
         }
-        surround.leave_folds(k, &place.batch, first_row, schedule.extent(), QUAD, part)?;
+        surround.leave_folds(k, (&place.batch, place.end), first_row, schedule.extent(), QUAD, part)?;
     }
     Ok(())
 }
