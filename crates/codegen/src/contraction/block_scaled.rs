@@ -34,8 +34,10 @@ pub(super) const ATOM: u32 = ATOM_ROWS * ATOM_SCALES;
 pub(super) struct BlockScaled {
     /// The factors' types: any of 8, 6 or 4 bits.
     pub elements: [DType; 2],
-    /// Whether both are of 4 bits, two to a byte; else every element has a byte.
+    /// Whether both are of 4 bits, two to a byte, and multiplied so; else the tensor cores see a byte for every element.
     pub packed: bool,
+    /// Which of the factors memory has with two elements to a byte.
+    pub pairs: [bool; 2],
     /// Values of k that share a scale.
     pub block: u32,
     /// Type of the scales: ue8m0, or e4m3 without a sign.
@@ -66,13 +68,15 @@ impl BlockScaled {
         if (a.block, a.scale) != (b.block, b.scale) {
             return None;
         }
-        if a.packed != b.packed || !matches!((a.packed, a.block, a.scale), (_, 32, DType::UE8M0) | (true, 16, _)) {
+        let packed = a.pairs && b.pairs;
+        if !matches!((packed, a.block, a.scale), (_, 32, DType::UE8M0) | (true, 16, _)) {
             return None;
         }
         let of_side = |side, whole: Vec<(usize, DType)>| whole.into_iter().map(move |(at, dtype)| (side, at, dtype));
         Some(BlockScaled {
             elements: [a.element, b.element],
-            packed: a.packed,
+            packed,
+            pairs: [a.pairs, b.pairs],
             block: a.block,
             scale: a.scale,
             positions: [a.position, b.position],
@@ -81,15 +85,14 @@ impl BlockScaled {
         })
     }
 
-    /// The factors whose codes have fewer bits than the byte of each.
-    pub fn short(&self) -> impl Iterator<Item = (Side, DType)> {
-        let sides = [Side::A, Side::B].into_iter().zip(self.elements);
-        sides.filter(|(_, element)| !self.packed && short_codes::is_short(*element))
-    }
-
-    /// The power of two that products are too small by where such codes are multiplied as floats of 8 bits.
-    pub fn widening(&self) -> i32 {
-        self.short().map(|(_, element)| short_codes::float8(element).1).sum()
+    /// The factors whose codes have fewer bits than the byte that the tensor cores see: all of them, or those that memory has in
+    /// `pairs`.
+    pub fn short(&self, pairs_alone: bool) -> impl Iterator<Item = Short> {
+        let sides = [Side::A, Side::B].into_iter().zip(self.elements).zip(self.pairs);
+        let is_short = move |element, pairs| if pairs_alone { pairs } else { short_codes::is_short(element) };
+        sides
+            .filter(move |((_, element), pairs)| !self.packed && is_short(*element, *pairs))
+            .map(|((side, element), pairs)| Short { side, element, pairs })
     }
 
     /// Scales of a row for one round of 128 bytes of k.
@@ -109,10 +112,25 @@ impl BlockScaled {
     }
 }
 
+/// A factor whose codes become floats of 8 bits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Short {
+    pub side: Side,
+    /// Its type.
+    pub element: DType,
+    /// Whether two of them share a byte.
+    pub pairs: bool,
+}
+
+/// The power of two that products of such factors are too small by.
+pub(super) fn widening(short: impl Iterator<Item = Short>) -> i32 {
+    short.map(|short| short_codes::float8(short.element).1).sum()
+}
+
 /// What one factor is.
 struct Factor {
     element: DType,
-    packed: bool,
+    pairs: bool,
     block: u32,
     scale: DType,
     position: usize,
@@ -122,7 +140,7 @@ struct Factor {
 impl Factor {
     fn of(scaled: &Scaled, operand: &Operand) -> Option<Factor> {
         let Operand::Memory(_) = operand else { return None };
-        let (element, packed) = match scaled.codes {
+        let (element, pairs) = match scaled.codes {
             Codes::Bytes(element) if element == DType::E4M3 || element == DType::E5M2 => (element, false),
             Codes::Bytes(element) if short_codes::is_short(element) => (element, false),
             Codes::E2m1Pairs => (DType::E2M1, true),
@@ -144,7 +162,7 @@ impl Factor {
             found = Some((position, block, memory.stored));
         }
         let (position, block, scale) = found?;
-        Some(Factor { element, packed, block, scale, position, whole })
+        Some(Factor { element, pairs, block, scale, position, whole })
     }
 }
 
@@ -199,8 +217,25 @@ pub(super) fn blocks(columns: u32) -> u32 {
     columns.div_ceil(ATOM_ROWS)
 }
 
+/// What the sums of a batch entry are multiplied by: the scales that all elements of a factor share, and the `power` of two that
+/// products are too small by; none where there is nothing.
+pub(super) fn factor_of_sums(
+    k: &mut KernelBuilder,
+    scaled: &BlockScaled,
+    power: i32,
+    batch: &[R<B32>],
+    surround: &mut dyn Surround,
+) -> Result<Option<R<F32>>, ContractionError> {
+    let shared = shared_scale(k, scaled, batch, surround)?;
+    Ok(match (shared, power) {
+        (shared, 0) => shared,
+        (None, power) => Some(k.mov_f32(2f32.powi(power))),
+        (Some(shared), power) => Some(k.mul_f32(shared, 2f32.powi(power))),
+    })
+}
+
 /// The product of the scales that all elements of a factor share, for a batch entry; none where there are none.
-pub(super) fn shared_scale(
+fn shared_scale(
     k: &mut KernelBuilder,
     scaled: &BlockScaled,
     batch: &[R<B32>],

@@ -23,7 +23,9 @@ pub(super) fn tensor_rate(element: DType, machine: &Machine) -> f64 {
 pub(super) fn problem_rate(problem: &Problem, machine: &Machine) -> f64 {
     match &problem.scaled {
         None => tensor_rate(problem.element, machine),
-        Some(_) if problem.factor_bits(Side::A) == 4 => machine.rates.fp4.min(4.0 * machine.rates.half_acc16),
+        Some(_) if [Side::A, Side::B].iter().all(|&side| problem.factor_bits(side) == 4) => {
+            machine.rates.fp4.min(4.0 * machine.rates.half_acc16)
+        }
         Some(_) => 2.0 * machine.rates.half_acc16,
     }
 }

@@ -120,6 +120,11 @@ impl Boxes {
         map.check().is_ok().then_some(Boxes { map, batch, start })
     }
 
+    /// The same boxes one row after the other, not swizzled.
+    pub fn in_lines(self) -> Boxes {
+        Boxes { map: TensorMap { swizzle: Swizzle::None, ..self.map }, ..self }
+    }
+
     /// Boxes of an operand that lies in memory: `outer` of its outer index by `k` summed elements.
     pub fn of_operand(problem: &Problem, memory: &Memory, element: DType, outer: u32, k: u32) -> Option<Boxes> {
         let entries = memory.entries.as_ref()?;

@@ -34,12 +34,13 @@ use super::cta::{TilePlace, Walk, digits};
 use super::groups::Groups;
 use super::operands::{self, Bringing, Operands, STEP};
 use super::problem::{ContractionError, Problem, Side};
-use super::ring::{Ring, Scope};
+use super::ring::{BARRIER, Ring, Scope};
 use super::scaler::{SCALERS, Scaler};
 use super::schedule::{Schedule, WARP, sum_type};
 use super::short_codes;
 use super::staged::BUFFERS;
 use super::surround::{Place, Surround};
+use super::widening::Widening;
 use epilogue::Epilogue;
 use fragments::Fragments;
 use gable_ptx::meaning::{BlockScaledMultiply, BlockScales, Element, MatrixMultiply, Meaning};
@@ -77,9 +78,16 @@ pub(super) fn emit(
     let stage_bytes = schedule.stage_bytes();
     let ring = Ring { stages: schedule.stages, stage_bytes, data, barriers, scope: Scope::Cta };
     let scaled = BlockScaled::of(problem);
+    // Codes that share a byte arrive, and are then spread by the warps that bring scales.
+    let pairs = scaled.as_ref().filter(|scaled| scaled.short(true).next().is_some());
+    let arrivals = pairs.map(|_| Ring { barriers: k.add_u32(barriers, 2 * schedule.stages * BARRIER), ..ring });
     let first_thread = k.setp_eq_u32(thread, 0);
     k.if_(first_thread, |k| {
-        ring.init(k, 1 + if scaled.is_some() { SCALERS } else { 0 }, schedule.consumers());
+        let scalers = if scaled.is_some() { SCALERS } else { 0 };
+        ring.init(k, if arrivals.is_some() { scalers } else { 1 + scalers }, schedule.consumers());
+        if let Some(arrivals) = &arrivals {
+            arrivals.init(k, 1, 1);
+        }
     });
     let ends = k.add_u32(data, schedule.shared_bytes());
     let groups = Groups::read(k, problem, ends, (thread, schedule.threads()), surround)?;
@@ -107,14 +115,14 @@ pub(super) fn emit(
                 operand_bytes: schedule.operand_bytes(),
                 thread: k.sub_u32(thread, first * WARP),
                 elected,
-                widening: None,
+                widening: arrivals.as_ref().map(|arrivals| Widening::of(scaled.short(true), arrivals, schedule.tile)),
             };
             scaler.run(k, problem, scaled, &ring, &walk, surround)
         })?;
     }
     let last = k.setp_eq_u32(warp, schedule.threads() / WARP - 1);
     let brings = k.and_pred(last, elected);
-    k.if_(brings, |k| operands.bring_all(k, problem, &ring, schedule.tile.k, &walk))?;
+    k.if_(brings, |k| operands.bring_apart(k, problem, (&ring, arrivals.as_ref()), schedule.tile.k, &walk))?;
     k.exit();
     Ok(maps)
 }
@@ -241,7 +249,7 @@ fn round(
     let (a_from, b_from) = (a.at_stage(k, stage), b.at_stage(k, stage));
     let placed = |k: &mut KernelBuilder, side: Side, words: [R<B32>; 4]| match multiply {
         Multiply::Scaled(scaled, ..) if !scaled.packed => {
-            words.map(|word| short_codes::placed(k, scaled.elements[side as usize], word))
+            words.map(|word| short_codes::placed(k, multiplied(scaled)[side as usize], word))
         }
         _ => words,
     };
@@ -376,6 +384,15 @@ fn instruction(element: DType) -> Result<Opcode, ContractionError> {
     Ok(Opcode::of(meaning).ok_or(gable_ptx::EmitError::NoRow { meaning })?)
 }
 
+/// The types that factors are multiplied in: those of pairs become floats of 8 bits where not both factors are.
+fn multiplied(scaled: &BlockScaled) -> [DType; 2] {
+    let mut elements = scaled.elements;
+    for short in scaled.short(true) {
+        elements[short.side as usize] = short_codes::float8(short.element).0;
+    }
+    elements
+}
+
 /// The block-scaled matrix instruction of factors and their scales.
 fn scaled_instruction(scaled: &BlockScaled) -> Result<BlockScaledMultiply, ContractionError> {
     let element = |dtype| match dtype {
@@ -392,7 +409,8 @@ fn scaled_instruction(scaled: &BlockScaled) -> Result<BlockScaledMultiply, Contr
         (_, other) => return Err(ContractionError::Type(other)),
     };
     let k = if scaled.packed { 64 } else { 32 };
-    Ok(BlockScaledMultiply { k, a: element(scaled.elements[0])?, b: element(scaled.elements[1])?, scales })
+    let [a, b] = multiplied(scaled);
+    Ok(BlockScaledMultiply { k, a: element(a)?, b: element(b)?, scales })
 }
 
 /// Whether an instruction of the target multiplies the factors.

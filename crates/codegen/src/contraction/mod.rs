@@ -11,7 +11,7 @@
 //!   them, `carried` the operands that threads bring there instead, `narrow` those that they unpack,
 //!   `staged` the results that leave by it.
 //! - `normal` finds the problem in a region, `columns` which part of it each output has, `dequantise` a right factor that is
-//!   stored narrow, `scaled` two factors that are stored narrow with scales (`short_codes` where those have fewer bits than a byte), `radix` reads strided views out of symbolic
+//!   stored narrow, `scaled` two factors that are stored narrow with scales (`short_codes` where those have fewer bits than a byte, `widening` where they become bytes), `radix` reads strided views out of symbolic
 //!   indices.
 //! - `fold` reduces the result's rows.
 //! - `gather` brings operands from memory or from the region, `tile` lays them out in shared memory, `values` packs and
@@ -56,6 +56,7 @@ pub mod tcgen05;
 mod tile;
 mod values;
 pub mod wgmma;
+mod widening;
 
 use gable_artifact::TensorMap;
 use gable_ptx::KernelBuilder;

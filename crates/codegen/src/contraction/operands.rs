@@ -18,7 +18,7 @@ use super::carried;
 use super::cta::{TilePlace, Walk};
 use super::narrow;
 use super::neighbours::{Neighbours, Share};
-use super::problem::{ContractionError, Digit, Entries, Major, Memory, Operand, Problem, Side};
+use super::problem::{ContractionError, Digit, Entries, Major, Memory, Operand, Problem, Scaled, Side};
 use super::ring::{Position, Ring, Scope};
 use super::schedule::Tile;
 use gable_ptx::{B32, B64, KernelBuilder, R};
@@ -59,6 +59,8 @@ pub(super) struct Copied {
     per_box: (u32, u32),
     /// Outer indices that a CTA asks for.
     brought: u32,
+    /// Bytes of k of each: those of a span, or a half of it where two elements that the tensor cores see as bytes share one.
+    span: u32,
 }
 
 /// What of the operands' tiles a kernel brings.
@@ -109,10 +111,20 @@ pub(super) fn boxes(problem: &Problem, side: Side, outer: u32, element: DType) -
     match &problem.scaled {
         None => Boxes::of_operand(problem, memory, element, rows, span),
         Some(scaled) if scaled[side as usize].codes.bits() == 4 => {
-            Boxes::of_operand(problem, &in_bytes(memory)?, DType::U8, rows, span)
+            let memory = in_bytes(memory)?;
+            if !is_unpacked(problem, side) {
+                return Boxes::of_operand(problem, &memory, DType::U8, rows, span);
+            }
+            Boxes::of_operand(problem, &memory, DType::U8, rows, span / 2).map(Boxes::in_lines)
         }
         Some(_) => Boxes::of_operand(problem, memory, memory.stored, rows, span),
     }
+}
+
+/// Whether two elements of a factor share a byte in memory, and not where they are multiplied.
+fn is_unpacked(problem: &Problem, side: Side) -> bool {
+    let bits = |scaled: &Scaled| scaled.codes.bits();
+    problem.scaled.as_ref().is_some_and(|both| bits(&both[side as usize]) == 4 && both.iter().any(|one| bits(one) != 4))
 }
 
 /// The bytes of a matrix of which two elements along k share one.
@@ -193,7 +205,8 @@ impl Operands {
                 let map = k.param_tensor_map(&format!("map_{}", format!("{side:?}").to_lowercase()));
                 let rows = rows_per_box(problem, side, brought, problem.element);
                 let bytes = boxes.map.box_bytes() as u32;
-                Copied { boxes, map, per_box: (rows, bytes), brought }
+                let span = if is_unpacked(problem, side) { SPAN / 2 } else { SPAN };
+                Copied { boxes, map, per_box: (rows, bytes), brought, span }
             });
             Factor { side, major, outer, copied }
         };
@@ -293,7 +306,8 @@ impl Operands {
         // Boxes count bytes where elements are shorter.
         let span = SPAN / problem.element.bytes() as u32;
         let rounds = walk.part.as_ref().map_or(problem.rounds(tile_k), |part| part.rounds);
-        let bytes = self.sides.iter().map(|one| one.outer * SPAN).sum::<u32>();
+        let span_of = |one: &Factor| one.copied.as_ref().map_or(SPAN, |copied| copied.span);
+        let bytes = self.sides.iter().map(|one| one.outer * span_of(one)).sum::<u32>();
         let shares = self.shares(k, arrivals.unwrap_or(ring).scope);
         walk.for_each(k, problem, |k, place| {
             let mut own = TilePlace { batch: place.batch.clone(), ..*place };
@@ -374,6 +388,7 @@ impl Operands {
             }
         };
         let (rows, bytes) = copied.per_box;
+        let k0 = if copied.span == SPAN { k0 } else { k.shr_u32(k0, 1) };
         for number in 0..copied.brought.div_ceil(rows) {
             let to = k.add_u32(stage, start + number * bytes);
             let outer = k.add_u32(origin, number * rows);

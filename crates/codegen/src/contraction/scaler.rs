@@ -9,15 +9,13 @@
 //! What lies beyond the edges is zero: its scales are the smallest there are, and its elements are zeros.
 
 use super::block_scaled::{ATOM, ATOM_ROWS, ATOM_SCALES, BlockScaled, Steps, blocks};
-use super::boxes::SPAN;
 use super::cta::{Walk, digits};
 use super::problem::{ContractionError, Memory, Operand, Problem, Side};
-use super::ring::{Position, Ring};
-use super::schedule::{Tile, WARP};
-use super::short_codes;
+use super::ring::Ring;
+use super::schedule::WARP;
 use super::surround::Surround;
-use super::tile::CHUNK;
 use super::values::load_into;
+use super::widening::Widening;
 use gable_ptx::meaning::{Access, Cache};
 use gable_ptx::{B32, B64, KernelBuilder, Pred, R, ScalarType, Space};
 use gable_tensor::DType;
@@ -38,47 +36,6 @@ pub(super) struct Scaler<'a> {
     pub elected: R<Pred>,
     /// Codes that it changes first.
     pub widening: Option<Widening<'a>>,
-}
-
-/// Codes of fewer bits than a byte, which become floats of 8 bits where they have arrived.
-pub(super) struct Widening<'a> {
-    arrivals: &'a Ring,
-    /// Their types, and where they lie in a stage: the first byte, and how many.
-    parts: Vec<(DType, u32, u32)>,
-}
-
-impl<'a> Widening<'a> {
-    /// That of the factors of a tile.
-    pub fn of(scaled: &BlockScaled, arrivals: &'a Ring, brought: Tile) -> Widening<'a> {
-        let part = |(side, element)| match side {
-            Side::A => (element, 0, brought.m * SPAN),
-            _ => (element, brought.m * SPAN, brought.n * SPAN),
-        };
-        Widening { arrivals, parts: scaled.short().map(part).collect() }
-    }
-
-    /// Changes the thread's share of a stage that has arrived.
-    fn run(&self, k: &mut KernelBuilder, thread: R<B32>, stage: R<B32>, at: Position) -> Result<(), ContractionError> {
-        const AT_ONCE: u32 = ATOM_ROWS * CHUNK;
-        self.arrivals.wait_full(k, at);
-        for &(element, start, bytes) in &self.parts {
-            let first = k.mad_lo_u32(thread, CHUNK, stage);
-            let first = k.add_u32(first, start);
-            let together = [4, 2].into_iter().find(|count| (bytes / AT_ONCE).is_multiple_of(*count)).unwrap_or(1);
-            k.no_unroll();
-            k.for_u32(0, bytes, together * AT_ONCE, |k, offset| {
-                let place = k.add_u32(first, offset);
-                let chunks: Vec<_> =
-                    (0..together).map(|i| k.ld_shared_v4_b32(place.at((i * AT_ONCE) as i32))).collect();
-                for (i, words) in (0..).zip(chunks) {
-                    let words = words.map(|word| short_codes::widened(k, element, word));
-                    k.st_shared_v4_b32(place.at((i * AT_ONCE) as i32), words);
-                }
-            });
-        }
-        self.arrivals.advance(k, at);
-        Ok(())
-    }
 }
 
 /// A row whose scales the thread brings.
@@ -102,7 +59,7 @@ impl Scaler<'_> {
         surround: &mut dyn Surround,
     ) -> Result<(), ContractionError> {
         let at = ring.first_to_fill(k);
-        let widening = self.widening.as_ref().map(|widening| (widening, widening.arrivals.first_to_read(k)));
+        let widening = self.widening.as_ref().map(|widening| (widening, widening.first(k)));
         // Row r of an atom: 16 bytes for each of 32, four for each quarter.
         let (within, quarter) = (k.and_b32(self.thread, 31), k.shr_u32(self.thread, 5));
         let slot = k.shl_b32(within, 4);

@@ -55,3 +55,15 @@ pub(super) fn widened(k: &mut KernelBuilder, element: DType, word: R<B32>) -> R<
     let sign = k.and_b32(code, SIGNS);
     k.mad_lo_u32(sign, 3, code)
 }
+
+/// Eight codes of 4 bits, two to a byte and the first in the low bits, as floats of 8 bits: the first four, then the others.
+pub(super) fn unpacked(k: &mut KernelBuilder, word: R<B32>) -> [R<B32>; 2] {
+    const LOW: u32 = 0x0f0f_0f0f;
+    let even = k.and_b32(word, LOW);
+    let odd = k.shr_u32(word, 4);
+    let odd = k.and_b32(odd, LOW);
+    [0x5140, 0x7362].map(|order| {
+        let codes = k.prmt_b32(even, odd, order);
+        widened(k, DType::E2M1, codes)
+    })
+}

@@ -60,10 +60,11 @@ use super::groups::Groups;
 use super::operands::{self, Bringing, Operands, STEP};
 use super::problem::{ContractionError, Major, Problem, Side};
 use super::ring::{Position, Ring, Scope};
-use super::scaler::{SCALERS, Scaler, Widening};
+use super::scaler::{SCALERS, Scaler};
 use super::schedule::{Schedule, WARP};
 use super::surround::Surround;
 use super::takeover::{self, SLOT_BYTES, Takeover};
+use super::widening::Widening;
 use epilogue::Epilogue;
 use gable_ptx::meaning::{Collector, TensorKind, TensorMultiply};
 use gable_ptx::{B32, Feature, KernelBuilder, Offset, R, Target, Tcgen05Operand};
@@ -125,7 +126,7 @@ pub(super) fn emit(
     let scaled = BlockScaled::of(problem);
     let scalers = if scaled.is_some() { schedule.ctas_per_tile * SCALERS } else { 0 };
     // Codes of fewer bits than a byte arrive, and are then changed by the warps that bring scales.
-    let arrivals = scaled.as_ref().filter(|scaled| scaled.short().next().is_some()).map(|_| Ring {
+    let arrivals = scaled.as_ref().filter(|scaled| scaled.short(false).next().is_some()).map(|_| Ring {
         barriers: arrival_barriers,
         scope: Scope::Cta,
         ..ring
@@ -214,7 +215,9 @@ pub(super) fn emit(
                 operand_bytes: schedule.operand_bytes(),
                 thread: k.sub_u32(thread, FIRST_SCALER * WARP),
                 elected,
-                widening: arrivals.as_ref().map(|arrivals| Widening::of(scaled, arrivals, schedule.brought())),
+                widening: arrivals
+                    .as_ref()
+                    .map(|arrivals| Widening::of(scaled.short(false), arrivals, schedule.brought())),
             };
             scaler.run(k, problem, scaled, &ring, &walk, surround)
         })?;

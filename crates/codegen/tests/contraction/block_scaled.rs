@@ -37,6 +37,8 @@ pub const MXFP4: Format = Format { elements: ["e2m1", "e2m1"], ..MXFP8 };
 pub const MXFP6: Format = Format { elements: ["e2m3", "e3m2"], ..MXFP8 };
 /// 8-bit floats by 4-bit ones in a byte each.
 pub const MXFP8_BY_MXFP4: Format = Format { elements: ["e4m3", "e2m1 bytes"], ..MXFP8 };
+/// 8-bit floats by 4-bit ones, two to a byte.
+pub const MXFP8_BY_PAIRS: Format = Format { elements: ["e4m3", "e2m1"], ..MXFP8 };
 /// 4-bit floats, a scale of e4m3 for 16.
 pub const NVFP4: Format = Format { scale: "e4m3", block: 16, ..MXFP4 };
 
@@ -135,6 +137,16 @@ pub fn any_codes(module: &Module, left: bool) -> Vec<(String, Tensor)> {
                 Tensor::new(dtype, shape, (0..tensor.len()).map(|_| random.below(256) as u8).collect::<Vec<_>>())
                     .expect("a byte for each")
             }
+            "ae" | "be" if dtype == DType::U8 => {
+                // Two to a byte; 2 is the code of one.
+                let half = shape[1];
+                let byte = |i: usize| match ((7 * (i / half)) % (2 * half)).wrapping_sub(2 * (i % half)) {
+                    0 => 0x02,
+                    1 => 0x20,
+                    _ => 0,
+                };
+                Tensor::new(dtype, shape, (0..tensor.len()).map(byte).collect::<Vec<u8>>()).expect("a byte for two")
+            }
             "ae" | "be" => {
                 let k = shape[1];
                 let is_one = |i: usize| i % k == (7 * (i / k)) % k;
@@ -177,7 +189,14 @@ fn every_format_is_multiplied_as_it_is_stored() {
 
 #[test]
 fn codes_of_fewer_bits_become_floats_of_8_where_they_have_arrived() {
-    for elements in [["e2m3", "e4m3"], ["e4m3", "e3m2"], ["e2m1 bytes", "e3m2"], ["e5m2", "e2m1 bytes"]] {
+    for elements in [
+        ["e2m3", "e4m3"],
+        ["e4m3", "e3m2"],
+        ["e2m1 bytes", "e3m2"],
+        ["e5m2", "e2m1 bytes"],
+        ["e2m1", "e5m2"],
+        ["e2m3", "e2m1"],
+    ] {
         let format = Format { elements, ..MXFP8 };
         let schedule = Schedule::Tcgen05(schedule(64, format, 2));
         for (left, element) in [(true, elements[0]), (false, elements[1])] {
@@ -188,7 +207,7 @@ fn codes_of_fewer_bits_become_floats_of_8_where_they_have_arrived() {
             }
         }
     }
-    for format in [MXFP6, MXFP8_BY_MXFP4] {
+    for format in [MXFP6, MXFP8_BY_MXFP4, MXFP8_BY_PAIRS] {
         check(&graph((128, 64, 1280), format, "bf16"), schedule(64, format, 3));
         check(&graph((200, 136, 320), format, "f32"), schedule(128, format, 2));
         check(&graph((1, 24, 288), format, "f32"), schedule(96, format, 3));
@@ -197,6 +216,8 @@ fn codes_of_fewer_bits_become_floats_of_8_where_they_have_arrived() {
         check(&graph((300, 72, 320), format, "bf16"), paired(64, format, 2));
         check(&graph((256, 192, 640), format, "bf16"), paired(192, format, 3));
     }
+    let turned = Format { elements: ["e2m1", "e3m2"], ..MXFP8 };
+    check(&graph((200, 72, 320), turned, "bf16"), schedule(80, turned, 2));
     let shared = Format { shared: true, in_atoms: true, ..MXFP6 };
     check(&graph((128, 128, 512), shared, "bf16"), schedule(128, shared, 2));
 }
@@ -272,7 +293,9 @@ fn every_candidate_assembles_without_spills_in_its_class() {
     };
     for target in [Target::Sm100a, Target::Sm103a, Target::Sm100f] {
         let mut module = PtxModule::new(target, Vec::new());
-        for (name, format) in [("mxfp8", MXFP8), ("mxfp6", MXFP6), ("mxfp4", MXFP4), ("nvfp4", NVFP4)] {
+        for (name, format) in
+            [("mxfp8", MXFP8), ("mxfp6", MXFP6), ("mixed", MXFP8_BY_PAIRS), ("mxfp4", MXFP4), ("nvfp4", NVFP4)]
+        {
             let source = graph((4096, 4096, 4096), format, "bf16");
             // Rows of 254 scales: no whole words.
             let bytes = graph((4096, 4064, 4064), Format { block: 16, ..format }, "bf16");

@@ -1,7 +1,7 @@
 //! The pipeline on `mma.sync` that the copy engine feeds, with given schedules: every majorness, edges, batches, types, ways
 //! out and block scales, against the graph's evaluation.
 
-use crate::block_scaled::{self, Format, MXFP4, MXFP6, MXFP8, MXFP8_BY_MXFP4, NVFP4};
+use crate::block_scaled::{self, Format, MXFP4, MXFP6, MXFP8, MXFP8_BY_MXFP4, MXFP8_BY_PAIRS, NVFP4};
 use crate::product::{self, WAYS, product};
 use crate::schedules::{self, mma_ring as schedule};
 use gable_codegen::Class;
@@ -109,7 +109,14 @@ fn block_scales_come_with_the_stages() {
 
 #[test]
 fn codes_of_fewer_bits_are_placed_in_their_bytes() {
-    for elements in [["e2m3", "e4m3"], ["e4m3", "e3m2"], ["e2m1 bytes", "e3m2"], ["e5m2", "e2m1 bytes"]] {
+    for elements in [
+        ["e2m3", "e4m3"],
+        ["e4m3", "e3m2"],
+        ["e2m1 bytes", "e3m2"],
+        ["e5m2", "e2m1 bytes"],
+        ["e2m1", "e5m2"],
+        ["e2m3", "e2m1"],
+    ] {
         let format = Format { elements, ..MXFP8 };
         let schedule = Schedule::MmaRing(scaled((64, 64), (2, 1), format, 2));
         for (left, element) in [(true, elements[0]), (false, elements[1])] {
@@ -121,7 +128,7 @@ fn codes_of_fewer_bits_are_placed_in_their_bytes() {
             }
         }
     }
-    for format in [MXFP6, MXFP8_BY_MXFP4] {
+    for format in [MXFP6, MXFP8_BY_MXFP4, MXFP8_BY_PAIRS] {
         check_scaled(&block_scaled::graph((128, 128, 1280), format, "bf16"), scaled((128, 128), (4, 2), format, 2));
         check_scaled(&block_scaled::graph((130, 72, 320), format, "f32"), scaled((64, 64), (4, 1), format, 3));
     }
@@ -149,7 +156,14 @@ fn every_candidate_assembles_without_spills_in_its_class() {
         ("turned", DType::BF16, product("bf16", (m, n, k), [false, true], "bf16", &turned)),
         ("bytes", DType::E4M3, product("e4m3", (m, n, k), [false, true], "bf16", "")),
     ];
-    let formats = [("mxfp8", MXFP8), ("mxfp6", MXFP6), ("mixed", MXFP8_BY_MXFP4), ("mxfp4", MXFP4), ("nvfp4", NVFP4)];
+    let formats = [
+        ("mxfp8", MXFP8),
+        ("mxfp6", MXFP6),
+        ("mixed", MXFP8_BY_MXFP4),
+        ("pairs", MXFP8_BY_PAIRS),
+        ("mxfp4", MXFP4),
+        ("nvfp4", NVFP4),
+    ];
     let extents: [((u32, u32), (u32, u32)); 5] =
         [((128, 128), (4, 2)), ((96, 128), (3, 2)), ((128, 64), (8, 1)), ((64, 128), (4, 2)), ((32, 64), (2, 1))];
     for target in [Target::Sm120a, Target::Sm121a, Target::Sm120f] {

@@ -5,7 +5,7 @@
 //! out what lies beyond the edges. Results that lie otherwise are stored one pair, or one element, at a time.
 
 use super::super::MapParameter;
-use super::super::block_scaled::{BlockScaled, shared_scale};
+use super::super::block_scaled::{BlockScaled, factor_of_sums, widening};
 use super::super::cta::{TilePlace, store_at};
 use super::super::problem::{ContractionError, Problem};
 use super::super::staged::{self, Buffers, Staged};
@@ -64,7 +64,7 @@ impl Epilogue {
         surround: &mut dyn Surround,
     ) -> Result<(), ContractionError> {
         if let Some(scaled) = BlockScaled::of(problem)
-            && let Some(factor) = shared_scale(k, &scaled, &place.batch, surround)?
+            && let Some(factor) = factor_of_sums(k, &scaled, widening(scaled.short(true)), &place.batch, surround)?
         {
             for sum in sums.iter().flatten().flatten() {
                 let broken = |_| ContractionError::Surround("sums of floats are floats".into());

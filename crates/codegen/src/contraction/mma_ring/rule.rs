@@ -65,7 +65,11 @@ pub(crate) fn seconds(problem: &Problem, schedule: &MmaRingSchedule, machine: &M
     let products = 2.0 * f64::from(m) * f64::from(n) * f64::from(k) / rate;
     let (warp_m, warp_n) = schedule.warp_tile();
     let read = f64::from(schedule.consumers() * (warp_m + warp_n) * SPAN);
-    let shared = (read + f64::from(schedule.stage_bytes())) / SHARED_BYTES;
+    // Codes in pairs are read and written once more, as bytes.
+    let pairs = BlockScaled::of(problem)
+        .map_or(0, |scaled| scaled.short(true).map(|short| if short.side == Side::A { m } else { n }).sum::<u32>());
+    let spread = f64::from(pairs * (SPAN + SPAN / 2));
+    let shared = (read + spread + f64::from(schedule.stage_bytes())) / SHARED_BYTES;
     let alone = if schedule.consumers() < 8 { ALONE_CYCLES } else { 0.0 };
     let multiply = rounds * (products.max(shared) + alone);
     // Four warps run at once on the four parts of a multiprocessor.

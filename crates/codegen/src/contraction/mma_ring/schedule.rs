@@ -81,9 +81,11 @@ impl MmaRingSchedule {
         self.consumers() * BUFFERS * STAGING
     }
 
-    /// Dynamic shared memory: the ring, the staging buffers, a full and an empty barrier for each stage.
+    /// Dynamic shared memory: the ring, the staging buffers, a full and an empty barrier for each stage; and those of arrivals of
+    /// factors that are changed afterwards.
     pub fn shared_bytes(&self) -> u32 {
-        self.ring_bytes() + self.staging_bytes() + 2 * self.stages * BARRIER
+        let barriers = if self.scales > 0 { 4 } else { 2 };
+        self.ring_bytes() + self.staging_bytes() + barriers * self.stages * BARRIER
     }
 
     /// 32-bit registers of a thread that sums, fragments (two of each), scales and the rest take at once.
@@ -96,7 +98,14 @@ impl MmaRingSchedule {
     /// The largest stage count that fits shared memory of `limit` bytes.
     pub fn with_most_stages(self, limit: u32) -> MmaRingSchedule {
         let one = MmaRingSchedule { stages: 1, ..self };
-        MmaRingSchedule { stages: Ring::most_stages(limit, one.shared_bytes(), self.stage_bytes()), ..self }
+        MmaRingSchedule {
+            stages: Ring::most_stages(
+                limit,
+                one.shared_bytes(),
+                self.stage_bytes() + if self.scales > 0 { 2 * BARRIER } else { 0 },
+            ),
+            ..self
+        }
     }
 
     /// Checks what only this class asks for; resources common to all are checked by the caller.

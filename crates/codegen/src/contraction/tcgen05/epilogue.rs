@@ -6,7 +6,7 @@
 //! takes them to memory. Results that lie otherwise are stored piece by piece, or one by one.
 
 use super::super::MapParameter;
-use super::super::block_scaled::{BlockScaled, shared_scale};
+use super::super::block_scaled::{BlockScaled, factor_of_sums, widening};
 use super::super::boxes::SPAN;
 use super::super::cta::{TilePlace, Walk, store_at};
 use super::super::problem::{ContractionError, Problem};
@@ -94,7 +94,7 @@ impl Epilogue {
             let rows = Place { batch: &place.batch, row: own, column: place.column };
             surround.prefetch(k, rows, schedule.tile.n)?;
             let factor = match &scaled {
-                Some(scaled) => factor_of_sums(k, scaled, &place.batch, surround)?,
+                Some(scaled) => factor_of_sums(k, scaled, widening(scaled.short(false)), &place.batch, surround)?,
                 None => None,
             };
             accumulators.wait_full(k, at);
@@ -122,22 +122,6 @@ impl Epilogue {
         }
         Ok(())
     }
-}
-
-/// What the sums of a batch entry are multiplied by: the scales that all elements share, and the power of two that codes are
-/// too small by.
-fn factor_of_sums(
-    k: &mut KernelBuilder,
-    scaled: &BlockScaled,
-    batch: &[R<B32>],
-    surround: &mut dyn Surround,
-) -> Result<Option<R<F32>>, ContractionError> {
-    let shared = shared_scale(k, scaled, batch, surround)?;
-    Ok(match (shared, scaled.widening()) {
-        (shared, 0) => shared,
-        (None, power) => Some(k.mov_f32(2f32.powi(power))),
-        (Some(shared), power) => Some(k.mul_f32(shared, 2f32.powi(power))),
-    })
 }
 
 /// The sums of one tile, for one warp.

@@ -57,8 +57,8 @@ pub(crate) fn seconds(problem: &Problem, schedule: &Tcgen05Schedule, machine: &M
     let brought = schedule.brought();
     // Codes that become floats of 8 bits are read and written once more.
     let scaled = BlockScaled::of(problem);
-    let short = scaled.iter().flat_map(BlockScaled::short);
-    let widened: u32 = short.map(|(side, _)| if side == Side::A { brought.m } else { brought.n }).sum();
+    let short = scaled.iter().flat_map(|scaled| scaled.short(false));
+    let widened: u32 = short.map(|short| if short.side == Side::A { brought.m } else { brought.n }).sum();
     let shared = 2.0 * f64::from((brought.m + brought.n + widened) * STEP) / SHARED_BYTES;
     let multiply = instructions * products.max(shared);
     let carry = carried::round_cycles(problem, schedule.tile, schedule.carriers * CARRIER_THREADS);
