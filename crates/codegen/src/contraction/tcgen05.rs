@@ -33,6 +33,8 @@
 //! Sums never occupy registers while they grow, so two threads keep the tensor cores busy, and a tile is finished while the
 //! next one is multiplied: `free` and `ready` are a ring of two stages like the one of operands.
 //!
+//! Tiles are walked over at a fixed distance, or taken over from CTAs that have not begun: see `takeover`.
+//!
 //! Two CTAs of a cluster may share a tile of 256 rows. Each brings 128 rows of A and half of the columns of B, and has the
 //! sums of its rows; so each column is read from shared memory once for 256 rows:
 //!
