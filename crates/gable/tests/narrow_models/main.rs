@@ -136,7 +136,7 @@ fn a_precision_asked_for_keeps_weights_narrow() {
     for (store, what) in [
         (Store::Int4, "of int4 pairs scaled by f32 in groups of 32"),
         (Store::Nvfp4 { whole: true }, "of e2m1 pairs scaled by e4m3 in groups of 16"),
-        (Store::Rows(DType::E4M3), "B expression of e4m3"),
+        (Store::Rows(DType::E4M3), "k-major by 4 of e4m3"),
     ] {
         let module = forms::weight(store, DType::F32, [MANY_ROWS, 256, 512]);
         becomes_in(Precision::Bf16, &format!("{store:?}"), &module, [&[what]; 3]);
