@@ -335,8 +335,9 @@ pub(super) fn round_cycles(problem: &Problem, tile: Tile, threads: u32) -> f64 {
         issue += chunks * chunk_cycles(problem, side);
         waits |= !copies(problem, side);
     }
-    // Loads are waited for once for each time that the registers are full.
-    let fills = f64::from(round_registers(problem, tile, threads).div_ceil(CHUNK_REGISTERS / threads).max(1));
+    // Loads are waited for once for each time that the registers are full; what is left over lands while others do.
+    let fills =
+        (f64::from(round_registers(problem, tile, threads)) * f64::from(threads) / f64::from(CHUNK_REGISTERS)).max(1.0);
     let together = f64::from(rounds_together(problem, tile, threads) * threads.div_ceil(ISSUERS * WARP));
     issue + if waits { LATENCY_CYCLES * fills / together } else { 0.0 }
 }

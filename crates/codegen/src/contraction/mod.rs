@@ -42,6 +42,7 @@ mod operands;
 pub mod predict;
 pub mod problem;
 mod radix;
+pub mod realign;
 pub mod region;
 mod ring;
 pub mod rule;

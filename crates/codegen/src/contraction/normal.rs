@@ -136,6 +136,7 @@ impl Plan {
             addend: false,
             columns_together: 1,
             scaled: None,
+            realigned: false,
             short_sums: is_float8(element) && matches!(acc, DType::Tf32 | DType::F16 | DType::BF16),
             store: Store { along_m: false, lanes: 1 },
         };

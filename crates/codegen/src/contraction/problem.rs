@@ -218,6 +218,8 @@ pub struct Problem {
     pub columns_together: usize,
     /// What both factors are times scales, where `a` and `b` are what memory holds of them.
     pub scaled: Option<[Scaled; 2]>,
+    /// Whether factors lie in copies of their inputs, whose rows begin at whole 16 bytes: only the copy engine reads those.
+    pub realigned: bool,
     /// Whether sums may be as short as the tensor cores have them, where that is less than f32: the graph sums in a narrower
     /// type.
     pub short_sums: bool,

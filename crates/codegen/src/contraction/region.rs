@@ -9,6 +9,7 @@ use super::direct;
 use super::fold::{self, Gathered};
 use super::normal::Plan;
 use super::problem::{ContractionError, Major, Operand, Part, Problem, Side};
+use super::realign::{Copies, Realigned};
 use super::rule;
 use super::schedule::{Schedule, sum_type};
 use super::surround::{self, Fragment, ResultRows, Surround};
@@ -37,6 +38,8 @@ pub struct ContractionKernel {
     pub buffers: Vec<Memory>,
     /// Tensor maps that are parameters after the buffers, and what they are over.
     pub maps: Vec<(Memory, TensorMap)>,
+    /// The kernels that copy factors to rows that the copy engine can bring, before.
+    pub copies: Vec<KernelLaunch>,
     /// The kernel that joins the partial results of folds afterwards.
     pub join: Option<KernelLaunch>,
 }
@@ -61,7 +64,10 @@ impl ContractionKernel {
     /// All launches, in order.
     pub fn work(mut self) -> Vec<Work> {
         let join = self.join.take();
-        [Some(self.launch()), join].into_iter().flatten().map(Work::Launch).collect()
+        let mut launches = std::mem::take(&mut self.copies);
+        launches.push(self.launch());
+        launches.extend(join);
+        launches.into_iter().map(Work::Launch).collect()
     }
 
     /// The launch of the product's kernel.
@@ -93,7 +99,9 @@ pub fn kernel(program: &Program, target: Target, overwritten: &[usize]) -> Resul
 pub fn problem(program: &Program, target: Target) -> Result<Option<Problem>, Fault> {
     let mut engine = Engine::new(program, "problem", target, &[]);
     let plan = Plan::of(&mut engine)?;
-    Ok(plan.filter(|plan| !direct::suits(plan, &plan.problem)).map(|plan| plan.problem))
+    let Some(mut plan) = plan.filter(|plan| !direct::suits(plan, &plan.problem)) else { return Ok(None) };
+    Copies::make(&mut plan, program, target, Realigned::WhereFaster)?;
+    Ok(Some(plan.problem))
 }
 
 /// The same with a schedule that is given.
@@ -103,13 +111,29 @@ pub fn kernel_by(
     overwritten: &[usize],
     choose: impl FnOnce(&Problem) -> Result<Schedule, ContractionError>,
 ) -> Result<Option<ContractionKernel>, Fault> {
+    kernel_realigned(program, target, overwritten, Realigned::WhereFaster, choose)
+}
+
+/// The same, and whether factors whose rows begin anywhere are copied first.
+pub fn kernel_realigned(
+    program: &Program,
+    target: Target,
+    overwritten: &[usize],
+    realigned: Realigned,
+    choose: impl FnOnce(&Problem) -> Result<Schedule, ContractionError>,
+) -> Result<Option<ContractionKernel>, Fault> {
     let name = if program.find(|op| matches!(op, gable_ir::Op::Conv(_))).is_empty() { "matmul" } else { "conv" };
     let after = fold::apart(program, &anchors_of(program))?;
     let mut given: Vec<usize> = after.results.iter().chain(&after.per_block).copied().collect();
     given.sort_unstable();
     let mut engine = Engine::giving(program, name, target, overwritten, &given);
-    let Some(plan) = Plan::of(&mut engine)? else { return Ok(None) };
+    let Some(mut plan) = Plan::of(&mut engine)? else { return Ok(None) };
     refuse_overwritten(&engine, &plan, overwritten)?;
+    let copies = if direct::suits(&plan, &plan.problem) {
+        Copies::default()
+    } else {
+        Copies::make(&mut plan, program, target, realigned)?
+    };
     let problem = plan.problem.clone();
     let mut buffers = KernelLaunch::all_inputs(program);
     buffers.extend(given.iter().map(|&position| Memory::Output(position)));
@@ -124,11 +148,12 @@ pub fn kernel_by(
             schedule: Schedule::Direct(schedule),
             buffers,
             maps: Vec::new(),
+            copies: Vec::new(),
             join: None,
         }));
     }
     let schedule = choose(&problem)?;
-    let mut region = Region { engine, plan, folds: None, addend: None, width: 1 };
+    let mut region = Region { engine, plan, folds: None, addend: None, width: 1, copied: BTreeMap::new() };
     let mut join = None;
     if !region.plan.blocks.is_empty() && !super::folds_blocks(&problem, &schedule, &mut region) {
         return Err(ContractionError::FoldsApart(schedule.to_string()).into());
@@ -140,12 +165,14 @@ pub fn kernel_by(
         let pointers = scratch.pointers(&mut region.engine);
         region.folds = Some(Folds { scratch, pointers, gathered: Gathered::new(), row: None });
     }
+    let (copying, places) = copies.launches(program, &buffers, target)?;
+    region.copied = copies.sides().zip(places).collect();
     // The builder moves out of the engine, and back for each thing that the main loop asks of the region.
     let mut k = std::mem::replace(&mut region.engine.k, KernelBuilder::new(name, target));
     k.comment(format!("{problem}\n{schedule}"));
     let maps = super::emit(&mut k, &problem, &schedule, &mut region)?;
     let maps = maps.into_iter().map(|map| region.over(map)).collect::<Result<_, Fault>>()?;
-    Ok(Some(ContractionKernel { kernel: k.finish(), problem, schedule, buffers, maps, join }))
+    Ok(Some(ContractionKernel { kernel: k.finish(), problem, schedule, buffers, maps, copies: copying, join }))
 }
 
 /// The region's matrix products, or its convolution.
@@ -179,6 +206,8 @@ struct Region<'p> {
     plan: Plan,
     folds: Option<Folds>,
     addend: Option<ValueId>,
+    /// Where copies of factors lie.
+    copied: BTreeMap<Side, Memory>,
     /// Lanes that share the rows of blocks.
     width: u32,
 }
@@ -213,6 +242,9 @@ impl<'p> Region<'p> {
                 Ok((Memory::Input(position.ok_or_else(missing)?), map))
             }
             MapParameter::Result(position, map) => Ok((Memory::Output(self.plan.results[position]), map)),
+            MapParameter::Operand(side, map) if self.copied.contains_key(&side) => {
+                Ok((self.copied[&side].clone(), map))
+            }
             MapParameter::Operand(side, map) => {
                 let view = self.plan.views.get(&side);
                 let inputs = &self.engine.program.inputs;

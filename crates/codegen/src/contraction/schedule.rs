@@ -373,6 +373,15 @@ impl Schedule {
                 });
             }
         }
+        let has_copy_engine = matches!(self, Schedule::Wgmma(_) | Schedule::Tcgen05(_) | Schedule::MmaRing(_));
+        if problem.realigned && !has_copy_engine {
+            return Err(ContractionError::Schedule {
+                schedule: self.to_string(),
+                what: "copies of factors",
+                found: 1,
+                expected: "none: only the copy engine reads them".into(),
+            });
+        }
         // The family's limit of rows comes before its sizes, which grow with them.
         if let Schedule::FewRows(schedule) = self {
             schedule.validate(problem, target)?;

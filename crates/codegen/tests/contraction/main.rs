@@ -15,6 +15,7 @@ mod plain;
 mod product;
 mod quantised;
 mod random_products;
+mod realigned;
 #[path = "../emulation/region.rs"]
 mod region;
 mod regions;
@@ -281,6 +282,7 @@ fn convolution(dtype: DType, channels: usize, channels_last: bool, element: DTyp
         addend: false,
         columns_together: 1,
         scaled: None,
+        realigned: false,
         short_sums: false,
         store: Store { along_m: false, lanes: 4 },
     }

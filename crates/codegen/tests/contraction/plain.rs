@@ -260,6 +260,7 @@ pub fn product(dtype: DType, (m, n, k): (usize, usize, usize), transposed: [bool
         addend: false,
         columns_together: 1,
         scaled: None,
+        realigned: false,
         short_sums: false,
         store: Store { along_m: false, lanes },
     }

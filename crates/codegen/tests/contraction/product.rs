@@ -6,7 +6,8 @@ use crate::region::Region;
 use gable_codegen::compile::region_works;
 use gable_codegen::contraction::candidates;
 use gable_codegen::contraction::problem::{ContractionError, Problem};
-use gable_codegen::contraction::region::{ContractionKernel, kernel_by};
+use gable_codegen::contraction::realign::Realigned;
+use gable_codegen::contraction::region::{ContractionKernel, kernel_by, kernel_realigned};
 use gable_codegen::contraction::rule;
 use gable_codegen::contraction::schedule::Schedule;
 use gable_codegen::{Fault, Hardware, Program};
@@ -33,10 +34,12 @@ fn lowered(
     Ok(kernel_by(&program, target, &[], choose)?.expect("the result has elements"))
 }
 
-/// The kernel by the schedule.
+/// The kernel by the schedule, over the factors as they are.
 pub fn kernel(source: &str, target: Target, schedule: Schedule) -> gable_ptx::Kernel {
-    let kernel = lowered(source, target, |_| Ok(schedule));
-    kernel.unwrap_or_else(|e| panic!("{source}\n{target} {schedule}: {e}")).kernel
+    let module = module(source);
+    let program = Program::of_region(&module.graph, &module.graph.regions[0]).expect("a program");
+    let kernel = kernel_realigned(&program, target, &[], Realigned::Never, |_| Ok(schedule));
+    kernel.unwrap_or_else(|e| panic!("{source}\n{target} {schedule}: {e}")).expect("the result has elements").kernel
 }
 
 /// The schedule that the rule takes.
@@ -98,7 +101,20 @@ pub fn check_over(
     schedule: Schedule,
     inputs: impl FnOnce(&Module) -> Vec<(String, Tensor)>,
 ) {
-    let fault = run_over(&module(source), target, &emulation::SCHEDULES, |_| Ok(schedule), inputs).err();
+    let when = Realigned::WhereFaster;
+    let fault = run_over(&module(source), target, &emulation::SCHEDULES, when, |_| Ok(schedule), inputs).err();
+    assert_eq!(fault, None, "{source}");
+}
+
+/// The same with factors copied first to rows that the copy engine can bring.
+pub fn check_realigned(source: &str, target: Target, schedule: Schedule) {
+    let choose = |problem: &Problem| {
+        assert!(problem.realigned, "{source}");
+        Ok(schedule)
+    };
+    let when = Realigned::WherePossible;
+    let inputs = cases::whole_numbers;
+    let fault = run_over(&module(source), target, &emulation::SCHEDULES, when, choose, inputs).err();
     assert_eq!(fault, None, "{source}");
 }
 
@@ -110,13 +126,14 @@ pub fn run(
     orders: &[gable_emulator::Schedule],
     choose: impl FnOnce(&Problem) -> Result<Schedule, ContractionError>,
 ) -> Result<(), String> {
-    run_over(module, target, orders, choose, cases::whole_numbers)
+    run_over(module, target, orders, Realigned::WhereFaster, choose, cases::whole_numbers)
 }
 
 fn run_over(
     module: &Module,
     target: Target,
     orders: &[gable_emulator::Schedule],
+    realigned: Realigned,
     choose: impl FnOnce(&Problem) -> Result<Schedule, ContractionError>,
     inputs: impl FnOnce(&Module) -> Vec<(String, Tensor)>,
 ) -> Result<(), String> {
@@ -126,7 +143,8 @@ fn run_over(
     let expected = eval::evaluate(module, &given).map_err(|e| e.to_string())?;
     let graph = &module.graph;
     let program = Program::of_region(graph, &graph.regions[0]).map_err(|e| e.to_string())?;
-    let kernel = kernel_by(&program, target, &[], choose).map_err(|e| e.to_string())?.ok_or("there is no kernel")?;
+    let kernel = kernel_realigned(&program, target, &[], realigned, choose).map_err(|e| e.to_string())?;
+    let kernel = kernel.ok_or("there is no kernel")?;
     let what = format!("{target}: {}\n{}", kernel.problem, kernel.schedule);
     let works = kernel.work();
     let region = Region::new(&works, target);
