@@ -1,5 +1,5 @@
 //! The pipeline on `mma.sync` that the copy engine feeds: warp-specialised persistent kernels for sm_120 and sm_121, which have
-//! neither `wgmma` nor tensor memory.
+//! neither `wgmma` nor tensor memory, and for whole numbers on sm_103, whose tensor memory sums none.
 //!
 //! ```text
 //!  last warp, one thread: for each tile of this CTA, for each round of 128 bytes of k
@@ -422,10 +422,20 @@ fn multiplies(problem: &Problem, target: Target) -> bool {
     }
 }
 
+/// Whether the pipeline is one of the target's: of its family, and for whole numbers that its tensor memory does not sum.
+fn is_for(problem: &Problem, target: Target) -> bool {
+    let is_whole = matches!(problem.element, DType::I8 | DType::U8);
+    match target.row().family {
+        Family::Sm120 => true,
+        Family::Sm100 => is_whole && !target.has(Feature::Tcgen05Int8),
+        _ => false,
+    }
+}
+
 /// Whether this pipeline multiplies the problem here: both operands are boxes of a tensor map.
 pub(super) fn suits(problem: &Problem, target: Target) -> bool {
     let boxes = |side| operands::boxes(problem, side, 64, problem.element).is_some();
-    let has_class = target.row().family == Family::Sm120 && multiplies(problem, target);
+    let has_class = is_for(problem, target) && multiplies(problem, target);
     problem.k > 0 && problem.products() == 1 && has_class && boxes(Side::A) && boxes(Side::B)
 }
 

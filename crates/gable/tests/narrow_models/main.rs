@@ -17,6 +17,9 @@ const BLACKWELL: Target = Target::Sm100a;
 const GEFORCE: Target = Target::Sm120a;
 const TARGETS: [Target; 3] = [HOPPER, BLACKWELL, GEFORCE];
 
+/// Tensor memory sums no whole numbers here.
+const BLACKWELL_ULTRA: Target = Target::Sm103a;
+
 /// Rows of the classes' test: more than kernels for few rows take.
 const MANY_ROWS: usize = 256;
 
@@ -59,7 +62,8 @@ fn becomes_in(precision: Precision, name: &str, module: &Module, expected: [&[&s
 fn computes(name: &str, module: &Module, inputs: &[(&str, Tensor)], tolerance: Tolerance) {
     let given: Vec<(&str, &Tensor)> = inputs.iter().map(|(name, tensor)| (*name, tensor)).collect();
     let expected = gable_ir::eval::evaluate(module, &given).unwrap_or_else(|e| panic!("{name}: {e}"));
-    for (target, schedule) in TARGETS.into_iter().zip([Schedule::Eager, Schedule::Lazy, Schedule::Random(3)]) {
+    let schedules = [Schedule::Eager, Schedule::Lazy, Schedule::Random(3), Schedule::Eager];
+    for (target, schedule) in TARGETS.into_iter().chain([BLACKWELL_ULTRA]).zip(schedules) {
         let compiled = compiled(module, target, Precision::AsIs);
         let emulation = Emulation { target: Some(target.name()), schedule, races: true };
         let options = SessionOptions { emulation, ..SessionOptions::default() };
@@ -114,6 +118,9 @@ fn eight_bit_factors_with_scales_of_rows_and_columns_are_multiplied_as_they_are_
         let module = forms::both(Store::Rows(dtype), DType::F32, [MANY_ROWS, 256, 512]);
         becomes(dtype.name(), &module, [&[kinds[0]], &["tcgen05.mma", kinds[1]], &[MMA, kinds[2]]]);
     }
+    let module = forms::both(Store::Rows(DType::I8), DType::F32, [MANY_ROWS, 256, 512]);
+    let (class, ptx) = product_kernel(&compiled(&module, BLACKWELL_ULTRA, Precision::AsIs), "int8");
+    assert!(ptx.contains("s32.s8.s8.s32"), "int8 on {BLACKWELL_ULTRA} is a kernel of class {class}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use super::super::ring::{BARRIER, Ring};
 use super::super::scaler::SCALERS;
 use super::super::schedule::{Tile, WARP};
 use super::super::staged::BUFFERS;
-use gable_ptx::{Family, Target};
+use gable_ptx::Target;
 use std::fmt;
 
 /// Rows and columns of the sums of one instruction.
@@ -113,8 +113,8 @@ impl MmaRingSchedule {
         let refuse = |what, found: u32, expected: String| {
             Err(ContractionError::Schedule { schedule: self.to_string(), what, found: found.into(), expected })
         };
-        if target.row().family != Family::Sm120 {
-            return refuse("targets of its family", 0, "sm_120 or sm_121".into());
+        if !super::is_for(problem, target) {
+            return refuse("targets of its family", 0, "sm_120 or sm_121, or sm_103 for whole numbers".into());
         }
         if !super::multiplies(problem, target) {
             return Err(ContractionError::Type(problem.element));
