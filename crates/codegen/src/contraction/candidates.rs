@@ -57,7 +57,7 @@ pub fn candidates(problem: &Problem, target: Target) -> Result<Vec<Schedule>, Co
         Schedule::Wgmma(_)
             | Schedule::Tcgen05(_)
             | Schedule::MmaRing(_)
-            | Schedule::FewRows(FewRowsSchedule::Fragments(_))
+            | Schedule::FewRows(FewRowsSchedule::Fragments(_) | FewRowsSchedule::Streamed(_))
     );
     if plain {
         rule::table(problem).into_iter().for_each(add);

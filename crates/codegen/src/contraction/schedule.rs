@@ -313,6 +313,9 @@ impl Schedule {
                 few("depth", s.depth),
                 many("CTAs", s.ctas),
             ],
+            Schedule::FewRows(FewRowsSchedule::Streamed(s)) => {
+                vec![few("warps", s.warps), few("tiles", s.tiles), few("steps", s.steps), many("CTAs", s.ctas)]
+            }
             Schedule::Direct(s) => vec![few("channels", s.lanes), few("positions", s.positions)],
         }
     }

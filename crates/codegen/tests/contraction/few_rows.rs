@@ -1,8 +1,9 @@
 //! The family for few rows on the tensor cores: every number of rows, edges, groups after groups, batches.
 
 use super::plain::product;
-use super::{cases, check, check_batched, regions};
-use gable_codegen::contraction::few_rows::schedule::{FewRowsSchedule, FragmentsSchedule};
+use super::product::run;
+use super::{cases, check, check_batched, emulation, regions};
+use gable_codegen::contraction::few_rows::schedule::{FewRowsSchedule, FragmentsSchedule, StreamedSchedule};
 use gable_codegen::contraction::problem::{Problem, Store};
 use gable_codegen::contraction::rule;
 use gable_codegen::contraction::schedule::Schedule;
@@ -23,6 +24,10 @@ fn fragments(warps: u32, tiles: u32, depth: u32, ctas: u32) -> Schedule {
         ctas,
         rows_ahead: !ctas.is_multiple_of(2),
     }))
+}
+
+fn is_on_tensor_cores(schedule: &Schedule) -> bool {
+    matches!(schedule, Schedule::FewRows(FewRowsSchedule::Fragments(_) | FewRowsSchedule::Streamed(_)))
 }
 
 #[test]
@@ -71,7 +76,7 @@ fn the_rule_takes_the_tensor_cores_for_rows_of_sixteen_bits() {
     for (m, n, k) in [(1, 640, 1024), (3, 1000, 264), (16, 512, 1024), (64, 96, 257)] {
         let problem = rows(DType::BF16, m, n, k);
         let schedule = rule::choose(&problem, Target::Sm90a).expect("a schedule");
-        assert!(matches!(schedule, Schedule::FewRows(FewRowsSchedule::Fragments(_))), "{schedule}");
+        assert!(is_on_tensor_cores(&schedule), "{schedule}");
         check(&problem, &schedule, [None, None]);
     }
 }
@@ -85,7 +90,52 @@ fn narrow_weights_are_unpacked_in_registers() {
         let (_, kernel) = regions::lowered(name, module, Target::Sm90a);
         let kernel = kernel.expect("the cases have results");
         let (problem, schedule) = (&kernel.problem, &kernel.schedule);
-        assert!(matches!(schedule, Schedule::FewRows(FewRowsSchedule::Fragments(_))), "{name}: {problem}: {schedule}");
+        assert!(is_on_tensor_cores(schedule), "{name}: {problem}: {schedule}");
         assert!(problem.quantised.is_some(), "{name}: {problem}");
     }
+}
+
+fn streamed(warps: u32, tiles: u32, steps: u32, ctas: u32, held: bool) -> Schedule {
+    Schedule::FewRows(FewRowsSchedule::Streamed(StreamedSchedule { warps, tiles, steps, ctas, held }))
+}
+
+#[test]
+fn columns_stream_through_shared_memory() {
+    for (m, held) in [(1, true), (3, false), (8, true), (9, false), (16, true), (33, false)] {
+        check(&rows(DType::BF16, m, 64, 512), &streamed(2, 1, 3, 3, held), [None, None]);
+        // Columns past the last, a last step that is half inside, and warps without a last step.
+        check(&rows(DType::F16, m, 75, 328), &streamed(3, 2, 2, 2, held), [None, None]);
+        check(&rows(DType::BF16, m, 5, 136), &streamed(2, 1, 1, 1, held), [None, None]);
+    }
+    // More under way than there is.
+    check(&rows(DType::BF16, 4, 48, 256), &streamed(4, 1, 8, 2, true), [None, None]);
+}
+
+#[test]
+fn batches_stream_entry_by_entry() {
+    let (m, n, k) = (6, 40, 192);
+    let mut batched = rows(DType::BF16, m, n, k);
+    batched.batch = vec![2, 3];
+    let strides = [vec![(3 * m * k) as i64, (m * k) as i64], vec![0, (n * k) as i64]];
+    check_batched(&batched, &streamed(2, 1, 3, 2, false), [None, None], strides.clone());
+    check_batched(&batched, &streamed(3, 2, 2, 1, true), [None, None], strides);
+}
+
+#[test]
+fn narrow_weights_stream_with_their_scales() {
+    let mut taken = 0;
+    for (name, module) in cases::read("contraction").iter().filter(|(name, _)| name.starts_with("few_rows_")) {
+        for schedule in [streamed(2, 1, 3, 2, false), streamed(3, 2, 2, 1, true)] {
+            let orders = &emulation::SCHEDULES;
+            match run(module, Target::Sm90a, orders, |problem| {
+                schedule.validate(problem, Target::Sm90a)?;
+                Ok(schedule)
+            }) {
+                Ok(()) => taken += 1,
+                // Scales of whole columns have no groups.
+                Err(error) => assert!(error.contains("scales that fit a step"), "{name}: {error}"),
+            }
+        }
+    }
+    assert!(taken >= 16, "only {taken} products streamed");
 }

@@ -9,7 +9,7 @@
 //! | int4 | 16 | as the low bits of a large number, less that number and 8 |
 //!
 //! Four-bit elements give pairs of the elements i and i + 4 of a word, because those lie at the same bits of its two
-//! halves; [`Format::arrange`] brings A's elements into the same order.
+//! halves. The kernel for few rows does this once for each pair that there is, and looks up the rest ([`super::table`]).
 
 use super::super::problem::{Codes, ContractionError, Operand, Problem};
 use gable_ptx::{B16, B32, F32, KernelBuilder, R};
@@ -49,7 +49,7 @@ impl Format {
         if self.element == DType::BF16 { k.mul_bf16x2(a, b) } else { k.mul_f16x2(a, b) }
     }
 
-    /// The words of a chunk as pairs of elements, in the order of [`Format::arrange`].
+    /// The words of a chunk as pairs of elements: neighbours, of four-bit elements those of the module's text.
     pub fn pairs(self, k: &mut KernelBuilder, words: [R<B32>; 4]) -> Result<Vec<R<B32>>, ContractionError> {
         let mut pairs = Vec::new();
         for word in words {
@@ -80,37 +80,9 @@ impl Format {
                     pairs.push(self.pair(k, values[0], values[1]));
                     pairs.push(self.pair(k, values[2], values[3]));
                 }
-                Some(Codes::E2m1Pairs) => {
-                    // Sign, two bits of exponent and one of fraction; as the low bits of the exponent they are the value
-                    // times 2 to the power of 1 - bias.
-                    let (lowest, unit) =
-                        if self.element == DType::BF16 { (6, 0x7e80_7e80u32) } else { (9, 0x7400_7400) };
-                    let unit = k.mov_b32(unit);
-                    for nibble in 0..4u32 {
-                        let at = 4 * nibble;
-                        let sign = if at == 12 { word } else { k.shl_b32(word, 12 - at) };
-                        let magnitude = match at.cmp(&lowest) {
-                            std::cmp::Ordering::Less => k.shl_b32(word, lowest - at),
-                            std::cmp::Ordering::Equal => word,
-                            std::cmp::Ordering::Greater => k.shr_u32(word, at - lowest),
-                        };
-                        let magnitude = k.and_b32(magnitude, 0x0007_0007u32 << lowest);
-                        // (sign and mask) or magnitude.
-                        let small = k.lop3_b32(sign, 0x8000_8000u32, magnitude, 0xea);
-                        pairs.push(self.multiply(k, small, unit));
-                    }
-                }
-                Some(Codes::Int4Pairs) => {
-                    // As the lowest fraction bits of 128 or 1024, less that number and 8.
-                    let bf16 = self.element == DType::BF16;
-                    let (base, excess) =
-                        if bf16 { (0x4300_4300u32, 0xc308_c308u32) } else { (0x6400_6400, 0xe408_e408) };
-                    let (base, excess) = (k.mov_b32(base), k.mov_b32(excess));
-                    for nibble in 0..4u32 {
-                        let low = if nibble == 0 { word } else { k.shr_u32(word, 4 * nibble) };
-                        // (low and mask) or base.
-                        let large = k.lop3_b32(low, 0x000f_000fu32, base, 0xea);
-                        pairs.push(if bf16 { k.add_bf16x2(large, excess) } else { k.add_f16x2(large, excess) });
+                Some(Codes::E2m1Pairs | Codes::Int4Pairs) => {
+                    for nibble in 0..4 {
+                        pairs.push(self.pair_of_codes(k, word, nibble)?);
                     }
                 }
                 Some(Codes::Bytes(other)) => return Err(ContractionError::Type(other)),
@@ -119,16 +91,38 @@ impl Format {
         Ok(pairs)
     }
 
-    /// Words of neighbouring elements of A in the order of [`Format::pairs`].
-    pub fn arrange(self, k: &mut KernelBuilder, words: Vec<R<B32>>) -> Vec<R<B32>> {
-        if self.bits() != 4 {
-            return words;
+    /// The elements whose four-bit codes are this nibble of the two halves of a word.
+    pub fn pair_of_codes(self, k: &mut KernelBuilder, word: R<B32>, nibble: u32) -> Result<R<B32>, ContractionError> {
+        let bf16 = self.element == DType::BF16;
+        match self.codes {
+            Some(Codes::E2m1Pairs) => {
+                // Sign, two bits of exponent and one of fraction; as the low bits of the exponent they are the value
+                // times 2 to the power of 1 - bias.
+                let (lowest, unit) = if bf16 { (6, 0x7e80_7e80u32) } else { (9, 0x7400_7400) };
+                let unit = k.mov_b32(unit);
+                let at = 4 * nibble;
+                let sign = if at == 12 { word } else { k.shl_b32(word, 12 - at) };
+                let magnitude = match at.cmp(&lowest) {
+                    std::cmp::Ordering::Less => k.shl_b32(word, lowest - at),
+                    std::cmp::Ordering::Equal => word,
+                    std::cmp::Ordering::Greater => k.shr_u32(word, at - lowest),
+                };
+                let magnitude = k.and_b32(magnitude, 0x0007_0007u32 << lowest);
+                // (sign and mask) or magnitude.
+                let small = k.lop3_b32(sign, 0x8000_8000u32, magnitude, 0xea);
+                Ok(self.multiply(k, small, unit))
+            }
+            Some(Codes::Int4Pairs) => {
+                // As the lowest fraction bits of 128 or 1024, less that number and 8.
+                let (base, excess) = if bf16 { (0x4300_4300u32, 0xc308_c308u32) } else { (0x6400_6400, 0xe408_e408) };
+                let (base, excess) = (k.mov_b32(base), k.mov_b32(excess));
+                let low = if nibble == 0 { word } else { k.shr_u32(word, 4 * nibble) };
+                // (low and mask) or base.
+                let large = k.lop3_b32(low, 0x000f_000fu32, base, 0xea);
+                Ok(if bf16 { k.add_bf16x2(large, excess) } else { k.add_f16x2(large, excess) })
+            }
+            _ => Err(ContractionError::NotTiled("only elements of four bits are unpacked by their codes".to_string())),
         }
-        let of_word = |words: &[R<B32>]| {
-            let (low, high) = (0x5410, 0x7632);
-            [(0, low), (0, high), (1, low), (1, high)].map(|(i, half)| k.prmt_b32(words[i], words[i + 2], half))
-        };
-        words.chunks(4).flat_map(of_word).collect()
     }
 
     /// A pair of f16 in the factors' type, where it is exact.

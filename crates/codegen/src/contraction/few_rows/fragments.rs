@@ -15,7 +15,7 @@
 //! same k. Which k stands at which place of a fragment does not matter as long as both factors agree, so four 32-bit
 //! words as they come are the fragments of two products: no shared memory, no `ldmatrix`, no shuffle. A load of B covers
 //! half a line of the cache in eight columns, its neighbour the other half. Elements of B that are stored narrow are
-//! unpacked ([`super::format`]) and scaled ([`super::scales`]) on the way; sixteen bytes of them are more k, of which a lane
+//! unpacked ([`super::format`], [`super::table`]) and scaled ([`super::scales`]) on the way; sixteen bytes of them are more k, of which a lane
 //! loads as many elements of A.
 //!
 //! Two products of one left factor share every tile: column `g` of the first one's B, and column `g` of the second one's
@@ -35,8 +35,9 @@ use super::super::surround::Surround;
 use super::format::Format;
 use super::join::Slabs;
 use super::scales::Scales;
-use super::schedule::{FragmentsSchedule, GROUP_ROWS, STEP_BYTES};
+use super::schedule::{FragmentsSchedule, GROUP_ROWS, STEP_BYTES, half_of_tile};
 use super::source::{CHUNK_BYTES, Chunk, Source};
+use super::table::Table;
 use gable_ptx::{B32, B64, F32, KernelBuilder, Pred, R};
 use gable_tensor::DType;
 
@@ -67,6 +68,8 @@ struct Fragments<'a> {
     a: Source,
     b: Source,
     scales: Option<Scales>,
+    /// Of elements of four bits.
+    table: Option<Table>,
     /// The lane's column of a tile and row of a group: its number over 4.
     lane_row: R<B32>,
     /// Start of the lane's row of A in group 0, at the lane's k.
@@ -147,6 +150,9 @@ pub(super) fn emit(
         scales_starts.push(surround.quantised(k, side, Part::Scales, &batch)?);
     }
 
+    let shared = k.dynamic_shared(16);
+    let shared = k.address_of_shared(&shared);
+    let table_start = k.add_u32(shared, schedule.slabs_bytes(problem));
     let lane_row = k.shr_u32(lane, 2);
     let quarter = k.and_b32(lane, 3);
     let quarter_bytes = k.mul_lo_u32(quarter, 16);
@@ -186,6 +192,7 @@ pub(super) fn emit(
         a,
         b,
         scales,
+        table: (format.bits() == 4).then(|| Table::at(k, table_start, lane)),
         lane_row,
         a_start: k.add_u64(row_start, wide_a),
         b_starts: b_starts.into_iter().map(|start| k.add_u64(start, wide)).collect(),
@@ -203,8 +210,6 @@ pub(super) fn emit(
         products: schedule.products,
         pitch: schedule.slab_pitch(),
     };
-    let shared = k.dynamic_shared(16);
-    let shared = k.address_of_shared(&shared);
     let place_in = |k: &mut KernelBuilder, group: R<B32>| {
         let column = k.mul_lo_u32(group, schedule.columns());
         Cta { thread, lane, warp, batch: batch.clone(), row: k.mov_b32(0), column, end: None }
@@ -213,6 +218,11 @@ pub(super) fn emit(
     let along = k.mov_b32(0);
     for (d, step) in (0..).zip(&kernel.steps) {
         kernel.load(k, step, d, &At { columns: &columns, along, more: None })?;
+    }
+    // The first loads are on their way meanwhile.
+    if let Some(table) = &kernel.table {
+        table.write(k, format, warp, schedule.warps)?;
+        k.bar_sync(0u32);
     }
     let iterations = kernel.iterations();
     let iteration = k.mov_b32(0);
@@ -234,7 +244,7 @@ pub(super) fn emit(
         for step in &kernel.steps {
             kernel.multiply(k, step)?;
         }
-        kernel.write_sums(k, warp, lane, shared, &slabs);
+        slabs.write(k, problem, (warp, lane), shared, &kernel.sums);
         // Every warp's partial sums are there before any are added.
         k.bar_sync(0u32);
         let cta = place_in(k, group);
@@ -244,7 +254,7 @@ pub(super) fn emit(
     }
 
     let slab = k.mov_b32(shared);
-    let (low, high) = (shared, k.add_u32(shared, schedule.shared_bytes(problem) / 2));
+    let (low, high) = (shared, k.add_u32(shared, schedule.slabs_bytes(problem) / 2));
     let both = k.add_u32(low, high);
     let next_group = k.add_u32(group, schedule.ctas);
     let has_next = k.setp_lt_u32(next_group, groups);
@@ -266,7 +276,7 @@ pub(super) fn emit(
     k.set(iteration).add_u32(iteration, 1);
     k.bra_unless(last, &loop_head);
 
-    kernel.write_sums(k, warp, lane, slab, &slabs);
+    slabs.write(k, problem, (warp, lane), slab, &kernel.sums);
     // Every warp's partial sums are there before any are added. A slab is written again two groups later, past another
     // barrier, which no thread reaches before it has read this one.
     k.bar_sync(0u32);
@@ -327,7 +337,7 @@ impl Fragments<'_> {
     fn set_columns(&self, k: &mut KernelBuilder, group: R<B32>, columns: &Columns) {
         let first = k.mad_lo_u32(group, self.schedule.columns(), self.lane_row);
         for i in 0..columns.stored.len().max(columns.scales.len()) {
-            let (product, distance) = self.schedule.half(i as u32);
+            let (product, distance) = half_of_tile(i as u32, self.schedule.products);
             let column = if distance == 0 { first } else { k.add_u32(first, distance) };
             let column = if self.is_ragged_n() { k.min_u32(column, self.problem.n as u32 - 1) } else { column };
             if let Some(&address) = columns.stored.get(i) {
@@ -366,7 +376,7 @@ impl Fragments<'_> {
                 let (base, rows) = match columns.get(i as usize) {
                     Some(&own) if self.is_ragged_n() => (own, 0),
                     _ => {
-                        let (product, distance) = self.schedule.half(i);
+                        let (product, distance) = half_of_tile(i, self.schedule.products);
                         (columns[product as usize], distance)
                     }
                 };
@@ -460,8 +470,7 @@ impl Fragments<'_> {
                 &loaded
             }
         };
-        let words = chunks.iter().flat_map(|chunk| self.a.words(k, chunk)).collect();
-        Ok(self.format.arrange(k, words))
+        Ok(chunks.iter().flat_map(|chunk| self.a.words(k, chunk)).collect())
     }
 
     /// Adds the products of a step to the sums.
@@ -469,7 +478,10 @@ impl Fragments<'_> {
         for half in &step.halves {
             let column = |k: &mut KernelBuilder, i: usize| -> Result<Vec<R<B32>>, ContractionError> {
                 let words = self.b.words(k, &half.columns[i]);
-                let pairs = self.format.pairs(k, words)?;
+                let pairs = match &self.table {
+                    Some(table) => table.pairs(k, words),
+                    None => self.format.pairs(k, words)?,
+                };
                 match &self.scales {
                     Some(scales) => scales.apply(k, self.format, &half.scales[i], pairs),
                     None => Ok(pairs),
@@ -483,52 +495,35 @@ impl Fragments<'_> {
                 let row = if group == 0 { first.clone() } else { self.row(k, half, group)? };
                 for (tile, sums) in columns.chunks(2).zip(&self.sums) {
                     let sums = sums[group as usize];
-                    for i in (0..row.len()).step_by(2) {
-                        let b = [tile[0][i], tile[1][i], tile[0][i + 1], tile[1][i + 1]];
-                        let a = [row[i], row[i + 1]];
-                        if self.problem.element == DType::BF16 {
-                            k.set(sums).mma_m16n8k16_f32_bf16(b, a, sums);
-                        } else {
-                            k.set(sums).mma_m16n8k16_f32_f16(b, a, sums);
-                        }
-                    }
+                    multiply_add(k, self.problem.element, [&tile[0], &tile[1]], &row, sums);
                 }
             }
         }
         Ok(())
     }
+}
 
-    /// Writes the warp's sums to its slab of the slabs at `start`.
-    fn write_sums(&self, k: &mut KernelBuilder, warp: R<B32>, lane: R<B32>, start: R<B32>, slabs: &Slabs) {
-        let slab = k.mad_lo_u32(warp, slabs.bytes(self.problem), start);
-        let pair = k.and_b32(lane, 3);
-        let row = k.mul_lo_u32(pair, 2);
-        let word = k.mad_lo_u32(row, slabs.pitch, self.lane_row);
-        let at = k.mad_lo_u32(word, 4, slab);
-        for (tile, sums) in (0..).zip(&self.sums) {
-            for (group, sums) in (0..).zip(sums) {
-                for (i, &sum) in (0..).zip(sums) {
-                    // A lane holds rows 2t and 2t + 1 of columns g and g + 8.
-                    let (product, distance) = self.schedule.half(2 * tile + i / 2);
-                    let (column, row) = (product * slabs.columns + distance, group * GROUP_ROWS + i % 2);
-                    let to = at.at(((row * slabs.pitch + column) * 4) as i32);
-                    let left = (self.problem.m as u32).saturating_sub(row);
-                    match left.div_ceil(2) {
-                        0 => {}
-                        pairs if pairs < 4 => {
-                            let has_row = k.setp_lt_u32(pair, pairs);
-                            k.when(has_row, |k| k.st_shared_f32(to, sum));
-                        }
-                        _ => k.st_shared_f32(to, sum),
-                    }
-                }
-            }
+/// Adds the products of the pairs of two columns and of a row to the sums.
+pub(super) fn multiply_add(
+    k: &mut KernelBuilder,
+    element: DType,
+    columns: [&[R<B32>]; 2],
+    row: &[R<B32>],
+    sums: [R<F32>; 4],
+) {
+    for i in (0..row.len()).step_by(2) {
+        let b = [columns[0][i], columns[1][i], columns[0][i + 1], columns[1][i + 1]];
+        let a = [row[i], row[i + 1]];
+        if element == DType::BF16 {
+            k.set(sums).mma_m16n8k16_f32_bf16(b, a, sums);
+        } else {
+            k.set(sums).mma_m16n8k16_f32_f16(b, a, sums);
         }
     }
 }
 
 /// A predicate that holds where both do; absent ones hold everywhere.
-fn both(k: &mut KernelBuilder, p: Option<R<Pred>>, q: Option<R<Pred>>) -> Option<R<Pred>> {
+pub(super) fn both(k: &mut KernelBuilder, p: Option<R<Pred>>, q: Option<R<Pred>>) -> Option<R<Pred>> {
     match (p, q) {
         (Some(p), Some(q)) => Some(k.and_pred(p, q)),
         (p, q) => p.or(q),

@@ -6,6 +6,7 @@ use super::super::cta::{Cta, digits, store_inside};
 use super::super::problem::{ContractionError, Problem};
 use super::super::surround::Surround;
 use super::super::values::typed;
+use super::schedule::{GROUP_ROWS, half_of_tile};
 use gable_ptx::meaning::Access;
 use gable_ptx::{B32, F32, KernelBuilder, R, Reg, ScalarType, Space};
 
@@ -25,6 +26,42 @@ impl Slabs {
     /// Bytes of a warp's slab.
     pub fn bytes(&self, problem: &Problem) -> u32 {
         problem.m as u32 * self.pitch * 4
+    }
+
+    /// Writes a warp's sums, per tile and group of rows, to its slab of those that start at `start`.
+    pub fn write(
+        &self,
+        k: &mut KernelBuilder,
+        problem: &Problem,
+        (warp, lane): (R<B32>, R<B32>),
+        start: R<B32>,
+        sums: &[Vec<[R<F32>; 4]>],
+    ) {
+        let slab = k.mad_lo_u32(warp, self.bytes(problem), start);
+        let pair = k.and_b32(lane, 3);
+        let row = k.mul_lo_u32(pair, 2);
+        let column = k.shr_u32(lane, 2);
+        let word = k.mad_lo_u32(row, self.pitch, column);
+        let at = k.mad_lo_u32(word, 4, slab);
+        for (tile, sums) in (0..).zip(sums) {
+            for (group, sums) in (0..).zip(sums) {
+                for (i, &sum) in (0..).zip(sums) {
+                    // A lane holds rows 2t and 2t + 1 of columns g and g + 8.
+                    let (product, distance) = half_of_tile(2 * tile + i / 2, self.products);
+                    let (column, row) = (product * self.columns + distance, group * GROUP_ROWS + i % 2);
+                    let to = at.at(((row * self.pitch + column) * 4) as i32);
+                    let left = (problem.m as u32).saturating_sub(row);
+                    match left.div_ceil(2) {
+                        0 => {}
+                        pairs if pairs < 4 => {
+                            let has_row = k.setp_lt_u32(pair, pairs);
+                            k.when(has_row, |k| k.st_shared_f32(to, sum));
+                        }
+                        _ => k.st_shared_f32(to, sum),
+                    }
+                }
+            }
+        }
     }
 
     /// Adds the slabs that start at `start` and hands results to the region, the first at `cta.column`. The warps' stores

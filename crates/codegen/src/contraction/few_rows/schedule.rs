@@ -2,6 +2,10 @@
 
 use super::super::problem::{ContractionError, Problem};
 use super::super::schedule::{WARP, products_text};
+use super::choice::is_streamed;
+use super::format::Format;
+use super::streamed::{scale_bytes, step_bytes};
+use super::table::TABLE_BYTES;
 use crate::class::Class;
 use gable_ptx::Target;
 use std::fmt;
@@ -47,6 +51,21 @@ pub struct FragmentsSchedule {
     pub rows_ahead: bool,
 }
 
+/// Schedule on the tensor cores, with columns on their way through shared memory. One product only.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct StreamedSchedule {
+    /// Warps of a CTA, between which k is split.
+    pub warps: u32,
+    /// Tiles of [`TILE_COLUMNS`] columns that a CTA has at once: 1 or 2.
+    pub tiles: u32,
+    /// Steps of [`STEP_BYTES`] bytes of k that a warp has under way.
+    pub steps: u32,
+    /// CTAs per batch entry; each takes every so many-th group of columns.
+    pub ctas: u32,
+    /// Whether a warp's rows of A stay in registers.
+    pub held: bool,
+}
+
 /// How a product of few rows is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FewRowsSchedule {
@@ -54,17 +73,14 @@ pub enum FewRowsSchedule {
     Lanes(LanesSchedule),
     /// On the tensor cores.
     Fragments(FragmentsSchedule),
+    /// On the tensor cores, by way of shared memory.
+    Streamed(StreamedSchedule),
 }
 
 impl FragmentsSchedule {
     /// Columns of each product in a CTA's group; 0 where there are no products, which no problem has.
     pub fn columns(&self) -> u32 {
         self.tiles.saturating_mul(TILE_COLUMNS).checked_div(self.products).unwrap_or(0)
-    }
-
-    /// The product of a half of a tile, and its first column in the group.
-    pub(super) fn half(&self, number: u32) -> (u32, u32) {
-        (number % self.products, number / self.products * TILE_COLUMNS / 2)
     }
 
     /// Groups of columns of a batch entry.
@@ -93,9 +109,15 @@ impl FragmentsSchedule {
         self.ctas < self.groups(problem)
     }
 
-    /// Dynamic shared memory: a slab for each warp, twice where groups follow each other.
-    pub fn shared_bytes(&self, problem: &Problem) -> u32 {
+    /// Bytes of the partial sums of all warps, twice where groups follow each other.
+    pub(super) fn slabs_bytes(&self, problem: &Problem) -> u32 {
         self.warps * self.slab_bytes(problem) * if self.is_persistent(problem) { 2 } else { 1 }
+    }
+
+    /// Dynamic shared memory: partial sums, and the table of four-bit elements.
+    pub fn shared_bytes(&self, problem: &Problem) -> u32 {
+        let table = if Format::of(problem).bits() == 4 { TABLE_BYTES } else { 0 };
+        self.slabs_bytes(problem) + table
     }
 
     /// 32-bit registers of a thread that sums, steps under way and addresses take at once.
@@ -113,12 +135,73 @@ impl FragmentsSchedule {
     }
 }
 
+impl StreamedSchedule {
+    /// The same columns, warps and CTAs as a schedule that goes by registers.
+    fn alike(&self) -> FragmentsSchedule {
+        let &StreamedSchedule { warps, tiles, steps: _, ctas, held: _ } = self;
+        FragmentsSchedule { warps, tiles, products: 1, depth: 1, ctas, rows_ahead: false }
+    }
+
+    /// Columns of a CTA's group.
+    pub fn columns(&self) -> u32 {
+        self.alike().columns()
+    }
+
+    /// Groups of columns of a batch entry.
+    pub fn groups(&self, problem: &Problem) -> u32 {
+        self.alike().groups(problem)
+    }
+
+    /// 32-bit words between rows of the slab of partial sums.
+    pub(super) fn slab_pitch(&self) -> u32 {
+        self.alike().slab_pitch()
+    }
+
+    /// Steps that a warp has in a group of columns.
+    pub fn group_steps(&self, problem: &Problem) -> u32 {
+        let bytes = problem.k as u64 * u64::from(Format::of(problem).bits()) / 8;
+        (bytes.div_ceil(u64::from(STEP_BYTES)) as u32).div_ceil(self.warps)
+    }
+
+    /// Bytes of a step in a warp's ring: its columns, then their scales.
+    pub(super) fn slot_bytes(&self, problem: &Problem) -> u32 {
+        step_bytes(self.tiles) + self.columns() * scale_bytes(problem).unwrap_or(0)
+    }
+
+    /// Bytes of the partial sums of all warps, twice.
+    pub(super) fn slabs_bytes(&self, problem: &Problem) -> u32 {
+        2 * self.warps * self.alike().slab_bytes(problem)
+    }
+
+    /// Dynamic shared memory: partial sums, rings, and the table of four-bit elements.
+    pub fn shared_bytes(&self, problem: &Problem) -> u32 {
+        let table = if Format::of(problem).bits() == 4 { TABLE_BYTES } else { 0 };
+        self.slabs_bytes(problem) + self.warps * self.steps * self.slot_bytes(problem) + table
+    }
+
+    /// 32-bit registers of a thread that sums, rows and a step's half take at once.
+    pub fn registers(&self, problem: &Problem) -> u32 {
+        let row_groups = FragmentsSchedule::row_groups(problem);
+        let narrow = 16 / Format::of(problem).bits();
+        // Rows of two halves of a step, four words for 16 bytes of B of 16-bit elements.
+        let rows = 8 * narrow * row_groups * if self.held { self.group_steps(problem) } else { 1 };
+        // Unpacked, a half of a step may be multiplied word by word.
+        let columns = self.tiles * 8 * if narrow > 1 { 2 } else { 1 };
+        self.tiles * row_groups * 4 + rows + columns + 32
+    }
+}
+
+/// The product of a half of a tile, where so many share the halves, and its first column in the group.
+pub(super) fn half_of_tile(number: u32, products: u32) -> (u32, u32) {
+    (number % products, number / products * TILE_COLUMNS / 2)
+}
+
 impl FewRowsSchedule {
     /// The instruction class that does the arithmetic.
     pub fn class(&self) -> Class {
         match self {
             FewRowsSchedule::Lanes(_) => Class::Fma,
-            FewRowsSchedule::Fragments(_) => Class::MmaSync,
+            FewRowsSchedule::Fragments(_) | FewRowsSchedule::Streamed(_) => Class::MmaSync,
         }
     }
 
@@ -127,6 +210,7 @@ impl FewRowsSchedule {
         match self {
             FewRowsSchedule::Lanes(schedule) => schedule.warps * WARP,
             FewRowsSchedule::Fragments(schedule) => schedule.warps * WARP,
+            FewRowsSchedule::Streamed(schedule) => schedule.warps * WARP,
         }
     }
 
@@ -135,6 +219,7 @@ impl FewRowsSchedule {
         match self {
             FewRowsSchedule::Lanes(schedule) => schedule.columns,
             FewRowsSchedule::Fragments(schedule) => schedule.columns(),
+            FewRowsSchedule::Streamed(schedule) => schedule.columns(),
         }
     }
 
@@ -143,6 +228,7 @@ impl FewRowsSchedule {
         match self {
             FewRowsSchedule::Lanes(schedule) => problem.n.div_ceil(schedule.columns as usize) as u64,
             FewRowsSchedule::Fragments(schedule) => schedule.ctas.into(),
+            FewRowsSchedule::Streamed(schedule) => schedule.ctas.into(),
         }
     }
 
@@ -151,6 +237,7 @@ impl FewRowsSchedule {
         match self {
             FewRowsSchedule::Lanes(schedule) => schedule.warps * schedule.columns * problem.m as u32 * 4,
             FewRowsSchedule::Fragments(schedule) => schedule.shared_bytes(problem),
+            FewRowsSchedule::Streamed(schedule) => schedule.shared_bytes(problem),
         }
     }
 
@@ -177,6 +264,21 @@ impl FewRowsSchedule {
                 let of_cta = u64::from(registers) * u64::from(self.threads());
                 most("registers of a CTA", of_cta, row.registers_per_sm.into())
             }
+            FewRowsSchedule::Streamed(schedule) => {
+                most("rows of the problem", problem.m as u64, FRAGMENT_ROWS as u64)?;
+                if schedule.tiles > 2 {
+                    return refuse("tiles", schedule.tiles.into(), "1 or 2".to_string());
+                }
+                if !is_streamed(problem) {
+                    let expected = "factors along k, of chunks of 16 bytes with scales that fit a step, one product";
+                    return refuse("products", problem.products().into(), expected.to_string());
+                }
+                let (row, registers) = (target.row(), schedule.registers(problem));
+                most("CTAs of a batch entry", schedule.ctas.into(), schedule.groups(problem).into())?;
+                most("registers of a thread", registers.into(), row.max_registers_per_thread.into())?;
+                let of_cta = u64::from(registers) * u64::from(self.threads());
+                most("registers of a CTA", of_cta, row.registers_per_sm.into())
+            }
         }
     }
 }
@@ -185,6 +287,15 @@ impl fmt::Display for FewRowsSchedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FewRowsSchedule::Lanes(s) => write!(f, "fma rows columns {} warps {}", s.columns, s.warps),
+            FewRowsSchedule::Streamed(s) => {
+                let held = if s.held { " held" } else { "" };
+                let columns = s.columns();
+                write!(
+                    f,
+                    "mma.sync rows{held} columns {columns} warps {} streamed {} ctas {}",
+                    s.warps, s.steps, s.ctas
+                )
+            }
             FewRowsSchedule::Fragments(s) => {
                 let ahead = if s.rows_ahead { " ahead" } else { "" };
                 let columns = s.columns();
