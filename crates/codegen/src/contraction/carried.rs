@@ -178,9 +178,6 @@ impl Carried {
         let is_computed = matches!(problem.operand(factor.side), Operand::Expression { .. });
         let mut parts = Vec::new();
         for number in 0..factor.outer / outer {
-            let shared = SharedTile { rows, row_bytes: SPAN };
-            let share = Share::of(k, carriers.thread, rows, shared.chunks(), carriers.threads);
-            assert!(share.count == 1 || share.row_step.is_multiple_of(PERIOD), "a thread's chunks share a swizzle");
             let origin = k.add_u32(origin, number * outer);
             let start = operands.start(factor.side) + number * outer * SPAN;
             if let Some(quantised) = narrow::unpacked(problem, factor.side) {
@@ -189,6 +186,9 @@ impl Carried {
                 parts.push(Piece::Narrow(narrow));
                 continue;
             }
+            let shared = SharedTile { rows, row_bytes: SPAN };
+            let share = Share::of(k, carriers.thread, rows, shared.chunks(), carriers.threads);
+            assert!(share.count == 1 || share.row_step.is_multiple_of(PERIOD), "a thread's chunks share a swizzle");
             let described = GatherTile {
                 problem,
                 side: factor.side,

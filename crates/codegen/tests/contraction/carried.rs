@@ -129,6 +129,21 @@ fn large() -> Vec<(&'static str, String)> {
     ]
 }
 
+/// Few rows lead to widths that are no blocks of 64 columns.
+#[test]
+fn every_candidate_for_narrow_weights_is_written() {
+    let source = "graph @g(%a: bf16[1, 256], %b: e4m3[28672, 256]) {\n  region @r contraction {\n    \
+         %n = cast %b {to=bf16} : bf16[28672, 256]\n    %w = transpose %n {perm=[1, 0]} : bf16[256, 28672]\n    \
+         %c = matmul %a, %w {acc=f32, out=bf16} : bf16[1, 28672]\n  }\n  return c = %c\n}\n";
+    let found = product::candidates(source, Target::Sm90a);
+    let found: Vec<Schedule> = found.into_iter().filter(|one| matches!(one, Schedule::Wgmma(_))).collect();
+    let widths = found.iter().filter(|one| matches!(one, Schedule::Wgmma(one) if one.tile.n % 64 != 0));
+    assert!(widths.count() > 0, "{found:?}");
+    found.par_iter().for_each(|&schedule| {
+        product::kernel(source, Target::Sm90a, schedule);
+    });
+}
+
 #[test]
 fn carrying_kernels_assemble_without_spills_in_their_class() {
     let Ok(ptxas) = Ptxas::find() else {
