@@ -1,13 +1,14 @@
 //! The family for few rows on the tensor cores: every number of rows, edges, groups after groups, batches.
 
 use super::plain::product;
-use super::product::run;
-use super::{cases, check, check_batched, emulation, regions};
+use super::product::{self as region, run};
+use super::{cases, check, check_batched, emulation, regions, schedules};
 use gable_codegen::contraction::few_rows::schedule::{FewRowsSchedule, FragmentsSchedule, StreamedSchedule};
 use gable_codegen::contraction::problem::{Problem, Store};
 use gable_codegen::contraction::rule;
 use gable_codegen::contraction::schedule::Schedule;
-use gable_ptx::Target;
+use gable_ptx::ptxas::Ptxas;
+use gable_ptx::{Module, Target};
 use gable_tensor::DType;
 
 /// Both factors along k.
@@ -138,4 +139,34 @@ fn narrow_weights_stream_with_their_scales() {
         }
     }
     assert!(taken >= 16, "only {taken} products streamed");
+}
+
+#[test]
+fn chosen_kernels_for_few_rows_assemble_without_spills() {
+    let Ok(ptxas) = Ptxas::find() else {
+        assert!(std::env::var_os("CI").is_none(), "CI has ptxas");
+        eprintln!("SKIPPED: no ptxas");
+        return;
+    };
+    let mut module = Module::new(Target::Sm90a, Vec::new());
+    for (n, k) in [(28672, 4096), (4096, 14336), (6144, 2048)] {
+        for m in [1, 4, 9, 16, 17, 24, 32] {
+            for (name, stored) in [("whole", "bf16"), ("narrow", "e4m3")] {
+                let (cast, weight) = match stored {
+                    "bf16" => (String::new(), "%b"),
+                    _ => (format!("    %n = cast %b {{to=bf16}} : bf16[{n}, {k}]\n"), "%n"),
+                };
+                let source = format!(
+                    "graph @g(%a: bf16[{m}, {k}], %b: {stored}[{n}, {k}]) {{\n  region @r contraction {{\n{cast}    \
+                     %w = transpose {weight} {{perm=[1, 0]}} : bf16[{k}, {n}]\n    \
+                     %c = matmul %a, %w {{acc=f32, out=bf16}} : bf16[{m}, {n}]\n  }}\n  return c = %c\n}}\n"
+                );
+                let schedule = region::chosen(&source, Target::Sm90a);
+                let mut kernel = region::kernel(&source, Target::Sm90a, schedule);
+                kernel.name = format!("{name}_{m}x{n}x{k}");
+                module.push(kernel);
+            }
+        }
+    }
+    schedules::assert_no_spills(&ptxas, &module, Target::Sm90a);
 }

@@ -30,6 +30,7 @@
 use super::super::cta::{Cta, digits};
 use super::super::gather::entry_start;
 use super::super::problem::{ContractionError, Operand, Part, Problem, Side};
+use super::super::rule;
 use super::super::schedule::WARP;
 use super::super::surround::Surround;
 use super::format::Format;
@@ -119,6 +120,10 @@ pub(super) fn emit(
     };
     let threads = schedule.warps * WARP;
     k.required_threads(threads, 1, 1);
+    if schedule.ctas as usize * problem.batches() <= rule::machine_of(k.target()).multiprocessors as usize {
+        // One CTA has a multiprocessor: registers are not saved for more.
+        k.min_ctas_per_sm(1);
+    }
     let groups = schedule.groups(problem);
     let thread = k.tid_x();
     let lane = k.and_b32(thread, WARP - 1);

@@ -131,7 +131,9 @@ impl FragmentsSchedule {
         // Half of one half's columns unpacked, and rows on their way.
         let unpacked = if narrow > 1 { self.tiles * 4 * narrow } else { 0 };
         let at_once = unpacked + if self.rows_ahead { 0 } else { 4 * narrow };
-        self.tiles * row_groups * 4 + under_way + at_once + 40
+        // Looking up pairs of four bits takes more with each group of rows, as ptxas 13.0 counts.
+        let looked_up = if narrow == 4 { 6 * row_groups } else { 0 };
+        self.tiles * row_groups * 4 + under_way + at_once + looked_up + 40
     }
 }
 
@@ -187,7 +189,9 @@ impl StreamedSchedule {
         let rows = 8 * narrow * row_groups * if self.held { self.group_steps(problem) } else { 1 };
         // Unpacked, a half of a step may be multiplied word by word.
         let columns = self.tiles * 8 * if narrow > 1 { 2 } else { 1 };
-        self.tiles * row_groups * 4 + rows + columns + 32
+        // Rows that are not held are loaded from places of their own.
+        let places = if self.held { 0 } else { 4 * narrow * row_groups };
+        self.tiles * row_groups * 4 + rows + columns + places + 32
     }
 }
 

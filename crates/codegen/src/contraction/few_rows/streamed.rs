@@ -132,6 +132,8 @@ pub(super) fn emit(
     };
     let threads = schedule.warps * WARP;
     k.required_threads(threads, 1, 1);
+    // One CTA has a multiprocessor: registers are not saved for more.
+    k.min_ctas_per_sm(1);
     let groups = schedule.groups(problem);
     let thread = k.tid_x();
     let lane = k.and_b32(thread, WARP - 1);
