@@ -113,6 +113,10 @@ fn fold_parts(problem: &Problem, schedule: &Schedule, surround: &mut dyn Surroun
 
 /// Whether a kernel of this schedule hands the region whole blocks of columns, and lets it store what it makes of them.
 fn folds_blocks(problem: &Problem, schedule: &Schedule, surround: &mut dyn Surround) -> bool {
+    if problem.ragged {
+        // Rows beyond a group's end are another tile's to store.
+        return false;
+    }
     match schedule {
         Schedule::Wgmma(schedule) => wgmma::folds_blocks(problem, schedule, surround),
         Schedule::Tcgen05(schedule) => tcgen05::folds_blocks(problem, schedule, surround),

@@ -411,9 +411,7 @@ const MOST_TOGETHER: u32 = 128;
 /// Whether a thread has whole blocks of the columns that it finishes, and results leave through staging buffers.
 pub(super) fn folds_blocks(problem: &Problem, schedule: &Tcgen05Schedule, surround: &mut dyn Surround) -> bool {
     let block = surround.share_blocks(1);
-    // Rows beyond a group's end are another tile's to store.
-    !problem.ragged
-        && schedule.tile.n.is_multiple_of(block)
+    schedule.tile.n.is_multiple_of(block)
         && block * schedule.products <= MOST_TOGETHER
         && epilogue::stages(problem, schedule, surround)
 }

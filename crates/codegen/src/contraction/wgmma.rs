@@ -403,10 +403,7 @@ pub(super) fn suits(problem: &Problem, target: gable_ptx::Target) -> bool {
 /// Whether a warp has whole blocks of the columns that it finishes, and its results leave through staging buffers.
 pub(super) fn folds_blocks(problem: &Problem, schedule: &WgmmaSchedule, surround: &mut dyn Surround) -> bool {
     let block = surround.share_blocks(epilogue::QUAD);
-    // Rows beyond a group's end are another tile's to store.
-    !problem.ragged
-        && schedule.finished_columns().is_multiple_of(block)
-        && epilogue::stages(problem, schedule, surround)
+    schedule.finished_columns().is_multiple_of(block) && epilogue::stages(problem, schedule, surround)
 }
 
 /// Parts of the columns whose folds the kernel leaves: its tiles, or each CTA's columns of them, where results leave through staging buffers.
