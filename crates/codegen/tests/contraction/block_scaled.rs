@@ -187,16 +187,19 @@ fn every_format_is_multiplied_as_it_is_stored() {
     check(&graph((128, 64, 512), sixteens, "bf16"), schedule(64, sixteens, 2));
 }
 
+/// Factors of different bits: every element type of fewer than 8, on either side, packed and in bytes.
+pub const MIXES: [[&str; 2]; 6] = [
+    ["e2m3", "e4m3"],
+    ["e4m3", "e3m2"],
+    ["e2m1 bytes", "e3m2"],
+    ["e5m2", "e2m1 bytes"],
+    ["e2m1", "e5m2"],
+    ["e2m3", "e2m1"],
+];
+
 #[test]
 fn codes_of_fewer_bits_become_floats_of_8_where_they_have_arrived() {
-    for elements in [
-        ["e2m3", "e4m3"],
-        ["e4m3", "e3m2"],
-        ["e2m1 bytes", "e3m2"],
-        ["e5m2", "e2m1 bytes"],
-        ["e2m1", "e5m2"],
-        ["e2m3", "e2m1"],
-    ] {
+    for elements in MIXES {
         let format = Format { elements, ..MXFP8 };
         let schedule = Schedule::Tcgen05(schedule(64, format, 2));
         for (left, element) in [(true, elements[0]), (false, elements[1])] {

@@ -109,14 +109,7 @@ fn block_scales_come_with_the_stages() {
 
 #[test]
 fn codes_of_fewer_bits_are_placed_in_their_bytes() {
-    for elements in [
-        ["e2m3", "e4m3"],
-        ["e4m3", "e3m2"],
-        ["e2m1 bytes", "e3m2"],
-        ["e5m2", "e2m1 bytes"],
-        ["e2m1", "e5m2"],
-        ["e2m3", "e2m1"],
-    ] {
+    for elements in block_scaled::MIXES {
         let format = Format { elements, ..MXFP8 };
         let schedule = Schedule::MmaRing(scaled((64, 64), (2, 1), format, 2));
         for (left, element) in [(true, elements[0]), (false, elements[1])] {

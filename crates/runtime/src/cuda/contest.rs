@@ -90,7 +90,8 @@ impl Contest {
         let described = Rc::new(LibraryProduct::new(library, product, plan)?);
         let proposals = described.algorithms()?;
         if proposals.is_empty() {
-            tracing::warn!("cuBLASLt proposes nothing for {product:?}");
+            let Product { sizes: [rows, columns, terms], factors, .. } = product;
+            tracing::warn!("cuBLASLt proposes nothing for a product of {rows}x{columns}x{terms} in {factors}");
         }
         let mut entrants = Vec::with_capacity(proposals.len());
         for (position, algorithms) in proposals.into_iter().enumerate() {

@@ -306,10 +306,10 @@ impl WgmmaSchedule {
         if self.along == (1, 1) {
             return Ok(());
         }
-        let [most, least] = if self.along.0 > 1 { along } else { [along[1], along[0]] };
+        let (what, count) = if self.along.0 > 1 { along[0] } else { along[1] };
         if self.split > 1 || self.carriers > 0 || problem.ragged || problem.scaled.is_some() {
             let expected = "1 where k is split, threads carry operands, rows are in groups or factors have scales";
-            return refuse(most.0, most.1.max(least.1), expected.into());
+            return refuse(what, count, expected.into());
         }
         if !self.ctas.is_multiple_of(self.cluster()) {
             return refuse("CTAs", self.ctas, format!("a multiple of the {} of a cluster", self.cluster()));
