@@ -32,6 +32,7 @@ pub mod few_rows;
 mod fma;
 mod fold;
 mod gather;
+mod group_scales;
 mod groups;
 pub mod mma_ring;
 mod mma_sync;

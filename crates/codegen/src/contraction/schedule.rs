@@ -354,7 +354,7 @@ impl Schedule {
     /// Of that, what the schedule alone takes; the ends of groups of rows follow.
     fn own_shared_bytes(&self, problem: &Problem) -> u32 {
         match self {
-            Schedule::Wgmma(schedule) => schedule.shared_bytes(),
+            Schedule::Wgmma(schedule) => schedule.shared_bytes().saturating_add(schedule.scale_bytes(problem)),
             Schedule::Tcgen05(schedule) => schedule.shared_bytes(),
             Schedule::MmaRing(schedule) => schedule.shared_bytes(),
             Schedule::MmaSync(schedule) => schedule.shared_bytes(problem.element),

@@ -25,7 +25,7 @@
 //! Of 8-bit floats the tensor cores keep 13 fraction bits of a sum, cut towards zero (H200, 20,480 sums compared bit for
 //! bit). So the products of a round, 128 of k, are summed there from zero, and added to the tile's sums in f32 registers:
 //! twice the registers, and additions that another consumer's products hide. Scales of factors are multiplied in there
-//! (`promotion`).
+//! (`promotion`); two more warps of warpgroup 0 bring them (`group_scales`).
 //!
 //! Two consumers that keep a group of products pending each make the tensor cores switch between them, which costs a few
 //! percent; so cooperating ones wait for every round's products, and overlap each other.
@@ -41,6 +41,7 @@ use super::MapParameter;
 use super::boxes::SPAN;
 use super::carried::{self, Carriers};
 use super::cta::{TilePlace, Walk};
+use super::group_scales::{self, GroupScaler, GroupScales};
 use super::groups::Groups;
 use super::neighbours::Neighbours;
 use super::operands::{self, Bringing, Operands, STEP};
@@ -66,6 +67,10 @@ pub(super) type Sums = Vec<Vec<[Reg; 4]>>;
 
 /// Named barriers by which consumers that take turns wait for each other; 0 is the whole CTA's.
 const TURN: u32 = 1;
+
+/// Warps of the producing warpgroup that bring scales of sums, and the first of them: one thread of warp 0 has boxes copied.
+const SCALERS: u32 = 2;
+const FIRST_SCALER: u32 = 2;
 
 /// Writes the kernel's body. Gives the tensor maps that it takes as further parameters, in order.
 pub(super) fn emit(
@@ -100,11 +105,15 @@ pub(super) fn emit(
     let first_thread = k.setp_eq_u32(thread, 0);
     let carriers = schedule.carriers * WARPGROUP;
     let writers = if carriers == 0 { 1 } else { carried::writers(&operands, carriers) };
+    let scales = GroupScales::of(problem, schedule.tile);
     k.if_(first_thread, |k| {
         epilogue.init(k, schedule, data);
-        ring.init(k, writers, readers * Neighbours::receivers(schedule.along));
+        // Factors are written by warps, and each warp says that it has read them.
+        let (scalers, warps) = if scales.is_some() { (SCALERS, WARPGROUP / WARP) } else { (0, 1) };
+        ring.init(k, writers + scalers, readers * warps * Neighbours::receivers(schedule.along));
     });
-    let ends = k.add_u32(data, schedule.shared_bytes());
+    let beside = k.add_u32(data, schedule.shared_bytes());
+    let ends = k.add_u32(beside, schedule.scale_bytes(problem));
     let groups = Groups::read(k, problem, ends, (thread, schedule.threads()), surround)?;
     operands.clear_missing_rows(k, &ring, (thread, schedule.threads()))?;
     k.bar_warp_sync(-1);
@@ -124,18 +133,23 @@ pub(super) fn emit(
             k.setmaxnreg_dec(schedule.registers().0);
             let mut walk = walk_of(k, problem, schedule, &ring);
             walk.search = groups.map(|groups| groups.search(k));
+            let mut surround = surround.borrow_mut();
             if carriers == 0 {
-                return k
-                    .if_(first_thread, |k| operands.bring_all(k, problem, &ring, schedule.tile.k, &walk))
-                    .map(|_| ());
+                k.if_(first_thread, |k| operands.bring_all(k, problem, &ring, schedule.tile.k, &walk))?;
+                let Some(scales) = &scales else { return Ok(()) };
+                let lane = k.and_b32(thread, WARP - 1);
+                let elected = k.setp_eq_u32(lane, 0);
+                let (scaler, threads) = (k.sub_u32(thread, FIRST_SCALER * WARP), SCALERS * WARP);
+                let scaler = GroupScaler { thread: scaler, threads, elected, beside };
+                let brings_scales = k.setp_ge_u32(thread, FIRST_SCALER * WARP);
+                return k.if_(brings_scales, |k| scaler.run(k, problem, scales, &ring, &walk, *surround));
             }
             let carriers = Carriers { thread, threads: carriers };
-            let mut surround = surround.borrow_mut();
             carried::carry_all(k, problem, &ring, &operands, schedule.tile, &walk, &carriers, *surround).map(|_| ())
         },
         |k| -> Result<(), ContractionError> {
             k.setmaxnreg_inc(schedule.registers().1);
-            let consumer = Consumer::new(k, schedule, thread, warpgroup, data);
+            let consumer = Consumer::new(k, schedule, (thread, warpgroup), (data, beside), scales.is_some());
             consumer.run(k, problem, schedule, &ring, &operands, groups, &mut epilogue, *surround.borrow_mut())
         },
     );
@@ -165,8 +179,10 @@ struct Consumer {
     warp: R<B32>,
     /// Lane in the warp.
     lane: R<B32>,
-    /// Whether the thread speaks for its warpgroup.
+    /// Whether the thread speaks for its warpgroup; for its warp where factors lie beside stages.
     speaks: R<Pred>,
+    /// The factors beside stage 0.
+    beside: R<B32>,
     /// Its warp's first staging buffer.
     staging: R<B32>,
     /// What arrives in its warp's staging buffers.
@@ -177,20 +193,20 @@ impl Consumer {
     fn new(
         k: &mut KernelBuilder,
         schedule: &WgmmaSchedule,
-        thread: R<B32>,
-        warpgroup: R<B32>,
-        data: R<B32>,
+        (thread, warpgroup): (R<B32>, R<B32>),
+        (data, beside): (R<B32>, R<B32>),
+        is_scaled: bool,
     ) -> Consumer {
         let number = k.sub_u32(warpgroup, schedule.producers());
         let in_group = k.and_b32(thread, WARPGROUP - 1);
         let warp = k.shr_u32(in_group, WARP.trailing_zeros());
         let lane = k.and_b32(thread, WARP - 1);
-        let speaks = k.setp_eq_u32(in_group, 0);
+        let speaks = k.setp_eq_u32(if is_scaled { lane } else { in_group }, 0);
         let all_warps = k.mad_lo_u32(number, WARPGROUP / WARP, warp);
         let staging = k.mad_lo_u32(all_warps, schedule.buffers * STAGING, data);
         let staging = k.add_u32(staging, schedule.ring_bytes());
         let arrivals = Arrivals::new(k, schedule, data, all_warps);
-        Consumer { number, warp, lane, speaks, staging, arrivals }
+        Consumer { number, warp, lane, speaks, beside, staging, arrivals }
     }
 
     #[expect(clippy::too_many_arguments, reason = "the parts of one kernel")]
@@ -219,6 +235,7 @@ impl Consumer {
             Sharing::Cooperative => k.mul_lo_u32(self.number, schedule.consumer_rows()),
             Sharing::PingPong => k.mov_b32(0),
         };
+        let factors = self.factors(k, problem, schedule, (self.beside, own_rows));
         let left = k.mad_lo_u32(own_rows, SPAN, ring.data);
         let descriptors = operands.descriptors(k, SWIZZLED, left, ring.data);
         let at = ring.first_to_read(k);
@@ -250,22 +267,17 @@ impl Consumer {
             }
             match &rounds_apart {
                 None => self.multiply(k, problem, schedule, ring, at, &descriptors, &sums)?,
-                Some(round) => {
-                    let row = k.add_u32(place.row, own_rows);
-                    let tile = (place, row);
-                    self.multiply_and_promote(
-                        k,
-                        problem,
-                        schedule,
-                        ring,
-                        at,
-                        &descriptors,
-                        tile,
-                        round,
-                        &sums,
-                        surround,
-                    )?;
-                }
+                Some(round) => self.multiply_and_promote(
+                    k,
+                    problem,
+                    schedule,
+                    ring,
+                    at,
+                    &descriptors,
+                    factors.as_ref(),
+                    round,
+                    &sums,
+                )?,
             }
             if takes_turns {
                 k.bar_arrive_reg(other_turn, 2 * WARPGROUP);
@@ -396,7 +408,7 @@ pub(super) fn suits(problem: &Problem, target: gable_ptx::Target) -> bool {
     problem.k > 0
         && target.has(gable_ptx::Feature::Wgmma)
         && shape_of(problem.element, 8).is_ok()
-        && promotion::suits(problem, WgmmaSchedule::k_of(problem.element))
+        && group_scales::suits(problem, WgmmaSchedule::k_of(problem.element))
         && operands::suit(problem, (ROWS, ROWS))
 }
 

@@ -7,7 +7,7 @@ use gable_codegen::contraction::schedule::Schedule;
 use gable_codegen::contraction::wgmma::schedule::{Sharing, WgmmaSchedule};
 use gable_ptx::ptxas::Ptxas;
 use gable_ptx::{Module, Target};
-use gable_tensor::DType;
+use gable_tensor::{DType, Scalar, Tensor};
 
 /// How one factor is stored: its scales' type, and how many rows (or columns) and values of k share one.
 #[derive(Clone, Copy)]
@@ -110,6 +110,44 @@ fn edges_of_rows_and_columns_read_no_scale_outside() {
     }
     let eights = [BLOCKS[0], side("f32", (24, 128))];
     check(&graph(&[], (70, 72, 128), "e4m3", eights, "bf16"), schedule(128, 32));
+}
+
+/// Each CTA of a cluster scales the sums of its own rounds; the last ones have fewer, or none.
+#[test]
+fn parts_of_k_are_scaled_where_they_are_summed() {
+    let split = |schedule, split| WgmmaSchedule { split, ctas: 132, ..schedule };
+    for parts in [2, 4] {
+        check(&graph(&[], (70, 256, 640), "e4m3", BLOCKS, "bf16"), split(schedule(128, 128), parts));
+    }
+    check(&graph(&[], (128, 128, 384), "e4m3", BLOCKS, "f32"), split(schedule(128, 64), 2));
+    let by_rows = Side { by_rows: true, ..BLOCKS[0] };
+    check(&graph(&[2], (16, 128, 384), "e5m2", [by_rows, BLOCKS[1]], "bf16"), split(schedule(128, 64), 2));
+    // A group of k of which two CTAs have a part each.
+    let others = [side("ue8m0", (64, 256)), side("bf16", (32, 768))];
+    check(&graph(&[], (128, 128, 768), "e4m3", others, "bf16"), split(schedule(128, 128), 2));
+    check(
+        &graph(&[], (128, 384, 1024), "e4m3", BLOCKS, "bf16"),
+        WgmmaSchedule { stages: 3, ..split(schedule(128, 192), 4) },
+    );
+}
+
+/// Rounds past the end of k, which a CTA with a smaller part has, have no scales; those before them may be infinite.
+#[test]
+fn rounds_past_the_end_add_nothing() {
+    let source = graph(&[], (16, 128, 384), "e4m3", BLOCKS, "f32");
+    let ones = |rows| Tensor::from_scalars(DType::E4M3, vec![rows, 384], vec![Scalar::F(1.0); rows * 384]);
+    let scales = (0..16 * 3).map(|i| Scalar::F(if i % 3 == 2 { f64::INFINITY } else { 1.0 }));
+    let given = [("ae", ones(16)), ("be", ones(128)), ("as", Tensor::from_scalars(DType::F32, vec![16, 3], scales))];
+    let schedule = WgmmaSchedule { split: 2, ctas: 132, ..schedule(128, 64) };
+    product::check_given(&source, Target::Sm90a, Schedule::Wgmma(schedule), &given);
+}
+
+#[test]
+fn neighbours_have_scales_of_their_own() {
+    for along in [(1, 2), (2, 1)] {
+        let together = WgmmaSchedule { along, ctas: 4, ..schedule(128, 128) };
+        check(&graph(&[], (330, 384, 384), "e4m3", BLOCKS, "bf16"), together);
+    }
 }
 
 #[test]

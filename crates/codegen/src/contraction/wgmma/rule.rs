@@ -245,7 +245,7 @@ pub fn ranked(problem: &Problem, target: Target, machine: &Machine) -> Vec<(f64,
             let waits = problem.addend && fillings > 0 && fillings.is_multiple_of(MOST_BUFFERS);
             let schedule = WgmmaSchedule { buffers: if waits { MOST_BUFFERS } else { 2 }, ..schedule };
             // More stages than this have not been seen to help.
-            let schedule = schedule.with_most_stages(limit);
+            let schedule = schedule.with_most_stages(problem, limit);
             WgmmaSchedule { stages: schedule.stages.min(MOST_STAGES), ..schedule }
         })
         .filter(|schedule| Schedule::Wgmma(*schedule).validate(problem, target).is_ok())

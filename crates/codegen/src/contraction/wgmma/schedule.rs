@@ -2,6 +2,7 @@
 
 use super::super::boxes::SPAN;
 use super::super::carried;
+use super::super::group_scales::GroupScales;
 use super::super::neighbours::{MOST_ALONG, Neighbours};
 use super::super::operands;
 use super::super::problem::{ContractionError, Major, Problem, Side};
@@ -170,6 +171,12 @@ impl WgmmaSchedule {
         self.arrivals_at() + self.consumers * WARPGROUP / WARP * self.buffers * BARRIER
     }
 
+    /// Bytes of the factors of sums beside the stages, after all that.
+    pub fn scale_bytes(&self, problem: &Problem) -> u32 {
+        let a_stage = GroupScales::of(problem, self.tile).map_or(0, |scales| scales.bytes());
+        self.stages.saturating_mul(a_stage)
+    }
+
     /// Where in shared memory the barriers of the staging buffers begin, after those of the stages.
     pub fn arrivals_at(&self) -> u32 {
         self.ring_bytes() + self.staging_bytes() + 2 * self.stages * BARRIER
@@ -196,9 +203,11 @@ impl WgmmaSchedule {
     }
 
     /// The largest stage count that fits shared memory of `limit` bytes.
-    pub fn with_most_stages(self, limit: u32) -> WgmmaSchedule {
+    pub fn with_most_stages(self, problem: &Problem, limit: u32) -> WgmmaSchedule {
         let one = WgmmaSchedule { stages: 1, ..self };
-        WgmmaSchedule { stages: Ring::most_stages(limit, one.shared_bytes(), self.stage_bytes()), ..self }
+        let scales = one.scale_bytes(problem);
+        let stages = Ring::most_stages(limit, one.shared_bytes() + scales, self.stage_bytes() + scales);
+        WgmmaSchedule { stages, ..self }
     }
 
     /// Checks what only this class asks for; resources common to all are checked by the caller.
@@ -264,15 +273,20 @@ impl WgmmaSchedule {
         self.validate_split(problem)?;
         self.validate_neighbours(problem)?;
         let (producer, consumer) = self.registers();
-        promotion::validate(problem, self)?;
         let held = if promotes(problem) { 2 * self.sums() } else { self.sums() };
         if held + OTHER_REGISTERS > consumer {
             return refuse("sums of a thread", held, format!("at most {}", consumer - OTHER_REGISTERS));
         }
-        let scales = promotion::registers(problem, self);
-        if held + scales + BESIDE_SCALES > consumer {
-            let most = consumer - BESIDE_SCALES - held;
-            return refuse("registers of a thread's scales", scales, format!("at most {most}"));
+        if let Some(scales) = GroupScales::of(problem, self.tile) {
+            scales.validate(self)?;
+            let registers = promotion::registers(&scales, self);
+            if held + registers + BESIDE_SCALES > consumer {
+                let most = consumer - BESIDE_SCALES - held;
+                return refuse("registers of a thread's scales", registers, format!("at most {most}"));
+            }
+            if self.carriers > 0 {
+                return refuse("carriers", self.carriers, "0 where sums are scaled".into());
+            }
         }
         if promotes(problem) && self.keeps_pending() {
             return refuse("consumers of promoted sums", self.consumers, "2 or more that cooperate".into());
@@ -307,8 +321,8 @@ impl WgmmaSchedule {
             return Ok(());
         }
         let (what, count) = if self.along.0 > 1 { along[0] } else { along[1] };
-        if self.split > 1 || self.carriers > 0 || problem.ragged || problem.scaled.is_some() {
-            let expected = "1 where k is split, threads carry operands, rows are in groups or factors have scales";
+        if self.split > 1 || self.carriers > 0 || problem.ragged {
+            let expected = "1 where k is split, threads carry operands or rows are in groups";
             return refuse(what, count, expected.into());
         }
         if !self.ctas.is_multiple_of(self.cluster()) {
@@ -349,8 +363,8 @@ impl WgmmaSchedule {
         if self.carriers > 0 {
             return refuse("CTAs between which k is split", self.split.into(), "1 where threads carry operands".into());
         }
-        if problem.ragged || problem.scaled.is_some() {
-            let expected = "1 for rows in groups and for factors with scales".into();
+        if problem.ragged {
+            let expected = "1 for rows in groups".into();
             return refuse("CTAs between which k is split", self.split.into(), expected);
         }
         if sum_type(problem.element) != DType::F32 {
