@@ -313,9 +313,15 @@ impl Schedule {
                 few("depth", s.depth),
                 many("CTAs", s.ctas),
             ],
-            Schedule::FewRows(FewRowsSchedule::Streamed(s)) => {
-                vec![few("warps", s.warps), few("tiles", s.tiles), few("steps", s.steps), many("CTAs", s.ctas)]
-            }
+            Schedule::FewRows(FewRowsSchedule::Streamed(s)) => vec![
+                few("warps", s.warps),
+                some("joiners", s.joiners),
+                few("tiles", s.tiles),
+                few("products", s.products),
+                few("steps", s.steps),
+                few("CTAs of a cluster", s.split),
+                many("CTAs", s.ctas),
+            ],
             Schedule::Direct(s) => vec![few("channels", s.lanes), few("positions", s.positions)],
         }
     }
@@ -342,6 +348,7 @@ impl Schedule {
         match self {
             Schedule::Tcgen05(schedule) => schedule.ctas_per_tile,
             Schedule::Wgmma(schedule) => schedule.cluster(),
+            Schedule::FewRows(schedule) => schedule.cluster(),
             _ => 1,
         }
     }

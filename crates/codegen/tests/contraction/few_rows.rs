@@ -97,7 +97,20 @@ fn narrow_weights_are_unpacked_in_registers() {
 }
 
 fn streamed(warps: u32, tiles: u32, steps: u32, ctas: u32, held: bool) -> Schedule {
-    Schedule::FewRows(FewRowsSchedule::Streamed(StreamedSchedule { warps, tiles, steps, ctas, held }))
+    by_joiners((warps, 0), tiles, steps, (1, ctas), held)
+}
+
+/// With warps that join, and k split between CTAs.
+fn by_joiners(
+    (warps, joiners): (u32, u32),
+    tiles: u32,
+    steps: u32,
+    (split, clusters): (u32, u32),
+    held: bool,
+) -> Schedule {
+    let ctas = split * clusters;
+    let schedule = StreamedSchedule { warps, joiners, tiles, products: 1, steps, split, ctas, held };
+    Schedule::FewRows(FewRowsSchedule::Streamed(schedule))
 }
 
 #[test]
@@ -113,20 +126,65 @@ fn columns_stream_through_shared_memory() {
 }
 
 #[test]
+fn warps_that_join_let_the_others_go_on() {
+    for (m, held) in [(1, true), (16, true), (33, false)] {
+        check(&rows(DType::BF16, m, 112, 256), &by_joiners((2, 1), 1, 3, (1, 2), held), [None, None]);
+    }
+    check(&rows(DType::F16, 3, 75, 328), &by_joiners((3, 2), 1, 2, (1, 1), false), [None, None]);
+    check(&rows(DType::BF16, 9, 180, 136), &by_joiners((2, 3), 2, 1, (1, 1), true), [None, None]);
+    // More joiners than groups.
+    check(&rows(DType::BF16, 4, 40, 256), &by_joiners((2, 4), 1, 2, (1, 3), true), [None, None]);
+}
+
+#[test]
+fn clusters_share_k_and_exchange_sums() {
+    for (m, held) in [(1, true), (16, true), (33, false)] {
+        check(&rows(DType::BF16, m, 64, 256), &by_joiners((1, 1), 1, 3, (2, 2), held), [None, None]);
+    }
+    // CTAs without a last step, and columns past the last.
+    check(&rows(DType::F16, 5, 75, 328), &by_joiners((1, 2), 1, 2, (4, 1), false), [None, None]);
+    check(&rows(DType::BF16, 9, 50, 200), &by_joiners((2, 2), 2, 1, (2, 1), true), [None, None]);
+    // More groups than any turn has memory for.
+    check(&rows(DType::BF16, 2, 200, 256), &by_joiners((1, 2), 1, 2, (2, 1), true), [None, None]);
+}
+
+#[test]
+fn streams_that_cannot_be_written_are_refused() {
+    let problem = rows(DType::BF16, 4, 64, 512);
+    let refused = |schedule: Schedule| match schedule.validate(&problem, Target::Sm90a) {
+        Ok(()) => panic!("{schedule} is taken"),
+        Err(error) => error.to_string(),
+    };
+    let without = refused(by_joiners((2, 0), 1, 2, (2, 1), true));
+    assert!(without.contains("joiners is 0, expected at least 1"), "{without}");
+    let narrow = refused(by_joiners((1, 1), 1, 2, (8, 1), true));
+    assert!(narrow.contains("CTAs of a cluster is 8, expected a number that divides 16 columns"), "{narrow}");
+    let many = refused(by_joiners((1, 1), 1, 2, (2, 5), true));
+    assert!(many.contains("clusters of a batch entry is 5, expected at most 4"), "{many}");
+    let odd = StreamedSchedule { warps: 1, joiners: 1, tiles: 1, products: 1, steps: 2, split: 2, ctas: 3, held: true };
+    let odd = refused(Schedule::FewRows(FewRowsSchedule::Streamed(odd)));
+    assert!(odd.contains("CTAs of a batch entry is 3, expected a multiple of 2"), "{odd}");
+}
+
+#[test]
 fn batches_stream_entry_by_entry() {
     let (m, n, k) = (6, 40, 192);
     let mut batched = rows(DType::BF16, m, n, k);
     batched.batch = vec![2, 3];
     let strides = [vec![(3 * m * k) as i64, (m * k) as i64], vec![0, (n * k) as i64]];
     check_batched(&batched, &streamed(2, 1, 3, 2, false), [None, None], strides.clone());
-    check_batched(&batched, &streamed(3, 2, 2, 1, true), [None, None], strides);
+    check_batched(&batched, &streamed(3, 2, 2, 1, true), [None, None], strides.clone());
+    check_batched(&batched, &by_joiners((1, 1), 1, 2, (2, 2), true), [None, None], strides.clone());
+    batched.store = Store { along_m: true, lanes: 2 };
+    check_batched(&batched, &by_joiners((2, 2), 1, 2, (2, 1), false), [None, None], strides);
 }
 
 #[test]
 fn narrow_weights_stream_with_their_scales() {
     let mut taken = 0;
     for (name, module) in cases::read("contraction").iter().filter(|(name, _)| name.starts_with("few_rows_")) {
-        for schedule in [streamed(2, 1, 3, 2, false), streamed(3, 2, 2, 1, true)] {
+        let joined = by_joiners((1, 2), 2, 2, (2, 1), true);
+        for schedule in [streamed(2, 1, 3, 2, false), streamed(3, 2, 2, 1, true), joined] {
             let orders = &emulation::SCHEDULES;
             match run(module, Target::Sm90a, orders, |problem| {
                 schedule.validate(problem, Target::Sm90a)?;
@@ -138,7 +196,7 @@ fn narrow_weights_stream_with_their_scales() {
             }
         }
     }
-    assert!(taken >= 16, "only {taken} products streamed");
+    assert!(taken >= 24, "only {taken} products streamed");
 }
 
 #[test]

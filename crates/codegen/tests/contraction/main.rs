@@ -121,7 +121,8 @@ fn emulated(
     let c = machine.output("c", elements * width);
     let (ctas, threads) = (schedule.ctas(problem) as u32, schedule.threads());
     let shared = schedule.shared_bytes(problem);
-    machine.run(kernel, &launch_over(&[a, b, c], ctas, threads, shared))?;
+    let cluster = [schedule.cluster(), 1, 1];
+    machine.run(kernel, &gable_emulator::Launch { cluster, ..launch_over(&[a, b, c], ctas, threads, shared) })?;
     let bytes = machine.bytes(c)?;
     Ok(bytes.chunks(width).map(|b| Scalar::load(problem.out, b).as_f64()).collect())
 }

@@ -1,8 +1,8 @@
 //! Several products of one left factor in one kernel, by given schedules of every pipeline, against the graph's evaluation.
 
-use crate::product;
 use crate::schedules;
-use gable_codegen::contraction::few_rows::schedule::{FewRowsSchedule, FragmentsSchedule};
+use crate::{cases, emulation, product};
+use gable_codegen::contraction::few_rows::schedule::{FewRowsSchedule, FragmentsSchedule, StreamedSchedule};
 use gable_codegen::contraction::schedule::{FmaSchedule, MmaSyncSchedule, Schedule, Tile};
 use gable_codegen::contraction::tcgen05::schedule::Tcgen05Schedule;
 use gable_codegen::contraction::wgmma::schedule::{Sharing, WgmmaSchedule};
@@ -62,6 +62,13 @@ fn few_rows(warps: u32, tiles: u32, depth: u32, ctas: u32) -> Schedule {
     let rows_ahead = ctas == 1;
     let fragments = FragmentsSchedule { warps, tiles, products: 2, depth, ctas, rows_ahead };
     Schedule::FewRows(FewRowsSchedule::Fragments(fragments))
+}
+
+/// The same by way of shared memory, each of `clusters` clusters of `split` CTAs.
+fn streamed((warps, joiners): (u32, u32), tiles: u32, (split, clusters): (u32, u32), held: bool) -> Schedule {
+    let ctas = split * clusters;
+    let schedule = StreamedSchedule { warps, joiners, tiles, products: 2, steps: 2, split, ctas, held };
+    Schedule::FewRows(FewRowsSchedule::Streamed(schedule))
 }
 
 const BOTH_ALIKE: [[bool; 2]; 2] = [[true, true], [false, false]];
@@ -130,8 +137,34 @@ fn few_rows_of_pairs_share_the_halves_of_tiles() {
         product::check(&source, Target::Sm90a, few_rows(2, 1, 2, 2));
         product::check(&source, Target::Sm120a, few_rows(3, 2, 1, 1));
     }
+    for (m, n, k) in [(4, 48, 256), (3, 36, 264), (17, 20, 200)] {
+        let source = pair("bf16", (m, n, k), [true, true], "bf16");
+        product::check(&source, Target::Sm90a, streamed((2, 0), 1, (1, 2), true));
+        product::check(&source, Target::Sm90a, streamed((2, 1), 2, (2, 1), m < 16));
+        product::check(&source, Target::Sm100a, streamed((1, 2), 1, (2, 1), false));
+        product::check(&source, Target::Sm120a, streamed((3, 1), 2, (1, 1), true));
+    }
     let text = product::chosen(&pair("bf16", (4, 4096, 1024), [true, true], "bf16"), Target::Sm90a).to_string();
     assert!(text.starts_with("mma.sync rows") && text.contains(" products 2 "), "{text}");
+}
+
+#[test]
+fn narrow_few_rows_of_pairs_stream_with_the_scales_of_each() {
+    let mut taken = 0;
+    for (name, module) in cases::read("contraction").iter().filter(|(name, _)| name.starts_with("gated_few_rows")) {
+        for schedule in [streamed((2, 0), 1, (1, 2), true), streamed((1, 2), 2, (2, 1), false)] {
+            let found = product::run(module, Target::Sm90a, &emulation::SCHEDULES, |problem| {
+                schedule.validate(problem, Target::Sm90a)?;
+                Ok(schedule)
+            });
+            match found {
+                Ok(()) => taken += 1,
+                // Scales of whole columns have no groups.
+                Err(error) => assert!(error.contains("scales that fit a step"), "{name}: {error}"),
+            }
+        }
+    }
+    assert!(taken >= 4, "only {taken} pairs streamed");
 }
 
 #[test]

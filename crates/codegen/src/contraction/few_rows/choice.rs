@@ -18,7 +18,7 @@ use super::schedule::{
     TILE_COLUMNS,
 };
 use super::source::{self, CHUNK_BYTES};
-use super::streamed;
+use super::streamed::scale_bytes;
 use gable_roofline::Machine;
 use gable_tensor::DType;
 
@@ -85,18 +85,19 @@ pub(in super::super) fn variants(problem: &Problem, machine: &Machine) -> Vec<Fe
     }
     if is_streamed(problem) {
         found.extend(streamed_variants(problem, machine).into_iter().map(FewRowsSchedule::Streamed));
+        found.extend(joined_variants(problem, machine).into_iter().map(FewRowsSchedule::Streamed));
     }
     found
 }
 
 /// Schedules by way of shared memory, some of which may not fit.
 fn streamed_variants(problem: &Problem, machine: &Machine) -> Vec<StreamedSchedule> {
-    let mut found = Vec::new();
+    let (mut found, products) = (Vec::new(), problem.products());
     for warps in [8, 14, 16] {
         for tiles in [1, 2] {
             for steps in [2, 4, 6, 8] {
                 for held in [false, true] {
-                    let shape = StreamedSchedule { warps, tiles, steps, ctas: 1, held };
+                    let shape = StreamedSchedule { warps, joiners: 0, tiles, products, steps, split: 1, ctas: 1, held };
                     let groups = shape.groups(problem);
                     let resident = (1..=2).map(|ctas| ctas * machine.multiprocessors).filter(|&ctas| ctas < groups);
                     found.extend(resident.chain([groups]).map(|ctas| StreamedSchedule { ctas, ..shape }));
@@ -105,6 +106,36 @@ fn streamed_variants(problem: &Problem, machine: &Machine) -> Vec<StreamedSchedu
         }
     }
     found
+}
+
+/// Warps that multiply and warps that join, of CTAs whose k is split between so many, worth timing.
+const JOINED: [(u32, u32); 5] = [(8, 4), (8, 2), (16, 4), (14, 2), (7, 1)];
+const SPLITS: [u32; 3] = [1, 2, 4];
+
+/// Schedules by way of shared memory with joiners, some of which may not fit.
+fn joined_variants(problem: &Problem, machine: &Machine) -> Vec<StreamedSchedule> {
+    let (mut found, products) = (Vec::new(), problem.products());
+    for (warps, joiners) in JOINED {
+        for tiles in [1, 2] {
+            for steps in [2, 3, 4, 6] {
+                for split in SPLITS {
+                    for held in [true, false] {
+                        let shape =
+                            StreamedSchedule { warps, joiners, tiles, products, steps, split, ctas: split, held };
+                        let clusters = shape.groups(problem).min(clusters_at_once(split, machine));
+                        found.push(StreamedSchedule { ctas: clusters * split, ..shape });
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Clusters of so many CTAs that run at once, one CTA to a multiprocessor.
+fn clusters_at_once(split: u32, machine: &Machine) -> u32 {
+    let left_over = 4 * split.saturating_sub(2);
+    ((machine.multiprocessors - left_over.min(machine.multiprocessors)) / split).max(1)
 }
 
 /// A factor in k order as it is, no element converted.
@@ -146,10 +177,9 @@ pub(super) fn is_streamed(problem: &Problem) -> bool {
     };
     let a = along_k(&problem.a, problem.element);
     is_fragments(problem)
-        && problem.products() == 1
         && a.is_some_and(|a| whole(a, 16))
         && b.is_some_and(|b| whole(b, bits))
-        && streamed::scale_bytes(problem).is_some()
+        && scale_bytes(problem).is_some()
 }
 
 /// Whether the right factors of all products lie in memory alike, each from a start of its own.
@@ -230,7 +260,16 @@ fn streamed(problem: &Problem, machine: &Machine) -> Option<StreamedSchedule> {
     let steps = u32::try_from(bytes.div_ceil(u64::from(STEP_BYTES))).ok()?;
     let slots = machine.multiprocessors.div_ceil(problem.batches() as u32);
     let of = |warps: u32, tiles: u32, held: bool| {
-        let shape = StreamedSchedule { warps, tiles, steps: 1, ctas: 1, held };
+        let shape = StreamedSchedule {
+            warps,
+            joiners: 0,
+            tiles,
+            products: problem.products(),
+            steps: 1,
+            split: 1,
+            ctas: 1,
+            held,
+        };
         let groups = shape.groups(problem);
         let ctas = groups.min(slots);
         // What is not unpacked is multiplied as soon as it comes, so more may be asked for; no more than there is.

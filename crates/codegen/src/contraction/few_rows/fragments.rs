@@ -212,6 +212,7 @@ pub(super) fn emit(
     let slabs = Slabs {
         warps: schedule.warps,
         columns: schedule.columns(),
+        group: schedule.columns(),
         products: schedule.products,
         pitch: schedule.slab_pitch(),
     };

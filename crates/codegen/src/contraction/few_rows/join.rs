@@ -1,6 +1,7 @@
 //! The end of a group of columns: partial sums of all warps, `[warp, row, column]` in shared memory, become results.
 //!
-//! Warps are added in the order of their numbers, whatever the order in which they came.
+//! Warps are added in the order of their numbers, whatever the order in which they came. Where k is split between CTAs, what the
+//! CTAs of a cluster receive from each other lies the same way, one slab for each CTA.
 
 use super::super::cta::{Cta, digits, store_inside};
 use super::super::problem::{ContractionError, Problem};
@@ -12,10 +13,12 @@ use gable_ptx::{B32, F32, KernelBuilder, R, Reg, ScalarType, Space};
 
 /// Where partial sums lie in shared memory.
 pub(super) struct Slabs {
-    /// Warps that have one.
+    /// Warps that have one; or CTAs.
     pub warps: u32,
     /// Columns of a row, of each product.
     pub columns: u32,
+    /// Columns of each product that the CTA, or its cluster, takes at once: whole groups of so many may end past the last one.
+    pub group: u32,
     /// Products, whose columns follow each other in a row.
     pub products: u32,
     /// 32-bit words from one row to the next; a multiple of 4.
@@ -26,6 +29,31 @@ impl Slabs {
     /// Bytes of a warp's slab.
     pub fn bytes(&self, problem: &Problem) -> u32 {
         problem.m as u32 * self.pitch * 4
+    }
+
+    /// Bytes of all slabs.
+    pub fn all_bytes(&self, problem: &Problem) -> u32 {
+        self.warps * self.bytes(problem)
+    }
+
+    /// `lanes` neighbouring sums over all warps: those of the first warp lie `bytes` after `from`.
+    pub fn sum(
+        &self,
+        k: &mut KernelBuilder,
+        problem: &Problem,
+        (from, bytes): (R<B32>, u32),
+        lanes: u32,
+    ) -> Result<Vec<R<F32>>, ContractionError> {
+        let access = Access::new(Space::Shared, ScalarType::F32, lanes as u8);
+        let mut sums: Vec<R<F32>> = Vec::new();
+        for warp in 0..self.warps {
+            let part = k.load(access, from.at((bytes + warp * self.bytes(problem)) as i32))?;
+            sums = match warp {
+                0 => part.into_iter().map(typed).collect(),
+                _ => sums.iter().zip(part).map(|(&sum, part)| k.add_f32(sum, typed::<F32>(part))).collect(),
+            };
+        }
+        Ok(sums)
     }
 
     /// Writes a warp's sums, per tile and group of rows, to its slab of those that start at `start`.
@@ -86,19 +114,10 @@ impl Slabs {
             let from = k.mad_lo_u32(word, 4, start);
             let mut all: Vec<Reg> = Vec::new();
             for product in 0..self.products {
-                let mut sums: Vec<R<F32>> = Vec::new();
-                for warp in 0..self.warps {
-                    let access = Access::new(Space::Shared, ScalarType::F32, lanes as u8);
-                    let distance = warp * self.bytes(problem) + product * self.columns * 4;
-                    let part = k.load(access, from.at(distance as i32))?;
-                    sums = match warp {
-                        0 => part.into_iter().map(typed).collect(),
-                        _ => sums.iter().zip(part).map(|(&sum, part)| k.add_f32(sum, typed::<F32>(part))).collect(),
-                    };
-                }
+                let sums = self.sum(k, problem, (from, product * self.columns * 4), lanes)?;
                 all.extend(sums.into_iter().map(R::reg));
             }
-            store_inside(k, problem, (problem.m as u32, self.columns), cta, (row, column), &all, surround)
+            store_inside(k, problem, (problem.m as u32, self.group), cta, (row, column), &all, surround)
         };
         if vectors <= threads {
             let works = k.setp_lt_u32(cta.thread, vectors);

@@ -59,7 +59,8 @@ pub(super) fn emit(
     let (a, b) = (source(k, Side::A)?, source(k, Side::B)?);
     let partial = k.dynamic_shared(16);
     let partial = k.address_of_shared(&partial);
-    let slabs = Slabs { warps: schedule.warps, columns: schedule.columns, products: 1, pitch: schedule.columns };
+    let columns = schedule.columns;
+    let slabs = Slabs { warps: schedule.warps, columns, group: columns, products: 1, pitch: columns };
     let slab = k.mad_lo_u32(cta.warp, slabs.bytes(problem), partial);
     match problem.b.vector().0 {
         Major::K => along_k(k, problem, schedule, &cta, [&a, &b], slab, surround)?,

@@ -2,9 +2,8 @@
 
 use super::super::problem::{ContractionError, Problem};
 use super::super::schedule::{WARP, products_text};
-use super::choice::is_streamed;
 use super::format::Format;
-use super::streamed::{scale_bytes, step_bytes};
+pub use super::streamed::schedule::StreamedSchedule;
 use super::table::TABLE_BYTES;
 use crate::class::Class;
 use gable_ptx::Target;
@@ -49,21 +48,6 @@ pub struct FragmentsSchedule {
     pub ctas: u32,
     /// Whether a step's rows of A are loaded with its columns of B, and not only when they are multiplied.
     pub rows_ahead: bool,
-}
-
-/// Schedule on the tensor cores, with columns on their way through shared memory. One product only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct StreamedSchedule {
-    /// Warps of a CTA, between which k is split.
-    pub warps: u32,
-    /// Tiles of [`TILE_COLUMNS`] columns that a CTA has at once: 1 or 2.
-    pub tiles: u32,
-    /// Steps of [`STEP_BYTES`] bytes of k that a warp has under way.
-    pub steps: u32,
-    /// CTAs per batch entry; each takes every so many-th group of columns.
-    pub ctas: u32,
-    /// Whether a warp's rows of A stay in registers.
-    pub held: bool,
 }
 
 /// How a product of few rows is computed.
@@ -137,64 +121,6 @@ impl FragmentsSchedule {
     }
 }
 
-impl StreamedSchedule {
-    /// The same columns, warps and CTAs as a schedule that goes by registers.
-    fn alike(&self) -> FragmentsSchedule {
-        let &StreamedSchedule { warps, tiles, steps: _, ctas, held: _ } = self;
-        FragmentsSchedule { warps, tiles, products: 1, depth: 1, ctas, rows_ahead: false }
-    }
-
-    /// Columns of a CTA's group.
-    pub fn columns(&self) -> u32 {
-        self.alike().columns()
-    }
-
-    /// Groups of columns of a batch entry.
-    pub fn groups(&self, problem: &Problem) -> u32 {
-        self.alike().groups(problem)
-    }
-
-    /// 32-bit words between rows of the slab of partial sums.
-    pub(super) fn slab_pitch(&self) -> u32 {
-        self.alike().slab_pitch()
-    }
-
-    /// Steps that a warp has in a group of columns.
-    pub fn group_steps(&self, problem: &Problem) -> u32 {
-        let bytes = problem.k as u64 * u64::from(Format::of(problem).bits()) / 8;
-        (bytes.div_ceil(u64::from(STEP_BYTES)) as u32).div_ceil(self.warps)
-    }
-
-    /// Bytes of a step in a warp's ring: its columns, then their scales.
-    pub(super) fn slot_bytes(&self, problem: &Problem) -> u32 {
-        step_bytes(self.tiles) + self.columns() * scale_bytes(problem).unwrap_or(0)
-    }
-
-    /// Bytes of the partial sums of all warps, twice.
-    pub(super) fn slabs_bytes(&self, problem: &Problem) -> u32 {
-        2 * self.warps * self.alike().slab_bytes(problem)
-    }
-
-    /// Dynamic shared memory: partial sums, rings, and the table of four-bit elements.
-    pub fn shared_bytes(&self, problem: &Problem) -> u32 {
-        let table = if Format::of(problem).bits() == 4 { TABLE_BYTES } else { 0 };
-        self.slabs_bytes(problem) + self.warps * self.steps * self.slot_bytes(problem) + table
-    }
-
-    /// 32-bit registers of a thread that sums, rows and a step's half take at once.
-    pub fn registers(&self, problem: &Problem) -> u32 {
-        let row_groups = FragmentsSchedule::row_groups(problem);
-        let narrow = 16 / Format::of(problem).bits();
-        // Rows of two halves of a step, four words for 16 bytes of B of 16-bit elements.
-        let rows = 8 * narrow * row_groups * if self.held { self.group_steps(problem) } else { 1 };
-        // Unpacked, a half of a step may be multiplied word by word.
-        let columns = self.tiles * 8 * if narrow > 1 { 2 } else { 1 };
-        // Rows that are not held are loaded from places of their own.
-        let places = if self.held { 0 } else { 4 * narrow * row_groups };
-        self.tiles * row_groups * 4 + rows + columns + places + 32
-    }
-}
-
 /// The product of a half of a tile, where so many share the halves, and its first column in the group.
 pub(super) fn half_of_tile(number: u32, products: u32) -> (u32, u32) {
     (number % products, number / products * TILE_COLUMNS / 2)
@@ -214,7 +140,7 @@ impl FewRowsSchedule {
         match self {
             FewRowsSchedule::Lanes(schedule) => schedule.warps * WARP,
             FewRowsSchedule::Fragments(schedule) => schedule.warps * WARP,
-            FewRowsSchedule::Streamed(schedule) => schedule.warps * WARP,
+            FewRowsSchedule::Streamed(schedule) => schedule.threads(),
         }
     }
 
@@ -224,6 +150,14 @@ impl FewRowsSchedule {
             FewRowsSchedule::Lanes(schedule) => schedule.columns,
             FewRowsSchedule::Fragments(schedule) => schedule.columns(),
             FewRowsSchedule::Streamed(schedule) => schedule.columns(),
+        }
+    }
+
+    /// CTAs of a cluster.
+    pub fn cluster(&self) -> u32 {
+        match self {
+            FewRowsSchedule::Streamed(schedule) => schedule.split,
+            FewRowsSchedule::Lanes(_) | FewRowsSchedule::Fragments(_) => 1,
         }
     }
 
@@ -268,21 +202,7 @@ impl FewRowsSchedule {
                 let of_cta = u64::from(registers) * u64::from(self.threads());
                 most("registers of a CTA", of_cta, row.registers_per_sm.into())
             }
-            FewRowsSchedule::Streamed(schedule) => {
-                most("rows of the problem", problem.m as u64, FRAGMENT_ROWS as u64)?;
-                if schedule.tiles > 2 {
-                    return refuse("tiles", schedule.tiles.into(), "1 or 2".to_string());
-                }
-                if !is_streamed(problem) {
-                    let expected = "factors along k, of chunks of 16 bytes with scales that fit a step, one product";
-                    return refuse("products", problem.products().into(), expected.to_string());
-                }
-                let (row, registers) = (target.row(), schedule.registers(problem));
-                most("CTAs of a batch entry", schedule.ctas.into(), schedule.groups(problem).into())?;
-                most("registers of a thread", registers.into(), row.max_registers_per_thread.into())?;
-                let of_cta = u64::from(registers) * u64::from(self.threads());
-                most("registers of a CTA", of_cta, row.registers_per_sm.into())
-            }
+            FewRowsSchedule::Streamed(schedule) => schedule.validate(problem, target),
         }
     }
 }
@@ -291,15 +211,7 @@ impl fmt::Display for FewRowsSchedule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             FewRowsSchedule::Lanes(s) => write!(f, "fma rows columns {} warps {}", s.columns, s.warps),
-            FewRowsSchedule::Streamed(s) => {
-                let held = if s.held { " held" } else { "" };
-                let columns = s.columns();
-                write!(
-                    f,
-                    "mma.sync rows{held} columns {columns} warps {} streamed {} ctas {}",
-                    s.warps, s.steps, s.ctas
-                )
-            }
+            FewRowsSchedule::Streamed(s) => s.fmt(f),
             FewRowsSchedule::Fragments(s) => {
                 let ahead = if s.rows_ahead { " ahead" } else { "" };
                 let columns = s.columns();

@@ -22,10 +22,14 @@ const ROW_BYTES: u32 = 256;
 /// Values of a byte.
 const ROWS: u32 = 256;
 
+/// Rows that a warp writes at once, so that none waits for the one before.
+const TOGETHER: u32 = 4;
+
 /// Bytes of shared memory; the last row ends with its last pair.
 pub(super) const TABLE_BYTES: u32 = ROWS * ROW_BYTES - 128;
 
 /// The table, as a lane sees it.
+#[derive(Clone, Copy)]
 pub(super) struct Table {
     /// Its start in shared memory.
     start: R<B32>,
@@ -47,16 +51,20 @@ impl Table {
         warp: R<B32>,
         warps: u32,
     ) -> Result<(), ContractionError> {
-        let first = k.mad_lo_u32(warp, ROW_BYTES, self.start);
+        let first = k.mad_lo_u32(warp, TOGETHER * ROW_BYTES, self.start);
         let to = k.add_u32(first, self.lane);
         k.no_unroll();
-        k.for_u32(warp, ROWS, warps, |k, byte| {
-            // The first element's code begins the low half, the second one's the high half.
-            let second = k.shl_b32(byte, 12);
-            let codes = k.or_b32(byte, second);
-            let pair = format.pair_of_codes(k, codes, 0)?;
-            k.st_shared_b32(to.at(0), pair);
-            k.set(to).add_u32(to, warps * ROW_BYTES);
+        k.for_u32(warp, ROWS / TOGETHER, warps, |k, rows| {
+            let byte = k.mul_lo_u32(rows, TOGETHER);
+            for row in 0..TOGETHER {
+                let byte = k.add_u32(byte, row);
+                // The first element's code begins the low half, the second one's the high half.
+                let second = k.shl_b32(byte, 12);
+                let codes = k.or_b32(byte, second);
+                let pair = format.pair_of_codes(k, codes, 0)?;
+                k.st_shared_b32(to.at((row * ROW_BYTES) as i32), pair);
+            }
+            k.set(to).add_u32(to, warps * TOGETHER * ROW_BYTES);
             Ok(())
         })
     }
