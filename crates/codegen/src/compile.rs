@@ -191,34 +191,51 @@ pub struct Tunable {
 /// The contractions of a fused graph whose schedules are a choice, each once, in the order of the regions.
 pub fn tunables(graph: &Graph, target: Target) -> Result<Vec<Tunable>, CodegenError> {
     let mut found: Vec<Tunable> = Vec::new();
-    for region in ordered_regions(graph) {
-        let tunable = tunable(graph, region, target).map_err(|fault| CodegenError {
-            region: region.name.clone(),
-            target: target.name(),
-            fault: Box::new(fault),
-        })?;
-        let Some(tunable) = tunable else { continue };
-        match found.iter_mut().find(|known| known.key == tunable.key) {
-            Some(known) => known.regions.extend(tunable.regions),
-            None => found.push(tunable),
+    each_product(graph, target, |region, program, problem| {
+        let key = region_key(program, problem);
+        if let Some(known) = found.iter_mut().find(|known| known.key == key) {
+            known.regions.push(region.name.clone());
+            return Ok(());
         }
-    }
+        let candidates = candidates(problem, target)?.iter().map(ToString::to_string).collect();
+        found.push(Tunable { key, problem: problem.to_string(), regions: vec![region.name.clone()], candidates });
+        Ok(())
+    })?;
     Ok(found)
 }
 
-fn tunable(graph: &Graph, region: &Region, target: Target) -> Result<Option<Tunable>, Fault> {
-    if !matches!(region.kind, RegionKind::Contraction | RegionKind::Convolution) {
-        return Ok(None);
-    }
-    let program = Program::of_region(graph, region)?;
-    let Some(problem) = contraction::region::problem(&program, target)? else { return Ok(None) };
-    let candidates = candidates(&problem, target)?;
-    Ok(Some(Tunable {
-        key: region_key(&program, &problem),
-        problem: problem.to_string(),
-        regions: vec![region.name.clone()],
-        candidates: candidates.iter().map(ToString::to_string).collect(),
-    }))
+/// What the contractions of a fused graph are, as [`Choices`] has it, without their candidates.
+pub fn region_keys(graph: &Graph, target: Target) -> Result<BTreeSet<String>, CodegenError> {
+    let mut found = BTreeSet::new();
+    each_product(graph, target, |_, program, problem| {
+        found.insert(region_key(program, problem));
+        Ok(())
+    })?;
+    Ok(found)
+}
+
+fn each_product(
+    graph: &Graph,
+    target: Target,
+    mut visit: impl FnMut(&Region, &Program, &Problem) -> Result<(), Fault>,
+) -> Result<(), CodegenError> {
+    let mut one = |region: &Region| {
+        if !matches!(region.kind, RegionKind::Contraction | RegionKind::Convolution) {
+            return Ok(());
+        }
+        let program = Program::of_region(graph, region)?;
+        match contraction::region::problem(&program, target)? {
+            Some(problem) => visit(region, &program, &problem),
+            None => Ok(()),
+        }
+    };
+    ordered_regions(graph).into_iter().try_for_each(|region| {
+        one(region).map_err(|fault| CodegenError {
+            region: region.name.clone(),
+            target: target.name(),
+            fault: Box::new(fault),
+        })
+    })
 }
 
 /// What is expected of a contraction's kernel on a machine.

@@ -26,7 +26,7 @@ pub mod window;
 pub mod work;
 
 pub use class::Class;
-pub use compile::{Places, Predicted, Tunable, compile, compile_for, compile_with, predicted, tunables};
+pub use compile::{Places, Predicted, Tunable, compile, compile_for, compile_with, predicted, region_keys, tunables};
 pub use contraction::candidates::Choices;
 pub use engine::{Engine, GuardId, Lanes, View};
 pub use error::{CodegenError, Fault};

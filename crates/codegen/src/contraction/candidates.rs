@@ -10,7 +10,7 @@ use super::problem::{ContractionError, Problem};
 use super::rule;
 use super::schedule::Schedule;
 use super::tcgen05::{self, schedule::Tcgen05Schedule};
-use super::wgmma;
+use super::wgmma::{self, schedule::WgmmaSchedule};
 use crate::program::Program;
 use gable_ir::Op;
 use gable_ptx::Target;
@@ -19,6 +19,9 @@ use std::collections::BTreeMap;
 
 /// Tiles along m that share columns, for kernels that walk over tiles.
 const GROUPS: [u32; 4] = [4, 8, 16, 32];
+
+/// Ranked schedules that are named before the variants of the first one.
+const VARIANTS_LATER: usize = 6;
 
 /// Schedules of one problem, each valid, each once; the rule's choice first.
 pub fn candidates(problem: &Problem, target: Target) -> Result<Vec<Schedule>, ContractionError> {
@@ -34,22 +37,19 @@ pub fn candidates(problem: &Problem, target: Target) -> Result<Vec<Schedule>, Co
         few_rows::variants(problem, machine).into_iter().for_each(|schedule| add(Schedule::FewRows(schedule)));
     }
     if wgmma::suits(problem, target) {
-        for (_, schedule) in wgmma::rule::ranked(problem, target, machine) {
-            GROUPS
-                .into_iter()
-                .for_each(|group| add(Schedule::Wgmma(wgmma::schedule::WgmmaSchedule { group, ..schedule })));
-        }
+        let variants = |schedule: WgmmaSchedule| GROUPS.map(|group| WgmmaSchedule { group, ..schedule });
+        by_promise(wgmma::rule::ranked(problem, target, machine), variants).for_each(|s| add(Schedule::Wgmma(s)));
     }
     if tcgen05::suits(problem, target) {
-        for (_, schedule) in tcgen05::rule::ranked(problem, target, machine) {
-            GROUPS.into_iter().for_each(|group| add(Schedule::Tcgen05(Tcgen05Schedule { group, ..schedule })));
-            add(Schedule::Tcgen05(Tcgen05Schedule { takes_over: true, ..schedule }));
-        }
+        let variants = |schedule: Tcgen05Schedule| {
+            let in_groups = GROUPS.into_iter().map(move |group| Tcgen05Schedule { group, ..schedule });
+            in_groups.chain([Tcgen05Schedule { takes_over: true, ..schedule }])
+        };
+        by_promise(tcgen05::rule::ranked(problem, target, machine), variants).for_each(|s| add(Schedule::Tcgen05(s)));
     }
     if mma_ring::suits(problem, target) {
-        for (_, schedule) in mma_ring::rule::ranked(problem, target, machine) {
-            GROUPS.into_iter().for_each(|group| add(Schedule::MmaRing(MmaRingSchedule { group, ..schedule })));
-        }
+        let variants = |schedule: MmaRingSchedule| GROUPS.map(|group| MmaRingSchedule { group, ..schedule });
+        by_promise(mma_ring::rule::ranked(problem, target, machine), variants).for_each(|s| add(Schedule::MmaRing(s)));
     }
     // Where the newer classes apply, or few rows, the plain ones have not been seen to win.
     let plain = !matches!(
@@ -63,6 +63,21 @@ pub fn candidates(problem: &Problem, target: Target) -> Result<Vec<Schedule>, Co
         rule::table(problem).into_iter().for_each(add);
     }
     Ok(found)
+}
+
+/// Schedules as the rule ranks them, each followed by its variants when some more of the ranked ones have been named: a list
+/// that is cut short then has both.
+fn by_promise<S: Copy, V: IntoIterator<Item = S>>(
+    ranked: Vec<(f64, S)>,
+    variants: impl Fn(S) -> V,
+) -> impl Iterator<Item = S> {
+    let with_variants = |(rank, (_, schedule)): (usize, (f64, S))| {
+        let later = variants(schedule).into_iter().map(move |variant| (rank + VARIANTS_LATER, variant));
+        std::iter::once((rank, schedule)).chain(later)
+    };
+    let mut all: Vec<(usize, S)> = ranked.into_iter().enumerate().flat_map(with_variants).collect();
+    all.sort_by_key(|(order, _)| *order);
+    all.into_iter().map(|(_, schedule)| schedule)
 }
 
 /// What a region is, for a record: its product, and what is fused around it with the types of the results.

@@ -230,7 +230,7 @@ impl Consumer {
         for first in (0..rows).step_by(WARP as usize) {
             let row = k.add_u32(own, self.lane);
             let row = k.add_u32(row, first);
-            surround.prefetch(k, Place { batch: &place.batch, row, column }, columns)?;
+            surround.prefetch(k, Place { batch: &place.batch, row, column }, columns, true)?;
         }
         Ok(())
     }

@@ -514,6 +514,18 @@ impl Plan {
 
     /// Inputs of which every result reads the element at its own row and column, such as a residual.
     pub fn row_inputs(&self, engine: &mut Engine<'_>) -> Vec<(ValueId, ResultRows)> {
+        self.inputs_read(engine).into_iter().filter(|(_, rows)| rows.stride > 0).collect()
+    }
+
+    /// Inputs of which every result reads the element at its own column, whatever its row and batch entry, such as a bias.
+    pub fn column_inputs(&self, engine: &mut Engine<'_>) -> Vec<(ValueId, DType)> {
+        let read = self.inputs_read(engine).into_iter();
+        let same = |rows: &ResultRows| rows.stride == 0 && rows.batch_strides.iter().all(|&stride| stride == 0);
+        read.filter(|(_, rows)| same(rows)).map(|(value, rows)| (value, rows.dtype)).collect()
+    }
+
+    /// Inputs whose elements results read along their columns, with how those lie.
+    fn inputs_read(&self, engine: &mut Engine<'_>) -> Vec<(ValueId, ResultRows)> {
         // What is read of a part of the columns is not brought ahead.
         let whole = Columns::all(&self.problem);
         if self.columns.iter().any(|columns| *columns != whole) {
@@ -531,7 +543,6 @@ impl Plan {
         read.iter()
             .filter(|(value, _)| is_input(value))
             .filter_map(|&(value, flat)| Some((value, self.rows_of(engine, value, flat, &all, whole)?)))
-            .filter(|(_, rows)| rows.stride > 0)
             .collect()
     }
 

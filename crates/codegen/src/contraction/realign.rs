@@ -11,6 +11,8 @@
 //!
 //! In: a plan's problem and the program's inputs. Out: the problem over the copies, and the launches that make them.
 
+mod copy;
+
 use super::boxes::SPAN;
 use super::normal::Plan;
 use super::problem::{ContractionError, Digit, Entries, Memory as Lies, Operand, Problem, Side};
@@ -18,11 +20,8 @@ use super::schedule::Schedule;
 use super::wgmma::rule::START_S;
 use super::{mma_ring, operands, predict, rule, tcgen05, wgmma};
 use crate::error::Fault;
-use crate::map;
 use crate::program::{Program, ValueId};
-use crate::schedule::Hardware;
-use crate::work::{KernelLaunch, Memory, Work};
-use gable_ir::{Builder, Region, RegionKind, Type, ops};
+use crate::work::{KernelLaunch, Memory};
 use gable_ptx::Target;
 use gable_tensor::DType;
 use std::collections::BTreeMap;
@@ -57,7 +56,8 @@ impl Copied {
         let rows = ty.shape.split_last()?.1.iter().product();
         let grain = GRAIN.checked_div(ty.dtype.bytes()).filter(|&grain| grain > 0)?;
         let is_odd = row > 0 && !row.is_multiple_of(grain) && ty.dtype.bits() >= 8;
-        is_odd.then(|| Copied { input, dtype: ty.dtype, rows, row, pitch: row.next_multiple_of(grain) })
+        let copied = Copied { input, dtype: ty.dtype, rows, row, pitch: row.next_multiple_of(grain) };
+        Some(copied).filter(|copied| is_odd && copied.countable())
     }
 
     fn bytes(&self) -> u64 {
@@ -101,31 +101,6 @@ impl Copied {
             k: self.digits(&memory.k)?,
             ..memory.clone()
         })
-    }
-
-    /// The launch that makes the copy at `offset` of scratch memory, of the program's input at `position`.
-    fn launch(&self, position: usize, offset: u64, target: Target) -> Result<KernelLaunch, Fault> {
-        let mut builder = Builder::new("realign");
-        let x = builder.input("x", Type::new(self.dtype, [self.rows, self.row]));
-        let zero = builder.scalar(self.dtype, 0i64)?;
-        let past = (self.pitch - self.row) as i64;
-        let pad = ops::Pad { low: vec![0, 0], high: vec![0, past], interior: vec![0, 0] };
-        let copy = builder.add(pad, &[x, zero])?;
-        builder.output("copy", copy);
-        let graph = builder.finish().graph;
-        let region = Region::new("realign", RegionKind::Map, [copy]);
-        let program = Program::of_region(&graph, &region)?;
-        let works = map::work(&program, &Hardware::of(target), &[])?;
-        let launch = works.into_iter().find_map(|work| match work {
-            Work::Launch(launch) => Some(launch),
-            Work::Copy { .. } => None,
-        });
-        let launch = launch.ok_or_else(|| Fault::contract("a copy to other rows is no launch"))?;
-        let place = |memory: &Memory| match memory {
-            Memory::Input(_) => Memory::Input(position),
-            _ => Memory::Scratch { offset, bytes: self.bytes(), written: true },
-        };
-        Ok(KernelLaunch { args: launch.args.iter().map(place).collect(), ..launch })
     }
 }
 
@@ -224,8 +199,9 @@ impl Copies {
         for copied in &self.of {
             let position = program.inputs.iter().position(|(id, _)| *id == copied.input);
             let position = position.ok_or_else(|| Fault::contract("a factor that is copied is no input"))?;
-            launches.push(copied.launch(position, offset, target)?);
-            places.push(Memory::Scratch { offset, bytes: copied.bytes(), written: false });
+            let place = |written| Memory::Scratch { offset, bytes: copied.bytes(), written };
+            launches.push(copied.launch(position, place(true), target));
+            places.push(place(false));
             offset = (offset + copied.bytes()).next_multiple_of(ALIGNMENT);
         }
         Ok((launches, self.sides.values().map(|&number| places[number].clone()).collect()))

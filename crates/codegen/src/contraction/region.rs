@@ -1,5 +1,6 @@
 //! A contraction region as a kernel: the problem that its anchor is, a schedule, and the expression engine around the sums.
 
+mod ahead;
 mod blocks;
 
 use super::MapParameter;
@@ -20,6 +21,7 @@ use crate::error::Fault;
 use crate::index::IndexId;
 use crate::program::{Program, ValueId};
 use crate::work::{KernelLaunch, Memory, Work};
+use ahead::Ahead;
 use gable_artifact::TensorMap;
 use gable_ptx::{B32, B64, Base, KernelBuilder, Pred, R, Reg, ScalarType, Target, Value};
 use gable_tensor::DType;
@@ -153,7 +155,8 @@ pub fn kernel_realigned(
         }));
     }
     let schedule = choose(&problem)?;
-    let mut region = Region { engine, plan, folds: None, addend: None, width: 1, copied: BTreeMap::new() };
+    let (folds, addend, ahead, copied) = (None, None, Ahead::new(), BTreeMap::new());
+    let mut region = Region { engine, plan, folds, addend, ahead, width: 1, copied };
     let mut join = None;
     if !region.plan.blocks.is_empty() && !super::folds_blocks(&problem, &schedule, &mut region) {
         return Err(ContractionError::FoldsApart(schedule.to_string()).into());
@@ -197,15 +200,13 @@ fn refuse_overwritten(engine: &Engine<'_>, plan: &Plan, overwritten: &[usize]) -
     Ok(())
 }
 
-/// Bytes that a bulk prefetch begins at and is a multiple of.
-const PREFETCH_GRAIN: i64 = 16;
-
 /// The region around the sums, written by the engine.
 struct Region<'p> {
     engine: Engine<'p>,
     plan: Plan,
     folds: Option<Folds>,
     addend: Option<ValueId>,
+    ahead: Ahead,
     /// Where copies of factors lie.
     copied: BTreeMap<Side, Memory>,
     /// Lanes that share the rows of blocks.
@@ -482,37 +483,21 @@ impl Surround for Region<'_> {
         k: &mut KernelBuilder,
         place: surround::Place<'_>,
         columns: u32,
+        with_addend: bool,
     ) -> Result<(), ContractionError> {
-        let (m, n) = (self.plan.problem.m, self.plan.problem.n);
-        for (value, rows) in self.plan.row_inputs(&mut self.engine) {
-            let Some(pointer) = self.engine.input_pointer(value) else { continue };
-            let bytes = rows.dtype.bytes() as i64;
-            let whole = [rows.start, rows.stride, n as i64, columns.into()]
-                .iter()
-                .chain(&rows.batch_strides)
-                .all(|elements| elements * bytes % PREFETCH_GRAIN == 0);
-            if !whole {
-                continue;
-            }
-            let inside = k.setp_lt_u32(place.row, m as u32);
-            let across = k.setp_lt_u32(place.column, n as u32);
-            let inside = k.and_pred(inside, across);
-            k.if_(inside, |k| {
-                let left = k.sub_u32(n as u32, place.column);
-                let count = k.min_u32(left, columns);
-                let count = k.mul_lo_u32(count, bytes as u32);
-                let mut at = k.mad_wide_u32(place.column, bytes as u32, pointer);
-                let row = k.cvt_u64_u32(place.row);
-                at = k.mad_lo_u64(row, rows.stride * bytes, at);
-                for (&coordinate, &stride) in place.batch.iter().zip(&rows.batch_strides) {
-                    let coordinate = k.cvt_u64_u32(coordinate);
-                    at = k.mad_lo_u64(coordinate, stride * bytes, at);
-                }
-                let at = if rows.start == 0 { at } else { k.add_u64(at, rows.start * bytes) };
-                k.bulk_prefetch_l2(at.at(0), count);
-            });
-        }
+        self.prefetch_rows(k, place, columns, self.addend.filter(|_| !with_addend));
         Ok(())
+    }
+
+    fn load_ahead(
+        &mut self,
+        k: &mut KernelBuilder,
+        batch: &[R<B32>],
+        origin: (R<B32>, R<B32>),
+        extent: (u32, u32),
+        columns: (&[u32], u32),
+    ) -> Result<(), ContractionError> {
+        self.load_columns(k, batch, origin, extent, columns)
     }
 
     fn result_rows(&mut self) -> Option<Vec<ResultRows>> {
@@ -532,7 +517,7 @@ impl Surround for Region<'_> {
             return self.results_of_blocks(k, batch, (row, column), extent, fragments);
         }
         let mut gathered = self.folds.as_mut().map(|folds| std::mem::take(&mut folds.gathered)).unwrap_or_default();
-        let addend = self.addend;
+        let (addend, ahead) = (self.addend, self.ahead.clone());
         let results = self.write(k, |engine, plan| {
             let problem = &plan.problem;
             let wanted = only.map_or(0..plan.results.len(), |number| number..number + 1);
@@ -567,6 +552,7 @@ impl Surround for Region<'_> {
                 {
                     engine.bring(addend, flat, fragment.addend)?;
                 }
+                Self::bring_ahead(engine, plan, &ahead, fragment.column, &result)?;
                 let outputs = plan.outputs(engine, &result)?;
                 for (found, number) in results.iter_mut().zip(wanted.clone()) {
                     let (value, _) = engine.program.outputs[plan.results[number]];

@@ -90,8 +90,28 @@ pub trait Surround {
     /// How every result lies in memory, in order, where each lies as rows.
     fn result_rows(&mut self) -> Option<Vec<ResultRows>>;
 
-    /// Begins to bring what the region will read for `columns` results of a row to L2, the first at `place`; a hint.
-    fn prefetch(&mut self, k: &mut KernelBuilder, place: Place<'_>, columns: u32) -> Result<(), ContractionError>;
+    /// Begins to bring what the region will read for `columns` results of a row to L2, the first at `place`; a hint. `with_addend`
+    /// unless the caller brings that.
+    fn prefetch(
+        &mut self,
+        k: &mut KernelBuilder,
+        place: Place<'_>,
+        columns: u32,
+        with_addend: bool,
+    ) -> Result<(), ContractionError>;
+
+    /// Begins to load what the region reads once for each column to registers, for fragments of so many elements at these
+    /// distances from the column of `origin`; `results` of a tile of `extent` with that origin uses it.
+    fn load_ahead(
+        &mut self,
+        _k: &mut KernelBuilder,
+        _batch: &[R<B32>],
+        _origin: (R<B32>, R<B32>),
+        _extent: (u32, u32),
+        _columns: (&[u32], u32),
+    ) -> Result<(), ContractionError> {
+        Ok(())
+    }
 
     /// What the region makes of sums, left to the caller to store: for each result and fragment the words that memory holds
     /// (several narrow elements in one). `origin` is the place of the thread's first sum; what lies outside the problem,

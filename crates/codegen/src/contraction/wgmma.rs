@@ -256,9 +256,10 @@ impl Consumer {
         let search = groups.map(|groups| groups.search(k));
         let walk = Walk { first, step, search, part: None, ..walk };
         walk.for_each_number(k, problem, |k, tile, place| -> Result<(), ContractionError> {
-            self.prefetch(k, schedule, place, own_rows, surround)?;
+            let with_addend = !epilogue.brings_addend(schedule);
+            self.prefetch(k, schedule, place, (own_rows, with_addend), surround)?;
             let row = k.add_u32(place.row, own_rows);
-            epilogue.begin(k, schedule, self, place, row)?;
+            epilogue.begin(k, problem, schedule, self, place, row, surround)?;
             if takes_turns {
                 // The very first tile waits for nobody.
                 let not_first = k.setp_ne_u32(tile, first);
@@ -306,7 +307,7 @@ impl Consumer {
         k: &mut KernelBuilder,
         schedule: &WgmmaSchedule,
         place: &TilePlace,
-        own_rows: R<B32>,
+        (own_rows, with_addend): (R<B32>, bool),
         surround: &mut dyn Surround,
     ) -> Result<(), ContractionError> {
         let in_group = k.mad_lo_u32(self.warp, WARP, self.lane);
@@ -318,7 +319,7 @@ impl Consumer {
             // Rows of other consumers are theirs; a row beyond the last is beyond the edge.
             let row = k.selp_b32(row, u32::MAX, is_own);
             let place = Place { batch: &place.batch, row, column: place.column };
-            surround.prefetch(k, place, schedule.tile.n)?;
+            surround.prefetch(k, place, schedule.tile.n, with_addend)?;
         }
         Ok(())
     }

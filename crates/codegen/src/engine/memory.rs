@@ -11,7 +11,7 @@ use crate::index::IndexId;
 use crate::program::ValueId;
 use gable_ir::{Group, Op};
 use gable_ptx::meaning::{Access, Cache, Meaning};
-use gable_ptx::{B32, Opcode, Operand, Place, R, Reg, ScalarType, Space, Value};
+use gable_ptx::{B32, Opcode, Operand, Place, Pred, R, Reg, ScalarType, Space, Value};
 use gable_tensor::DType;
 
 /// Bytes of the widest access.
@@ -73,6 +73,19 @@ impl Engine<'_> {
         Ok(Lanes::new(elements))
     }
 
+    /// Loads the elements of an input from position `flat` on, one for each lane, and leaves them as memory holds them, for
+    /// [`Engine::bring`]; nothing where one access does not take all.
+    pub(crate) fn load_packed(&mut self, value: ValueId, flat: IndexId) -> Result<Option<Vec<Reg>>, Fault> {
+        let buffer = *self.inputs.get(&value).ok_or_else(|| Fault::contract("a leaf has no buffer"))?;
+        let dtype = self.program.ty(value).dtype;
+        let neighbours = self.lanes() == 1 || self.indices.lane_stride(flat) == Some(1);
+        if !neighbours || self.chunk(dtype, flat) < self.lanes() {
+            return Ok(None);
+        }
+        let first = self.indices.at_lane(flat, 0);
+        Ok(Some(self.load_words(buffer, dtype, first, self.lanes(), None)?))
+    }
+
     /// States the elements of an input from position `flat` on, one for each lane, by words as memory holds them: the kernel has
     /// brought them by other means.
     pub(crate) fn bring(&mut self, value: ValueId, flat: IndexId, words: &[Reg]) -> Result<(), Fault> {
@@ -99,14 +112,27 @@ impl Engine<'_> {
         guard: GuardId,
         lane: u32,
     ) -> Result<Vec<Value>, Fault> {
-        let place = self.place(buffer.pointer, index, dtype.bytes())?;
         let pred = self.predicate(guard, lane)?;
+        let registers = self.load_words(buffer, dtype, index, n, pred)?;
+        (0..n).map(|element| self.unpack(dtype, &registers, element)).collect()
+    }
+
+    /// The words that hold `n` neighbouring elements, which one access takes; zeros where `pred` does not hold.
+    fn load_words(
+        &mut self,
+        buffer: Buffer,
+        dtype: DType,
+        index: IndexId,
+        n: u32,
+        pred: Option<R<Pred>>,
+    ) -> Result<Vec<Reg>, Fault> {
+        let place = self.place(buffer.pointer, index, dtype.bytes())?;
         let Words { ty, count } = words(dtype, n);
         let cache = if buffer.read_only { Cache::ReadOnly } else { Cache::Default };
         let meaning = Meaning::Load(Access { space: Space::Global, ty, count, cache });
         let row = Opcode::of(meaning).ok_or(gable_ptx::EmitError::NoRow { meaning })?;
         let address = vec![Operand::Address(place)];
-        let registers = match pred {
+        Ok(match pred {
             None => self.k.emit(row, address)?,
             Some(pred) => {
                 // Where the guard does not hold the elements are zero, not whatever the register held.
@@ -129,8 +155,7 @@ impl Engine<'_> {
                 self.k.when(pred, |k| k.emit_into(row, registers, address))?;
                 result
             }
-        };
-        (0..n).map(|element| self.unpack(dtype, &registers, element)).collect()
+        })
     }
 
     /// The element at `position` among loaded words, as it is computed with.

@@ -129,7 +129,7 @@ impl Surround for Plain {
         Ok(())
     }
 
-    fn prefetch(&mut self, _: &mut KernelBuilder, _: Place<'_>, _: u32) -> Result<(), ContractionError> {
+    fn prefetch(&mut self, _: &mut KernelBuilder, _: Place<'_>, _: u32, _: bool) -> Result<(), ContractionError> {
         Ok(())
     }
 

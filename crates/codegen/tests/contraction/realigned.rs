@@ -25,6 +25,11 @@ fn every_majorness_and_type_is_right_over_copies() {
         let source = product(dtype, (40, 72, 150), [false, true], "f32", "");
         product::check_realigned(&source, Target::Sm90a, wgmma(element));
     }
+    // Rows of bytes begin at any byte of a word, and memory ends in any.
+    for k in [77, 78, 79] {
+        let source = product("i8", (41, 75, k), [false, true], "i32", "");
+        product::check_realigned(&source, Target::Sm90a, wgmma(DType::I8));
+    }
 }
 
 #[test]

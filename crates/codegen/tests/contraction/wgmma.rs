@@ -137,3 +137,21 @@ fn splits_that_do_not_fit_are_refused_by_name() {
     let narrow = schedule(64, 32, DType::BF16, 1, Sharing::Cooperative);
     assert!(refused(split(narrow, 4)).contains("columns of the tile"), "{}", refused(split(narrow, 4)));
 }
+
+#[test]
+fn a_bias_is_loaded_before_the_products_of_short_sums() {
+    let with =
+        Schedule::Wgmma(WgmmaSchedule { stages: 2, ..schedules::wgmma((128, 128), DType::BF16, 2, Sharing::PingPong) });
+    let after = |(m, n)| product::layer(m, n);
+    for (shape, ahead) in [((256, 256, 128), true), ((200, 136, 1024), true), ((256, 256, 1088), false)] {
+        let source = product::product("bf16", shape, [false, true], "bf16", &after((shape.0, shape.1)));
+        let kernel = product::kernel(&source, Target::Sm90a, with);
+        let place = |text: &str| kernel.insts().position(|inst| inst.op.form().spelling.starts_with(text));
+        let (load, multiply) = (place("ld.global"), place("wgmma.mma_async"));
+        assert!(load.is_some() && multiply.is_some(), "{shape:?}");
+        assert_eq!(load < multiply, ahead, "{shape:?}");
+    }
+    let shape = (200, 136, 72);
+    let source = product::product("bf16", shape, [false, true], "bf16", &after((shape.0, shape.1)));
+    product::check(&source, Target::Sm90a, with);
+}

@@ -195,6 +195,8 @@ pub enum Meaning {
     Bulk(Bulk),
     /// Brings a tensor map into the cache that copies read it from.
     PrefetchTensorMap,
+    /// `prefetch` of the line at an address to L2.
+    PrefetchL2,
     /// Orders accesses by instructions and by asynchronous copies and multiplies.
     ProxyFence(ProxyFence),
     /// One lane of those of a mask, the same each time, and whether it is the own.

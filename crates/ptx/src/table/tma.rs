@@ -107,6 +107,9 @@ macro_rules! boxes {
 
             { "data-movement-and-conversion-instructions-prefetch-prefetchu", LoadStore, Reads(Space::Generic), from(90, 8, 0) }
             prefetch_tensormap(Nothing <- map: Generic) = "prefetch.tensormap" => PrefetchTensorMap;
+
+            { "data-movement-and-conversion-instructions-prefetch-prefetchu", LoadStore, Reads(Space::Global), BASE }
+            prefetch_l2(Nothing <- line: Global) = "prefetch.global.L2" => PrefetchL2;
         }
     };
 }

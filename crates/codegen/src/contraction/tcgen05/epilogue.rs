@@ -92,7 +92,7 @@ impl Epilogue {
             // While the tile is multiplied, what the region reads of its rows comes to L2.
             let own = k.add_u32(row, finisher.lane);
             let rows = Place { batch: &place.batch, row: own, column: place.column };
-            surround.prefetch(k, rows, schedule.tile.n)?;
+            surround.prefetch(k, rows, schedule.tile.n, true)?;
             let factor = match &scaled {
                 Some(scaled) => factor_of_sums(k, scaled, widening(scaled.short(false)), &place.batch, surround)?,
                 None => None,
