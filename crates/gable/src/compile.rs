@@ -2,6 +2,7 @@
 
 use crate::options::Options;
 use crate::plan::target_plan;
+use crate::records::Records;
 use crate::{Error, Model, Target, assemble};
 use gable_artifact::{Artifact, Provenance, Signature, Weight};
 use gable_codegen::{Choices, Tunable};
@@ -137,11 +138,24 @@ impl Lowered {
         Ok(gable_codegen::tunables(&self.graph, target)?)
     }
 
-    /// Writes code by the rules, and by the records that the options name.
+    /// Writes code by the records that the options name, by the bundled ones, and by the rules.
     fn emit_recorded(&self, options: &Options) -> Result<Compiled, Error> {
-        let Some(records) = &options.records else { return self.emit(options, |_| Ok(Choices::default())) };
-        records.check(&options.targets(), options.device_name().as_deref())?;
-        self.emit(options, |target| records.choices(target, &self.tunables(target)?))
+        let here = options.device_name();
+        if let Some(records) = &options.records {
+            records.check(&options.targets(), here.as_deref())?;
+        }
+        let bundled = if options.by_rule { Records::default() } else { Records::bundled()? };
+        let bundled = bundled.for_device(here.as_deref());
+        self.emit(options, |target| {
+            let mut choices = match bundled.has(target) {
+                true => bundled.choices_among(target, &gable_codegen::region_keys(&self.graph, target)?),
+                false => Choices::default(),
+            };
+            if let Some(records) = &options.records {
+                choices.by_region.extend(records.choices(target, &self.tunables(target)?)?.by_region);
+            }
+            Ok(choices)
+        })
     }
 
     /// Writes code for every target of the options, with the schedules that `choices` gives for it.

@@ -29,6 +29,7 @@ pub struct Options {
     pub(crate) dims: Bindings,
     pub(crate) assemble: Assemble,
     pub(crate) records: Option<Records>,
+    pub(crate) by_rule: bool,
 }
 
 impl Options {
@@ -69,9 +70,16 @@ impl Options {
         self
     }
 
-    /// Uses schedules that were chosen by measurement.
+    /// Uses schedules that were chosen by measurement, before those of the bundled records.
     pub fn records(mut self, records: Records) -> Options {
         self.records = Some(records);
+        self
+    }
+
+    /// Chooses every schedule by the rule: without this, products that [`Records::bundled`] has take the schedules that were
+    /// fastest when this version was made, where the device here is the one of the record, or there is none.
+    pub fn by_rule(mut self) -> Options {
+        self.by_rule = true;
         self
     }
 

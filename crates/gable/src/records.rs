@@ -8,6 +8,7 @@ use crate::{Error, Target};
 use gable_codegen::{Choices, Tunable};
 use gable_roofline::Machine;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The version that writes and reads records.
@@ -72,7 +73,15 @@ pub struct Records {
     list: Vec<(usize, ScheduleRecord)>,
 }
 
+/// Schedules of common products, chosen on the machines of the table that were at hand.
+const BUNDLED: &str = include_str!("../records/h200.jsonl");
+
 impl Records {
+    /// The records that come with this version: schedules of common products, chosen by measurement.
+    pub fn bundled() -> Result<Records, Error> {
+        Records::parse(Path::new("bundled records"), BUNDLED)
+    }
+
     /// Reads a file of records.
     pub fn open(path: &Path) -> Result<Records, Error> {
         let io = |source| Error::Io { action: "read", path: path.to_path_buf(), source };
@@ -120,6 +129,24 @@ impl Records {
             }
         }
         Ok(())
+    }
+
+    /// Those for the device here; all where none is.
+    pub fn for_device(mut self, here: Option<&str>) -> Records {
+        self.list.retain(|(_, record)| here.is_none_or(|here| here == record.gpu));
+        self
+    }
+
+    /// Whether there are records for a target.
+    pub fn has(&self, target: Target) -> bool {
+        self.list.iter().any(|(_, record)| record.target == target.name())
+    }
+
+    /// The schedules for the regions of a model that `keys` has; that this version still writes them is left to whoever does.
+    pub(crate) fn choices_among(&self, target: Target, keys: &BTreeSet<String>) -> Choices {
+        let records = self.list.iter().map(|(_, record)| record);
+        let used = records.filter(|record| record.target == target.name() && keys.contains(&record.region));
+        Choices { by_region: used.map(|record| (record.region.clone(), record.schedule.clone())).collect() }
     }
 
     /// The schedules for the regions of a model, by the last record of each region.

@@ -43,7 +43,7 @@ pub struct BenchArgs {
 
 /// The suites.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Suite {
+pub(super) enum Suite {
     /// Matrix products.
     Gemm,
 }
@@ -142,7 +142,8 @@ fn gemm(args: &BenchArgs) -> Result<(), Error> {
     if failed > 0 { Err(Error::Suite { failed, measured }) } else { Ok(()) }
 }
 
-fn json_line(value: &impl serde::Serialize) -> Result<String, Error> {
+/// A line of a file of records.
+pub(super) fn json_line(value: &impl serde::Serialize) -> Result<String, Error> {
     let line = serde_json::to_string(value).map_err(|error| Error::Request(format!("the records: {error}")))?;
     Ok(line + "\n")
 }

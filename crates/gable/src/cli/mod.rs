@@ -63,6 +63,9 @@ struct CompileOptions {
     /// Use the schedules of records that `gable tune` wrote
     #[arg(long, value_name = "FILE")]
     records: Option<PathBuf>,
+    /// Choose schedules by the rule alone, not by the bundled records either
+    #[arg(long, conflicts_with = "records")]
+    by_rule: bool,
 }
 
 impl CompileOptions {
@@ -79,6 +82,9 @@ impl CompileOptions {
         }
         if let Some(path) = &self.records {
             options = options.records(Records::open(path)?);
+        }
+        if self.by_rule {
+            options = options.by_rule();
         }
         Ok(options)
     }

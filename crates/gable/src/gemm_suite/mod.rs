@@ -7,9 +7,11 @@ mod data;
 mod predict;
 mod record;
 mod reference;
+mod tune;
 
 pub use predict::{Prediction, measured, predict};
 pub use record::{Circumstances, KernelUsed, Peer, Record, Spread};
+pub use tune::tune;
 
 use crate::{Error, Options};
 use case::{BLOCK, Case, Form};
@@ -144,10 +146,9 @@ impl Suite<'_> {
         let inputs = data::inputs(case, self.request.seed)?;
         let ours = self.contest.plan(artifact, &inputs)?;
 
-        let sample = Sample::of(case);
-        let expected = sample.expected(case, &inputs);
-        let error = relative_error(&self.sampled(case, &sample, &ours, case.result())?, &expected);
-        let right = error <= if case.scales().is_some() { ERROR_LIMIT_E4M3 } else { ERROR_LIMIT };
+        let check = Check::of(case, &inputs);
+        let error = self.error(&check, &ours)?;
+        let right = error <= check.limit();
 
         let peer = match case.product().filter(|_| self.request.library) {
             Some((product, does)) => self.fastest(self.contest.library(&product, &ours)?)?.map(|found| (found, does)),
@@ -159,7 +160,7 @@ impl Suite<'_> {
         let peer = match (peer, times.next()) {
             (Some(((best, proposals), does)), Some(time)) => {
                 let whole = does == "all" || case.form == Form::Residual;
-                let error = || Ok::<_, Error>(relative_error(&self.sampled(case, &sample, &best, 0)?, &expected));
+                let error = || Ok::<_, Error>(check.error(&self.sampled(&check, &best, 0)?));
                 let error = whole.then(error).transpose()?;
                 Some(Peer { name: "cublaslt".into(), does, proposals, time, error })
             }
@@ -184,7 +185,13 @@ impl Suite<'_> {
         })
     }
 
-    fn sampled(&self, case: &Case, sample: &Sample, entrant: &Entrant, position: usize) -> Result<Vec<f64>, Error> {
+    /// The relative error of our result.
+    fn error(&self, check: &Check<'_>, ours: &Entrant) -> Result<f64, Error> {
+        Ok(check.error(&self.sampled(check, ours, check.case.result())?))
+    }
+
+    fn sampled(&self, check: &Check<'_>, entrant: &Entrant, position: usize) -> Result<Vec<f64>, Error> {
+        let Check { case, sample, .. } = check;
         let columns = if case.form == Form::Swiglu { case.sizes[1] / 2 } else { case.sizes[1] };
         let rows = |position: usize, row_bytes: usize| {
             let offsets: Vec<usize> = sample.rows.iter().map(|row| row * row_bytes).collect();
@@ -210,11 +217,40 @@ impl Suite<'_> {
     }
 
     fn compare(&self, entrants: &[&Entrant]) -> Result<Vec<Spread>, Error> {
+        let rounds = self.rounds(entrants)?;
+        Ok(self.contest.time(entrants, rounds)?.into_iter().map(Spread::of).collect())
+    }
+
+    /// Warms up, and tells how many rounds the budget allows.
+    fn rounds(&self, entrants: &[&Entrant]) -> Result<usize, Error> {
         let trial = self.contest.time(entrants, WARM_UP)?;
         let last = |times: &Vec<f64>| times.last().copied().unwrap_or_default();
         let round_s: f64 = trial.iter().map(last).sum::<f64>() + entrants.len() as f64 * FLUSH_S;
-        let rounds = ((BUDGET_S / round_s) as usize).clamp(*ROUNDS.start(), *ROUNDS.end());
-        Ok(self.contest.time(entrants, rounds)?.into_iter().map(Spread::of).collect())
+        Ok(((BUDGET_S / round_s) as usize).clamp(*ROUNDS.start(), *ROUNDS.end()))
+    }
+}
+
+/// What results of a problem are held against.
+struct Check<'a> {
+    case: &'a Case,
+    sample: Sample,
+    expected: Vec<f64>,
+}
+
+impl<'a> Check<'a> {
+    fn of(case: &'a Case, inputs: &[gable_tensor::Tensor]) -> Check<'a> {
+        let sample = Sample::of(case);
+        let expected = sample.expected(case, inputs);
+        Check { case, sample, expected }
+    }
+
+    fn error(&self, found: &[f64]) -> f64 {
+        relative_error(found, &self.expected)
+    }
+
+    /// Largest relative error of a right result.
+    fn limit(&self) -> f64 {
+        if self.case.scales().is_some() { ERROR_LIMIT_E4M3 } else { ERROR_LIMIT }
     }
 }
 
