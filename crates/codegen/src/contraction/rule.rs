@@ -8,6 +8,7 @@
 use super::bounds::{l2_seconds, tensor_rate};
 use super::carried::{chunk_cycles, copies};
 use super::few_rows;
+use super::few_rows::schedule::FewRowsSchedule;
 use super::problem::{ContractionError, Major, Operand, Problem, Side};
 use super::schedule::{FmaSchedule, MmaSyncSchedule, Schedule, Tile, WARP, sum_type};
 use super::values::scalar_type;
@@ -169,10 +170,13 @@ pub fn choose(problem: &Problem, target: Target) -> Result<Schedule, Contraction
         && problem.scaled.is_none()
         && let Some(few) = few_rows::choose(problem, machine)
     {
-        // Both are bound by the same bytes; what differs is how often rows are read, and how k is divided. Several products of
-        // few rows have not been timed on `wgmma`.
-        let few_s = few_rows::seconds(problem, &few, machine).filter(|_| problem.products() == 1);
-        let is_slower = |tiled_s| problem.m > FEW_ROWS_OF_WGMMA || few_s.is_some_and(|few_s: f64| few_s > tiled_s);
+        // Both are bound by the same bytes; what differs is how often rows are read, and how k is divided. By way of shared
+        // memory few rows were 5 to 30 % faster than `wgmma` with 1 and 4 rows, and within 5 % of it with 16 (H200,
+        // 2026-11-22, bf16 by six shapes); it takes longer than its rule expects there. Several products of few rows have not
+        // been timed on it, nor ordinary multiply-adds beside it.
+        let is_compared = problem.products() == 1 && matches!(few, FewRowsSchedule::Fragments(_));
+        let few_s = few_rows::seconds(problem, &few, machine);
+        let is_slower = |tiled_s| problem.m > FEW_ROWS_OF_WGMMA || is_compared && few_s > tiled_s;
         if carries || !newer.is_some_and(|(tiled_s, _)| is_slower(tiled_s)) {
             let schedule = Schedule::FewRows(few);
             schedule.validate(problem, target)?;

@@ -166,6 +166,26 @@ fn streams_that_cannot_be_written_are_refused() {
     assert!(odd.contains("CTAs of a batch entry is 3, expected a multiple of 2"), "{odd}");
 }
 
+/// What the rule chooses of streamed kernels: joiners for one group of rows, a cluster where rows do not fit registers or
+/// columns do not fill the device, and larger groups of columns for more rows.
+#[test]
+fn the_rule_divides_k_as_registers_and_columns_ask() {
+    let chosen = |m: usize, n: usize, k: usize| {
+        let schedule = rule::choose(&rows(DType::BF16, m, n, k), Target::Sm90a).expect("a schedule");
+        match schedule {
+            Schedule::FewRows(FewRowsSchedule::Streamed(streamed)) => streamed,
+            other => panic!("{m}x{n}x{k}: {other}"),
+        }
+    };
+    let short = chosen(4, 28672, 4096);
+    assert!(short.held && short.joiners > 0 && short.split == 1 && short.tiles == 1, "{short}");
+    let long = chosen(4, 4096, 14336);
+    assert!(long.held && long.joiners > 0 && long.split == 2, "{long}");
+    assert!(long.ctas.is_multiple_of(long.split), "{long}");
+    let many = chosen(16, 28672, 4096);
+    assert!(many.held && many.joiners == 0 && many.tiles == 2, "{many}");
+}
+
 #[test]
 fn batches_stream_entry_by_entry() {
     let (m, n, k) = (6, 40, 192);
@@ -207,8 +227,8 @@ fn chosen_kernels_for_few_rows_assemble_without_spills() {
         return;
     };
     let mut module = Module::new(Target::Sm90a, Vec::new());
-    for (n, k) in [(28672, 4096), (4096, 14336), (6144, 2048)] {
-        for m in [1, 4, 9, 16, 17, 24, 32] {
+    for (n, k) in [(28672, 4096), (4096, 14336), (1024, 4096)] {
+        for m in [1, 8, 9, 16, 24, 32] {
             for (name, stored) in [("whole", "bf16"), ("narrow", "e4m3")] {
                 let (cast, weight) = match stored {
                     "bf16" => (String::new(), "%b"),

@@ -5,20 +5,18 @@
 //! several, loading the next while it sums up the last. The example `few_rows` of the crate `gable` times the rule's
 //! schedules among others; steps under way, warps and CTAs are what it found best on an H200.
 //!
-//! The rule for `streamed`, which has narrow weights wherever it can, others where rows can be held: a CTA for each
-//! multiprocessor, with groups of 32 columns and 8 warps where that leaves them as busy, else groups of 16 and as many warps up to
-//! 16 as leave the fewest steps beyond the end of k.
+//! `streamed` has a rule of its own ([`streamed::rule`]); it is taken for narrow weights wherever it can be, for others where rows
+//! can be held.
 
 use super::super::problem::{Major, Memory, Operand, Problem, Quantised};
 use super::super::schedule::WARP;
 use super::format::Format;
 use super::scales::Scales;
 use super::schedule::{
-    FRAGMENT_ROWS, FewRowsSchedule, FragmentsSchedule, LANE_ROWS, LanesSchedule, STEP_BYTES, StreamedSchedule,
-    TILE_COLUMNS,
+    FRAGMENT_ROWS, FewRowsSchedule, FragmentsSchedule, LANE_ROWS, LanesSchedule, STEP_BYTES, TILE_COLUMNS,
 };
 use super::source::{self, CHUNK_BYTES};
-use super::streamed::scale_bytes;
+use super::streamed::{self, scale_bytes};
 use gable_roofline::Machine;
 use gable_tensor::DType;
 
@@ -28,40 +26,15 @@ const REGISTERS_PER_THREAD: u32 = 255;
 
 /// The schedule for few rows, where the problem is one of them: B from memory, each element used few times.
 pub(in super::super) fn choose(problem: &Problem, machine: &Machine) -> Option<FewRowsSchedule> {
-    if let Some(schedule) = streamed(problem, machine) {
+    if is_streamed(problem)
+        && let Some(schedule) = streamed::rule::choose(problem, machine)
+    {
         return Some(FewRowsSchedule::Streamed(schedule));
     }
     if is_fragments(problem) {
         return Some(FewRowsSchedule::Fragments(fragments(problem, machine)));
     }
     lanes(problem, machine).map(FewRowsSchedule::Lanes)
-}
-
-/// Seconds from one kernel's end to the results of the next one's last group (with a start, partial sums are added), and the
-/// share of the memory's data sheet that kernels reach: by registers, and by way of shared memory.
-const START_S: f64 = 6e-6;
-const MEMORY_SHARE: f64 = 0.875;
-const STREAMED_START_S: f64 = 5.2e-6;
-const STREAMED_SHARE: f64 = 0.955;
-
-/// What a byte of A costs that a group of columns reads again, over one of B.
-const AGAIN_COST: f64 = 0.2;
-
-/// Predicted seconds of a schedule on the tensor cores; none of others. As measured on an H200 to 10 %.
-pub(in super::super) fn seconds(problem: &Problem, schedule: &FewRowsSchedule, machine: &Machine) -> Option<f64> {
-    let by_registers = (START_S, MEMORY_SHARE);
-    let by_shared = (STREAMED_START_S, STREAMED_SHARE);
-    // How often rows are read, and the constants.
-    let (times, (start, share)) = match schedule {
-        FewRowsSchedule::Lanes(_) => return None,
-        FewRowsSchedule::Streamed(schedule) if schedule.held => (schedule.ctas, by_shared),
-        FewRowsSchedule::Streamed(schedule) => (schedule.groups(problem), by_shared),
-        FewRowsSchedule::Fragments(schedule) => (schedule.groups(problem), by_registers),
-    };
-    let columns = problem.n as f64 * problem.k as f64 * f64::from(Format::of(problem).bits()) / 8.0;
-    let rows = problem.m as f64 * problem.k as f64 * problem.element.bytes() as f64;
-    let bytes = columns + AGAIN_COST * f64::from(times) * rows;
-    Some(start + problem.batches() as f64 * bytes / (share * machine.memory_bytes_per_s()))
 }
 
 /// Schedules around the rule's choice, some of which may not fit.
@@ -84,58 +57,9 @@ pub(in super::super) fn variants(problem: &Problem, machine: &Machine) -> Vec<Fe
         }
     }
     if is_streamed(problem) {
-        found.extend(streamed_variants(problem, machine).into_iter().map(FewRowsSchedule::Streamed));
-        found.extend(joined_variants(problem, machine).into_iter().map(FewRowsSchedule::Streamed));
+        found.extend(streamed::rule::variants(problem, machine).into_iter().map(FewRowsSchedule::Streamed));
     }
     found
-}
-
-/// Schedules by way of shared memory, some of which may not fit.
-fn streamed_variants(problem: &Problem, machine: &Machine) -> Vec<StreamedSchedule> {
-    let (mut found, products) = (Vec::new(), problem.products());
-    for warps in [8, 14, 16] {
-        for tiles in [1, 2] {
-            for steps in [2, 4, 6, 8] {
-                for held in [false, true] {
-                    let shape = StreamedSchedule { warps, joiners: 0, tiles, products, steps, split: 1, ctas: 1, held };
-                    let groups = shape.groups(problem);
-                    let resident = (1..=2).map(|ctas| ctas * machine.multiprocessors).filter(|&ctas| ctas < groups);
-                    found.extend(resident.chain([groups]).map(|ctas| StreamedSchedule { ctas, ..shape }));
-                }
-            }
-        }
-    }
-    found
-}
-
-/// Warps that multiply and warps that join, of CTAs whose k is split between so many, worth timing.
-const JOINED: [(u32, u32); 5] = [(8, 4), (8, 2), (16, 4), (14, 2), (7, 1)];
-const SPLITS: [u32; 3] = [1, 2, 4];
-
-/// Schedules by way of shared memory with joiners, some of which may not fit.
-fn joined_variants(problem: &Problem, machine: &Machine) -> Vec<StreamedSchedule> {
-    let (mut found, products) = (Vec::new(), problem.products());
-    for (warps, joiners) in JOINED {
-        for tiles in [1, 2] {
-            for steps in [2, 3, 4, 6] {
-                for split in SPLITS {
-                    for held in [true, false] {
-                        let shape =
-                            StreamedSchedule { warps, joiners, tiles, products, steps, split, ctas: split, held };
-                        let clusters = shape.groups(problem).min(clusters_at_once(split, machine));
-                        found.push(StreamedSchedule { ctas: clusters * split, ..shape });
-                    }
-                }
-            }
-        }
-    }
-    found
-}
-
-/// Clusters of so many CTAs that run at once, one CTA to a multiprocessor.
-fn clusters_at_once(split: u32, machine: &Machine) -> u32 {
-    let left_over = 4 * split.saturating_sub(2);
-    ((machine.multiprocessors - left_over.min(machine.multiprocessors)) / split).max(1)
 }
 
 /// A factor in k order as it is, no element converted.
@@ -244,60 +168,6 @@ fn fragments(problem: &Problem, machine: &Machine) -> FragmentsSchedule {
         .filter(|&warps| warps <= steps.min(most_warps))
         .find_map(of_warps)
         .unwrap_or(FragmentsSchedule { warps: 1, tiles: 1, products, depth: 1, ctas: 1, rows_ahead: false })
-}
-
-/// Most warps of a CTA that streams one tile, and warps of one that streams two.
-const WARPS_OF_TILE: u32 = 16;
-const WARPS_OF_PAIR: u32 = 8;
-
-/// The schedule by way of shared memory, where it is the better one.
-fn streamed(problem: &Problem, machine: &Machine) -> Option<StreamedSchedule> {
-    if !is_streamed(problem) {
-        return None;
-    }
-    let bits = Format::of(problem).bits();
-    let bytes = problem.k as u64 * u64::from(bits) / 8;
-    let steps = u32::try_from(bytes.div_ceil(u64::from(STEP_BYTES))).ok()?;
-    let slots = machine.multiprocessors.div_ceil(problem.batches() as u32);
-    let of = |warps: u32, tiles: u32, held: bool| {
-        let shape = StreamedSchedule {
-            warps,
-            joiners: 0,
-            tiles,
-            products: problem.products(),
-            steps: 1,
-            split: 1,
-            ctas: 1,
-            held,
-        };
-        let groups = shape.groups(problem);
-        let ctas = groups.min(slots);
-        // What is not unpacked is multiplied as soon as it comes, so more may be asked for; no more than there is.
-        let wanted = if bits == 16 { 4 } else { 2 };
-        let all = shape.group_steps(problem) * groups.div_ceil(ctas.max(1));
-        StreamedSchedule { steps: all.clamp(1, wanted), ctas, ..shape }
-    };
-    let fits = |schedule: &StreamedSchedule| {
-        let registers = schedule.registers(problem);
-        registers <= REGISTERS_PER_THREAD
-            && registers.next_multiple_of(8) * schedule.warps * WARP <= REGISTERS
-            && schedule.shared_bytes(problem) <= machine.shared_bytes
-    };
-    // Twice the columns for each barrier, if the multiprocessors stay as busy.
-    let busy = |tiles: u32| {
-        let share = f64::from(of(1, tiles, true).groups(problem)) / f64::from(slots);
-        share / share.ceil()
-    };
-    let pair = of(WARPS_OF_PAIR, 2, true);
-    if steps >= WARPS_OF_PAIR && busy(2) > busy(1) - 0.05 && fits(&pair) {
-        return Some(pair);
-    }
-    // The most warps of those that have the fewest steps beyond the end of k.
-    let few = WARPS_OF_TILE / 2;
-    let warps = (few..=WARPS_OF_TILE).rev().min_by_key(|&warps| steps.next_multiple_of(warps))?.min(steps);
-    // Rows of 16-bit factors that are not held come better as `fragments` loads them.
-    let held = if bits == 16 { &[true][..] } else { &[true, false] };
-    held.iter().map(|&held| of(warps, 1, held)).find(fits)
 }
 
 /// The schedule on ordinary multiply-adds.

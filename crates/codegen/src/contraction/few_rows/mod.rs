@@ -12,9 +12,10 @@
 //! - [`streamed`]: the same fragments, which come by way of shared memory, so that more of them can be on their way.
 //! - [`lanes`]: everything else, on ordinary multiply-adds, up to [`schedule::LANE_ROWS`] rows.
 //!
-//! [`choice`] decides between them and their sizes.
+//! [`choice`] decides between them and their sizes; [`expected`] has the time that the rules expect of each.
 
 mod choice;
+mod expected;
 pub(super) mod format;
 mod fragments;
 mod join;
@@ -27,7 +28,8 @@ mod table;
 
 use super::problem::{ContractionError, Problem};
 use super::surround::Surround;
-pub(super) use choice::{choose, seconds, variants};
+pub(super) use choice::{choose, variants};
+pub(super) use expected::{seconds, seconds_of_reading};
 use gable_ptx::KernelBuilder;
 use schedule::FewRowsSchedule;
 

@@ -23,6 +23,7 @@
 
 mod copies;
 mod joiners;
+pub(super) mod rule;
 pub(super) mod schedule;
 
 use super::super::cta::{Cta, digits};

@@ -25,7 +25,7 @@ const MOST_SPLIT: u32 = 8;
 pub(super) const SHARED_ALIGNMENT: u32 = 128;
 
 /// Warps that registers are given to at a time: one for each quarter of a multiprocessor.
-const WARPS_TOGETHER: u32 = 4;
+pub(super) const WARPS_TOGETHER: u32 = 4;
 
 /// Schedule on the tensor cores, with columns on their way through shared memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -84,6 +84,11 @@ impl StreamedSchedule {
     /// Columns of each product that a CTA finishes.
     pub(super) fn finished_columns(&self) -> u32 {
         self.columns() / self.split
+    }
+
+    /// Whether every CTA of a cluster finishes whole vectors of a group's columns.
+    pub(super) fn divides_columns(&self) -> bool {
+        self.split == 1 || self.columns().is_multiple_of(self.split * GIVEN_COLUMNS)
     }
 
     /// Steps that a warp has in a group of columns.
@@ -197,7 +202,7 @@ impl StreamedSchedule {
         }
         most("CTAs of a cluster", self.split.into(), MOST_SPLIT.into())?;
         if self.split > 1 {
-            if !self.columns().is_multiple_of(self.split * GIVEN_COLUMNS) {
+            if !self.divides_columns() {
                 let expected = format!("a number that divides {} columns into whole {GIVEN_COLUMNS}", self.columns());
                 return refuse("CTAs of a cluster", self.split.into(), expected);
             }
