@@ -16,6 +16,7 @@
 //!
 //! A round past the end of k, which a part of a split k may have, is multiplied by zero.
 
+use super::block_scaled::BlockScaled;
 use super::cta::{Walk, digits};
 use super::problem::{ContractionError, Memory, Problem, Side};
 use super::ring::{Position, Ring};
@@ -24,7 +25,7 @@ use super::surround::Surround;
 use super::values::{load_into, scale_value};
 use crate::division::quotient;
 use gable_ptx::meaning::{Access, Cache};
-use gable_ptx::{B32, B64, F32, KernelBuilder, Pred, R, ScalarType, Space};
+use gable_ptx::{B32, B64, F32, KernelBuilder, Pred, R, Reg, ScalarType, Space};
 use gable_tensor::DType;
 
 /// Columns of the least group: those of a fragment's sums, which are multiplied by one scale.
@@ -37,6 +38,9 @@ const MOST_GROUPS: u32 = 4;
 /// so many scales.
 const MOST_TOGETHER: u32 = 4;
 const MOST_LOADED: u32 = 12;
+
+/// Factors of a row in a round, which is how schedules name these scales: block scales are four or more.
+pub(super) const PER_ROUND: u32 = 1;
 
 /// Bytes of a factor of sums.
 const FACTOR: u32 = 4;
@@ -69,6 +73,15 @@ pub(super) fn suits(problem: &Problem, round: u32) -> bool {
     a.scales.iter().chain(&b.scales).all(rounds) && b.scales.iter().all(columns)
 }
 
+/// Scales of a row that a round brings: block scales, [`PER_ROUND`] where factors of sums come instead, or none.
+pub(super) fn per_round(problem: &Problem) -> u32 {
+    match (&problem.scaled, BlockScaled::of(problem)) {
+        (None, _) => 0,
+        (Some(_), Some(scaled)) => scaled.per_round(),
+        (Some(_), None) => PER_ROUND,
+    }
+}
+
 impl GroupScales {
     /// Those of a problem that `suits`; none where no factor has scales.
     pub fn of(problem: &Problem, tile: Tile) -> Option<GroupScales> {
@@ -81,6 +94,11 @@ impl GroupScales {
         let rows = if a.scales.is_empty() { 0 } else { tile.m };
         let groups = if b.scales.is_empty() { 0 } else { tile.n / columns };
         Some(GroupScales { tile, rows, groups, columns })
+    }
+
+    /// Bytes of the factors of a stage of so many rows, whatever the problem.
+    pub fn most_bytes(rows: u32) -> u32 {
+        ((rows + MOST_GROUPS) * FACTOR).next_multiple_of(ALIGNMENT)
     }
 
     /// Bytes of a stage's factors.
@@ -101,15 +119,20 @@ impl GroupScales {
         })
     }
 
-    /// Registers of a thread that multiplies the sums of so many rows: what it reads, and the products of that.
-    pub fn registers(&self, rows: u32) -> u32 {
-        let across = self.groups.max(1);
-        rows.min(self.rows) + self.groups + rows * across
+    /// Registers of a thread that multiplies the sums of so many rows and columns: what it reads, and the products of that.
+    pub fn registers(&self, rows: u32, width: u32) -> u32 {
+        let groups = self.groups_of(width);
+        rows.min(self.rows) + groups + rows * groups.max(1)
     }
 
-    /// The group of a column of the tile.
-    pub fn group_of(&self, column: u32) -> usize {
-        (column / self.columns) as usize
+    /// Whether threads that have the sums of `width` columns each, side by side, have whole groups or lie within one.
+    pub fn divides(&self, width: u32) -> bool {
+        width.is_multiple_of(self.columns) || self.columns.is_multiple_of(width.max(1))
+    }
+
+    /// Groups of `width` columns that it `divides`; none where columns have no factors.
+    fn groups_of(&self, width: u32) -> u32 {
+        if self.groups == 0 { 0 } else { (width / self.columns).max(1) }
     }
 }
 
@@ -120,8 +143,17 @@ pub(super) struct GroupScaler {
     pub threads: u32,
     /// Whether it speaks for its warp.
     pub elected: R<Pred>,
-    /// Address of the factors beside stage 0.
-    pub beside: R<B32>,
+    /// Where they go.
+    pub slots: Slots,
+}
+
+/// Where the factors of stages lie.
+#[derive(Clone, Copy)]
+pub(super) struct Slots {
+    /// Address of those of stage 0.
+    pub first: R<B32>,
+    /// Bytes from those of a stage to those of the next.
+    pub stride: u32,
 }
 
 /// Scales of one kind along k.
@@ -160,7 +192,7 @@ impl GroupScaler {
             factors[side as usize].scales.iter().map(|memory| Steps::of(memory, scales.tile.k)).collect()
         };
         let steps = [steps(Side::A), steps(Side::B)];
-        let own = k.mad_lo_u32(self.thread, FACTOR, self.beside);
+        let own = k.mad_lo_u32(self.thread, FACTOR, self.slots.first);
         walk.for_each(k, problem, |k, place| {
             let mut items = Vec::new();
             for slot in (0..scales.rows).step_by(self.threads as usize) {
@@ -193,7 +225,7 @@ impl GroupScaler {
                 for (number, (round, loaded)) in (0..).zip(&loaded) {
                     let put = |k: &mut KernelBuilder| -> Result<(), ContractionError> {
                         let full = ring.wait_empty(k, at);
-                        let to = k.mad_lo_u32(at.stage, scales.bytes(), own);
+                        let to = k.mad_lo_u32(at.stage, self.slots.stride, own);
                         // Only a part of k has rounds past its end.
                         let is_round = walk.part.map(|_| k.setp_lt_u32(*round, all));
                         for (item, loaded) in items.iter().zip(loaded) {
@@ -313,38 +345,82 @@ fn product(k: &mut KernelBuilder, steps: &[Steps], loaded: &[R<B32>]) -> Result<
 
 /// The factors as one thread reads them that multiplies sums.
 pub(super) struct Factors {
-    pub scales: GroupScales,
-    /// Beside stage 0: the factor of its first row, and the first group's.
+    stride: u32,
+    /// Beside stage 0: the factor of its first row, and of its first group of columns.
     first: (R<B32>, R<B32>),
-    /// Rows from the first one to each that it has sums of.
+    /// Rows from the first one to each that it has sums of, and whether they have factors.
     rows: Vec<u32>,
+    has_rows: bool,
+    /// Its groups, and columns of each.
+    groups: u32,
+    columns: u32,
 }
 
 impl Factors {
-    /// For a thread whose rows are `rows` further down than row `first` of the tile.
-    pub fn new(k: &mut KernelBuilder, scales: GroupScales, beside: R<B32>, first: R<B32>, rows: Vec<u32>) -> Factors {
-        let first = (k.mad_lo_u32(first, FACTOR, beside), k.add_u32(beside, scales.rows * FACTOR));
-        Factors { scales, first, rows }
+    /// For a thread that has the sums of `width` columns of each of some rows, from the given row and column of the tile on;
+    /// `rows` are the distances of its rows from the first one.
+    pub fn new(
+        k: &mut KernelBuilder,
+        scales: &GroupScales,
+        slots: Slots,
+        (row, column): (R<B32>, R<B32>),
+        (rows, width): (Vec<u32>, u32),
+    ) -> Factors {
+        let first_row = k.mad_lo_u32(row, FACTOR, slots.first);
+        let group = quotient(k, column, scales.columns);
+        let first_group = k.mad_lo_u32(group, FACTOR, slots.first);
+        let first_group = k.add_u32(first_group, scales.rows * FACTOR);
+        Factors {
+            stride: slots.stride,
+            first: (first_row, first_group),
+            rows,
+            has_rows: scales.rows > 0,
+            groups: scales.groups_of(width),
+            columns: scales.columns,
+        }
     }
 
     /// What the sums of each row and group of columns are multiplied by in the round of a full stage.
     pub fn of_round(&self, k: &mut KernelBuilder, at: Position) -> Vec<Vec<R<F32>>> {
-        let GroupScales { rows, groups, .. } = self.scales;
         let (first_row, first_group) = self.first;
         let read = |k: &mut KernelBuilder, first: R<B32>, distances: &[u32]| -> Vec<R<F32>> {
-            let start = k.mad_lo_u32(at.stage, self.scales.bytes(), first);
+            let start = k.mad_lo_u32(at.stage, self.stride, first);
             distances.iter().map(|&distance| k.ld_shared_f32(start.at((distance * FACTOR) as i32))).collect()
         };
-        let of_rows = if rows > 0 { read(k, first_row, &self.rows) } else { Vec::new() };
-        let of_groups = if groups > 0 { read(k, first_group, &(0..groups).collect::<Vec<_>>()) } else { Vec::new() };
+        let of_rows = if self.has_rows { read(k, first_row, &self.rows) } else { Vec::new() };
+        let numbers: Vec<u32> = (0..self.groups).collect();
+        let of_groups = if self.groups > 0 { read(k, first_group, &numbers) } else { Vec::new() };
         let product = |k: &mut KernelBuilder, row: Option<&R<F32>>, group: Option<&R<F32>>| match (row, group) {
             (Some(&row), Some(&group)) => k.mul_f32(row, group),
             (Some(&one), None) | (None, Some(&one)) => one,
             (None, None) => k.mov_f32(1.0),
         };
-        let across = groups.max(1) as usize;
+        let across = self.groups.max(1) as usize;
         (0..self.rows.len())
             .map(|row| (0..across).map(|group| product(k, of_rows.get(row), of_groups.get(group))).collect())
             .collect()
     }
+
+    /// The group of a column, counted from the thread's first one.
+    pub fn group_of(&self, column: u32) -> usize {
+        (column / self.columns) as usize
+    }
+}
+
+/// Adds a round's sums to the sums of the tile, each times its factor; as they are where there is none.
+pub(super) fn promote(
+    k: &mut KernelBuilder,
+    factor: Option<R<F32>>,
+    round: &[Reg],
+    sums: &[Reg],
+) -> Result<(), ContractionError> {
+    let broken = |_| ContractionError::Surround("sums of floats are floats".into());
+    for (sum, product) in sums.iter().zip(round) {
+        let (sum, product): (R<F32>, R<F32>) = (sum.typed().map_err(broken)?, product.typed().map_err(broken)?);
+        match factor {
+            None => k.set(sum).add_f32(sum, product),
+            Some(factor) => k.set(sum).fma_f32(product, factor, sum),
+        };
+    }
+    Ok(())
 }

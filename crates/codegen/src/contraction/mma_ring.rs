@@ -16,11 +16,13 @@
 //!   +---++-------+             after the last: sums -> region -> staging buffer -> copy to memory, while stages of the
 //!   | A || w0 w1 |                next tile fill
 //!   |   || w2 w3 |
-//!   +---++-------+             four warps more, where factors have block scales: scales to the stage (see `scaler`)
+//!   +---++-------+             four warps more, where factors have block scales: scales to the stage (see `scaler`); one, where
+//!                              they have scales of whole rounds (see `group_scales`)
 //! ```
 //!
 //! Fragments of a step are loaded while the products of the step before run. Block scales are read from the stage as words of
-//! four, one for each of A's rows and B's columns, by the lanes that the instruction takes them from.
+//! four, one for each of A's rows and B's columns, by the lanes that the instruction takes them from. Scales of whole rounds multiply
+//! sums: those of a round begin at zero, and are then added to the tile's.
 
 mod epilogue;
 mod fragments;
@@ -31,11 +33,12 @@ use super::MapParameter;
 use super::block_scaled::{ATOM, ATOM_SCALES, BlockScaled};
 use super::boxes::SPAN;
 use super::cta::{TilePlace, Walk, digits};
+use super::group_scales::{self, Factors, GroupScaler, GroupScales, Slots, promote};
 use super::groups::Groups;
 use super::operands::{self, Bringing, Operands, STEP};
 use super::problem::{ContractionError, Problem, Side};
 use super::ring::{BARRIER, Ring, Scope};
-use super::scaler::{SCALERS, Scaler};
+use super::scaler::Scaler;
 use super::schedule::{Schedule, WARP, sum_type};
 use super::short_codes;
 use super::staged::BUFFERS;
@@ -78,12 +81,17 @@ pub(super) fn emit(
     let stage_bytes = schedule.stage_bytes();
     let ring = Ring { stages: schedule.stages, stage_bytes, data, barriers, scope: Scope::Cta };
     let scaled = BlockScaled::of(problem);
+    let group_scales = if scaled.is_none() { GroupScales::of(problem, schedule.tile) } else { None };
+    let factors = group_scales.map(|scales| {
+        let slots = Slots { first: k.add_u32(data, schedule.operand_bytes()), stride: stage_bytes };
+        (scales, slots)
+    });
     // Codes that share a byte arrive, and are then spread by the warps that bring scales.
     let pairs = scaled.as_ref().filter(|scaled| scaled.short(true).next().is_some());
     let arrivals = pairs.map(|_| Ring { barriers: k.add_u32(barriers, 2 * schedule.stages * BARRIER), ..ring });
     let first_thread = k.setp_eq_u32(thread, 0);
     k.if_(first_thread, |k| {
-        let scalers = if scaled.is_some() { SCALERS } else { 0 };
+        let scalers = schedule.scalers();
         ring.init(k, if arrivals.is_some() { scalers } else { 1 + scalers }, schedule.consumers());
         if let Some(arrivals) = &arrivals {
             arrivals.init(k, 1, 1);
@@ -101,14 +109,25 @@ pub(super) fn emit(
     let consumes = k.setp_lt_u32(warp, schedule.consumers());
     k.if_(consumes, |k| {
         let consumer = Consumer::new(k, schedule, thread, warp, elected, data);
-        consumer.run(k, problem, schedule, scaled.as_ref(), &ring, &walk, &epilogue, surround)
+        let factors = factors.as_ref().map(|(scales, slots)| consumer.factors(k, schedule, scales, *slots));
+        let scales = (scaled.as_ref(), factors.as_ref());
+        consumer.run(k, problem, schedule, scales, &ring, &walk, &epilogue, surround)
     })?;
-    if let Some(scaled) = &scaled {
-        let first = schedule.consumers();
+    let first = schedule.consumers();
+    let brings_scales = (schedule.scalers() > 0).then(|| {
         let after = k.setp_ge_u32(warp, first);
-        let before = k.setp_lt_u32(warp, first + SCALERS);
-        let scales = k.and_pred(after, before);
-        k.if_(scales, |k| {
+        let before = k.setp_lt_u32(warp, first + schedule.scalers());
+        k.and_pred(after, before)
+    });
+    if let (Some(scales), Some(brings)) = (&factors, brings_scales) {
+        k.if_(brings, |k| {
+            let thread = k.sub_u32(thread, first * WARP);
+            let scaler = GroupScaler { thread, threads: schedule.scalers() * WARP, elected, slots: scales.1 };
+            scaler.run(k, problem, &scales.0, &ring, &walk, surround)
+        })?;
+    }
+    if let (Some(scaled), Some(brings)) = (&scaled, brings_scales) {
+        k.if_(brings, |k| {
             let scaler = Scaler {
                 columns: schedule.tile.n,
                 tile_k: schedule.tile.k,
@@ -169,7 +188,7 @@ impl Consumer {
         k: &mut KernelBuilder,
         problem: &Problem,
         schedule: &MmaRingSchedule,
-        scaled: Option<&BlockScaled>,
+        (scaled, factors): (Option<&BlockScaled>, Option<&Factors>),
         ring: &Ring,
         walk: &Walk,
         epilogue: &Epilogue,
@@ -186,24 +205,36 @@ impl Consumer {
             }
         };
         let class = if sum_type(problem.element) == DType::F32 { Class::F32 } else { Class::B32 };
-        let mut fragment = || std::array::from_fn(|_| k.fresh_reg(class));
-        let sums: Sums =
-            (0..warp_m / FRAGMENT.0).map(|_| (0..warp_n / FRAGMENT.1).map(|_| fragment()).collect()).collect();
+        let mut fresh = || -> Sums {
+            let mut fragment = || std::array::from_fn(|_| k.fresh_reg(class));
+            (0..warp_m / FRAGMENT.0).map(|_| (0..warp_n / FRAGMENT.1).map(|_| fragment()).collect()).collect()
+        };
+        let sums = fresh();
+        let promoted = factors.map(|factors| (factors, fresh()));
+        let clear = |k: &mut KernelBuilder, sums: &Sums| {
+            sums.iter().flatten().flatten().try_for_each(|&sum| match class {
+                Class::F32 => k.copy_into(sum, 0.0f32),
+                _ => k.copy_into(sum, 0u32),
+            })
+        };
         let at = ring.first_to_read(k);
         walk.for_each(k, problem, |k, place| {
             self.prefetch(k, schedule, place, surround)?;
-            for &sum in sums.iter().flatten().flatten() {
-                match class {
-                    Class::F32 => k.copy_into(sum, 0.0f32)?,
-                    _ => k.copy_into(sum, 0u32)?,
-                }
-            }
+            clear(k, &sums)?;
             k.no_unroll();
             k.for_u32(0, problem.rounds(schedule.tile.k), 1, |k, _| -> Result<(), ContractionError> {
                 ring.wait_full(k, at);
                 k.bar_warp_sync(-1);
                 let stage = ring.stage(k, at);
-                round(k, schedule, [&a, &b], &multiply, stage, &sums)?;
+                match &promoted {
+                    None => round(k, schedule, [&a, &b], &multiply, stage, &sums)?,
+                    Some((factors, of_round)) => {
+                        let factors = (*factors, factors.of_round(k, at));
+                        clear(k, of_round)?;
+                        round(k, schedule, [&a, &b], &multiply, stage, of_round)?;
+                        promote_all(k, factors, of_round, &sums)?;
+                    }
+                }
                 // Every lane has read what it needs of the stage.
                 k.bar_warp_sync(-1);
                 ring.release(k, at.stage, self.elected);
@@ -214,6 +245,21 @@ impl Consumer {
         })?;
         epilogue.drain(k);
         Ok(())
+    }
+
+    /// How the lane reads factors of its sums.
+    fn factors(
+        &self,
+        k: &mut KernelBuilder,
+        schedule: &MmaRingSchedule,
+        scales: &GroupScales,
+        slots: Slots,
+    ) -> Factors {
+        let (warp_m, warp_n) = schedule.warp_tile();
+        let down = k.shr_u32(self.lane, 2);
+        let row = k.add_u32(self.row, down);
+        let rows = (0..warp_m / 8).map(|half| half * 8).collect();
+        Factors::new(k, scales, slots, (row, self.column), (rows, warp_n))
     }
 
     /// Has what the region reads for the warp's rows brought to L2 while the tile is multiplied, a row by each lane.
@@ -234,6 +280,26 @@ impl Consumer {
         }
         Ok(())
     }
+}
+
+/// Adds the sums of a round to those of the tile, each times the factor of its row and column.
+fn promote_all(
+    k: &mut KernelBuilder,
+    (places, factors): (&Factors, Vec<Vec<R<F32>>>),
+    of_round: &Sums,
+    sums: &Sums,
+) -> Result<(), ContractionError> {
+    for (i, (of_round, sums)) in of_round.iter().zip(sums).enumerate() {
+        let columns = (0..).step_by(FRAGMENT.1 as usize);
+        for (column, (of_round, sums)) in columns.zip(of_round.iter().zip(sums)) {
+            // A fragment's registers are two of a row, then two eight rows further down.
+            for (half, (of_round, sums)) in of_round.chunks(2).zip(sums.chunks(2)).enumerate() {
+                let factor = factors[2 * i + half][places.group_of(column)];
+                promote(k, Some(factor), of_round, sums)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The products of one stage.
@@ -417,7 +483,11 @@ fn scaled_instruction(scaled: &BlockScaled) -> Result<BlockScaledMultiply, Contr
 fn multiplies(problem: &Problem, target: Target) -> bool {
     match (&problem.scaled, BlockScaled::of(problem)) {
         (Some(_), Some(scaled)) => scaled_instruction(&scaled).is_ok() && target.has(Feature::BlockScaledMma),
-        (Some(_), None) => false,
+        (Some(_), None) => {
+            target.row().family == Family::Sm120
+                && matches!(problem.element, DType::E4M3 | DType::E5M2)
+                && group_scales::suits(problem, SPAN)
+        }
         (None, _) => instruction(problem.element).is_ok(),
     }
 }

@@ -3,6 +3,7 @@
 //! `rule` chooses one. All are printable and comparable, so that a record of one can stand in a report.
 
 use super::few_rows::schedule::FewRowsSchedule;
+use super::group_scales;
 use super::groups;
 use super::mma_ring::schedule::MmaRingSchedule;
 use super::problem::{ContractionError, Major, Problem, Side};
@@ -198,7 +199,7 @@ impl Schedule {
             Schedule::Wgmma(_) => Class::Wgmma,
             Schedule::Tcgen05(_) => Class::Tcgen05,
             Schedule::MmaSync(_) => Class::MmaSync,
-            Schedule::MmaRing(schedule) if schedule.scales > 0 => Class::MmaSyncBlockScaled,
+            Schedule::MmaRing(schedule) if schedule.scales > group_scales::PER_ROUND => Class::MmaSyncBlockScaled,
             Schedule::MmaRing(_) => Class::MmaSync,
             Schedule::Fma(_) | Schedule::Direct(_) => Class::Fma,
             Schedule::FewRows(schedule) => schedule.class(),

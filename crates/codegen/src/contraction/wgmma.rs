@@ -41,7 +41,7 @@ use super::MapParameter;
 use super::boxes::SPAN;
 use super::carried::{self, Carriers};
 use super::cta::{TilePlace, Walk};
-use super::group_scales::{self, GroupScaler, GroupScales};
+use super::group_scales::{self, GroupScaler, GroupScales, Slots};
 use super::groups::Groups;
 use super::neighbours::Neighbours;
 use super::operands::{self, Bringing, Operands, STEP};
@@ -140,7 +140,8 @@ pub(super) fn emit(
                 let lane = k.and_b32(thread, WARP - 1);
                 let elected = k.setp_eq_u32(lane, 0);
                 let (scaler, threads) = (k.sub_u32(thread, FIRST_SCALER * WARP), SCALERS * WARP);
-                let scaler = GroupScaler { thread: scaler, threads, elected, beside };
+                let slots = Slots { first: beside, stride: scales.bytes() };
+                let scaler = GroupScaler { thread: scaler, threads, elected, slots };
                 let brings_scales = k.setp_ge_u32(thread, FIRST_SCALER * WARP);
                 return k.if_(brings_scales, |k| scaler.run(k, problem, scales, &ring, &walk, *surround));
             }
@@ -235,7 +236,7 @@ impl Consumer {
             Sharing::Cooperative => k.mul_lo_u32(self.number, schedule.consumer_rows()),
             Sharing::PingPong => k.mov_b32(0),
         };
-        let factors = self.factors(k, problem, schedule, (self.beside, own_rows));
+        let factors = self.factors(k, problem, schedule, own_rows);
         let left = k.mad_lo_u32(own_rows, SPAN, ring.data);
         let descriptors = operands.descriptors(k, SWIZZLED, left, ring.data);
         let at = ring.first_to_read(k);

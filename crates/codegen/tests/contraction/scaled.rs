@@ -3,6 +3,8 @@
 
 use crate::product;
 use crate::schedules;
+use gable_codegen::Class;
+use gable_codegen::contraction::mma_ring::schedule::MmaRingSchedule;
 use gable_codegen::contraction::schedule::Schedule;
 use gable_codegen::contraction::wgmma::schedule::{Sharing, WgmmaSchedule};
 use gable_ptx::ptxas::Ptxas;
@@ -169,6 +171,62 @@ fn short_sums_are_asked_for_by_the_graph() {
     assert!(text.to_string().contains("128x128x512 e4m3 to bf16 by short sums"), "{text}");
 }
 
+/// A schedule for factors of sums on the ring that feeds `mma.sync`.
+fn ring(extent: (u32, u32), warps: (u32, u32)) -> MmaRingSchedule {
+    MmaRingSchedule { scales: 1, ..schedules::mma_ring(extent, warps, DType::E4M3, 2) }
+}
+
+fn check_ring(source: &str, schedule: MmaRingSchedule) {
+    product::check(source, Target::Sm120a, Schedule::MmaRing(schedule));
+}
+
+#[test]
+fn rounds_of_mma_sync_are_scaled() {
+    check_ring(&graph(&[], (192, 256, 512), "e4m3", BLOCKS, "bf16"), ring((96, 128), (3, 2)));
+    check_ring(&graph(&[], (70, 256, 384), "e4m3", BLOCKS, "f32"), ring((64, 64), (4, 1)));
+    check_ring(&graph(&[3], (33, 128, 256), "e5m2", BLOCKS, "bf16"), ring((32, 128), (2, 2)));
+    let by_rows = Side { by_rows: true, ..BLOCKS[0] };
+    check_ring(&graph(&[], (100, 128, 384), "e4m3", [by_rows, BLOCKS[1]], "bf16"), ring((64, 128), (4, 2)));
+    // Several groups in a warp's columns, longer groups, one scale for everything.
+    let others = [side("ue8m0", (64, 256)), side("bf16", (32, 128))];
+    check_ring(&graph(&[], (128, 128, 512), "e4m3", others, "bf16"), ring((64, 128), (4, 2)));
+    let whole = [side("f32", (1, 384)), side("f16", (256, 384))];
+    check_ring(&graph(&[], (64, 256, 384), "e4m3", whole, "f32"), ring((64, 64), (2, 1)));
+}
+
+#[test]
+fn warps_whose_columns_straddle_groups_are_refused() {
+    let eights = [BLOCKS[0], side("f32", (32, 128))];
+    let source = graph(&[], (128, 96, 128), "e4m3", eights, "bf16");
+    let schedule = Schedule::MmaRing(ring((64, 96), (4, 2)));
+    let refused = product::refused(&source, Target::Sm120a, schedule);
+    assert!(refused.contains("columns of a warp is 48"), "{refused}");
+}
+
+#[test]
+fn scaled_rounds_assemble_without_spills_on_blackwell() {
+    let Ok(ptxas) = Ptxas::find() else {
+        assert!(std::env::var_os("CI").is_none(), "CI has ptxas");
+        eprintln!("SKIPPED: no ptxas");
+        return;
+    };
+    let source = graph(&[], (4096, 4096, 4096), "e4m3", BLOCKS, "bf16");
+    for target in [Target::Sm120a, Target::Sm121a] {
+        let mut module = Module::new(target, Vec::new());
+        for (number, schedule) in product::candidates(&source, target).into_iter().enumerate() {
+            if !matches!(schedule, Schedule::MmaRing(_)) {
+                continue;
+            }
+            let mut kernel = product::kernel(&source, target, schedule);
+            assert_eq!((Class::found(&kernel), schedule.class()), (Class::MmaSync, Class::MmaSync), "{schedule}");
+            kernel.name = format!("scaled_{number}");
+            module.push(kernel);
+        }
+        assert!(module.kernels.len() > 2, "{target} has candidates");
+        schedules::assert_no_spills(&ptxas, &module, target);
+    }
+}
+
 #[test]
 fn scaled_rounds_assemble_without_spills() {
     let Ok(ptxas) = Ptxas::find() else {
@@ -194,6 +252,8 @@ fn the_rule_takes_the_tensor_cores_and_says_so() {
     let source = graph(&[], (4096, 4096, 4096), "e4m3", BLOCKS, "bf16");
     let chosen = product::chosen(&source, Target::Sm90a);
     assert!(matches!(chosen, Schedule::Wgmma(_)), "{chosen}");
+    let chosen = product::chosen(&source, Target::Sm120a);
+    assert!(matches!(chosen, Schedule::MmaRing(_)), "{chosen}");
     // What lies across the rounds, or changes from column to column, is the region's to compute.
     for sides in [[side("ue8m0", (1, 32)); 2], [side("f32", (1, 128)); 2]] {
         let other = product::chosen(&graph(&[], (256, 256, 256), "e4m3", sides, "bf16"), Target::Sm90a);

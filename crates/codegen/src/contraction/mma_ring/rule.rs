@@ -4,7 +4,7 @@
 //!
 //! - A round multiplies `tile.m x tile.n x 128 bytes` of k at the machine's rate, less a share that no kernel is expected to
 //!   use. Each warp reads its rows and columns of the stage from shared memory, where copies have written them: the longer of
-//!   the two counts. Rows and columns beyond the edges count.
+//!   the two counts. Rows and columns beyond the edges count. Where a round's sums are scaled, that comes after it.
 //! - The warps that multiply a tile finish it: both count. Tiles run in waves: the busiest multiprocessor decides. Before its
 //!   first round the ring is filled once.
 //! - All tiles' operands come through L2, at a multiple of the rate of memory, and once from memory itself: the larger of
@@ -15,6 +15,7 @@
 use super::super::block_scaled::{BlockScaled, span};
 use super::super::bounds::{l2_seconds, memory_seconds, problem_rate};
 use super::super::boxes::SPAN;
+use super::super::group_scales;
 use super::super::groups;
 use super::super::operands;
 use super::super::problem::{Problem, Side};
@@ -45,6 +46,9 @@ const TENSOR_SHARE: f64 = 0.9;
 /// Bytes that are read from or written to shared memory in a cycle. That copies and products share them is an estimate.
 const SHARED_BYTES: f64 = 128.0;
 
+/// Sums that are promoted in a cycle: a multiply-add of each lane.
+const SUMS: f64 = 128.0;
+
 /// Share of the shorter of multiplying and moving bytes that shows: an estimate.
 const NOT_HIDDEN: f64 = 0.1;
 
@@ -71,7 +75,11 @@ pub(crate) fn seconds(problem: &Problem, schedule: &MmaRingSchedule, machine: &M
     let spread = f64::from(pairs * (SPAN + SPAN / 2));
     let shared = (read + spread + f64::from(schedule.stage_bytes())) / SHARED_BYTES;
     let alone = if schedule.consumers() < 8 { ALONE_CYCLES } else { 0.0 };
-    let multiply = rounds * (products.max(shared) + alone);
+    let promote = match schedule.scales {
+        group_scales::PER_ROUND => f64::from(m * n) / SUMS,
+        _ => 0.0,
+    };
+    let multiply = rounds * (products.max(shared) + promote + alone);
     // Four warps run at once on the four parts of a multiprocessor.
     let at_once = f64::from(schedule.consumers()) / (128.0 / f64::from(WARP));
     let finish = f64::from(m * n) / (64.0 * 16.0) * FINISH_CYCLES / at_once.max(1.0);
@@ -86,7 +94,7 @@ pub(crate) fn seconds(problem: &Problem, schedule: &MmaRingSchedule, machine: &M
 /// All schedules that fit the problem and the target, the fastest by prediction first.
 pub fn ranked(problem: &Problem, target: Target, machine: &Machine) -> Vec<(f64, MmaRingSchedule)> {
     let limit = target.row().max_shared_bytes.saturating_sub(groups::bytes(problem));
-    let scales = BlockScaled::of(problem).map_or(0, |scaled| scaled.per_round());
+    let scales = group_scales::per_round(problem);
     let candidates = if problem.columns_together > 1 { OF_WHOLE_BLOCKS } else { CANDIDATES };
     let mut found: Vec<(f64, MmaRingSchedule)> = candidates
         .iter()

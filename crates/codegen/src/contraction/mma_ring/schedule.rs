@@ -2,6 +2,7 @@
 
 use super::super::block_scaled::{BlockScaled, span};
 use super::super::boxes::SPAN;
+use super::super::group_scales::{self, GroupScales};
 use super::super::problem::{ContractionError, Major, Problem, Side};
 use super::super::ring::{BARRIER, Ring};
 use super::super::scaler::SCALERS;
@@ -19,6 +20,10 @@ pub(super) const STAGING: u32 = FRAGMENT.0 * SPAN;
 /// Bytes of eight rows of a span, which swizzled boxes begin at a multiple of.
 const PATTERN: u32 = 8 * SPAN;
 
+/// Warps that bring factors of sums, where factors have no block scales but those of whole rounds: more would leave too few
+/// registers for two sets of sums.
+const GROUP_SCALERS: u32 = 1;
+
 /// Registers of a thread beside sums, fragments and scales.
 const OTHER_REGISTERS: u32 = 24;
 
@@ -29,7 +34,7 @@ pub struct MmaRingSchedule {
     pub tile: Tile,
     /// Warps that multiply, along m and n.
     pub warps: (u32, u32),
-    /// Block scales of a row that a round brings, of problems that have some; else 0.
+    /// Scales of a row that a round brings, of problems that have some; else 0. Block scales are several, one is a factor of sums.
     pub scales: u32,
     /// Stages of the ring in shared memory.
     pub stages: u32,
@@ -47,7 +52,16 @@ impl MmaRingSchedule {
 
     /// Threads of a CTA: those that multiply, those that bring scales, and a warp that brings operands.
     pub fn threads(&self) -> u32 {
-        (self.consumers() + if self.scales > 0 { SCALERS } else { 0 } + 1) * WARP
+        (self.consumers() + self.scalers() + 1) * WARP
+    }
+
+    /// Warps that bring scales.
+    pub fn scalers(&self) -> u32 {
+        match self.scales {
+            0 => 0,
+            group_scales::PER_ROUND => GROUP_SCALERS,
+            _ => SCALERS,
+        }
     }
 
     /// Rows and columns of a tile.
@@ -67,7 +81,11 @@ impl MmaRingSchedule {
 
     /// Bytes of one stage: the factors and their scales.
     pub fn stage_bytes(&self) -> u32 {
-        let scales = if self.scales > 0 { BlockScaled::bytes(self.scales, self.tile.n) } else { 0 };
+        let scales = match self.scales {
+            0 => 0,
+            group_scales::PER_ROUND => GroupScales::most_bytes(self.tile.m),
+            scales => BlockScaled::bytes(scales, self.tile.n),
+        };
         (self.operand_bytes() + scales).next_multiple_of(PATTERN)
     }
 
@@ -91,7 +109,11 @@ impl MmaRingSchedule {
     /// 32-bit registers of a thread that sums, fragments (two of each), scales and the rest take at once.
     pub fn registers(&self) -> u32 {
         let (m, n) = self.warp_tile();
-        let scales = (m / 16 + n.div_ceil(32)) * self.scales.div_ceil(4);
+        let scales = match self.scales {
+            // A round's sums, and what they are multiplied by.
+            group_scales::PER_ROUND => m * n / WARP + 2 * (m / 8),
+            scales => (m / 16 + n.div_ceil(32)) * scales.div_ceil(4),
+        };
         m * n / WARP + 2 * (m / 16 * 4 + n / 16 * 4) + scales + OTHER_REGISTERS
     }
 
@@ -122,7 +144,7 @@ impl MmaRingSchedule {
         if problem.products() != 1 {
             return refuse("products", problem.products(), "1".into());
         }
-        let scales = BlockScaled::of(problem).map_or(0, |scaled| scaled.per_round());
+        let scales = group_scales::per_round(problem);
         if self.scales != scales {
             return refuse("scales of a row in a round", self.scales, scales.to_string());
         }
@@ -130,7 +152,7 @@ impl MmaRingSchedule {
             return refuse("warps", self.consumers(), "1 to 16".into());
         }
         let Tile { m, n, k } = self.tile;
-        let most = if scales > 0 { 128 } else { 256 };
+        let most = if scales > group_scales::PER_ROUND { 128 } else { 256 };
         let sides = [
             (Side::A, "rows of the tile", m, FRAGMENT.0 * self.warps.0),
             (Side::B, "columns of the tile", n, 2 * FRAGMENT.1 * self.warps.1),
@@ -145,8 +167,20 @@ impl MmaRingSchedule {
                 return refuse(what, outer, format!("a multiple of {SPAN} bytes where they lie together in memory"));
             }
         }
+        if scales == group_scales::PER_ROUND
+            && let Some(scales) = GroupScales::of(problem, self.tile)
+        {
+            scales.validate(self)?;
+            if !scales.divides(self.warp_tile().1) {
+                return refuse(
+                    "columns of a warp",
+                    self.warp_tile().1,
+                    "whole groups that share scales, or a part".into(),
+                );
+            }
+        }
         // A register holds the scales of 32 columns.
-        if scales > 0 && !self.warp_tile().1.is_multiple_of(32) {
+        if scales > group_scales::PER_ROUND && !self.warp_tile().1.is_multiple_of(32) {
             return refuse("columns of a warp", self.warp_tile().1, "a multiple of 32 where they have scales".into());
         }
         let span = span(problem);

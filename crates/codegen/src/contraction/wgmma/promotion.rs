@@ -11,13 +11,13 @@
 //! ```
 //! Factors lie beside the round's stage, where `group_scales` has brought them.
 
-use super::super::group_scales::{Factors, GroupScales};
+use super::super::group_scales::{Factors, GroupScales, Slots, promote};
 use super::super::operands::Descriptors;
 use super::super::problem::{ContractionError, Problem};
 use super::super::ring::{Position, Ring};
 use super::schedule::{ROWS, WgmmaSchedule};
 use super::{Consumer, Sums, shape_of, start_round};
-use gable_ptx::{B32, F32, KernelBuilder, R};
+use gable_ptx::{B32, KernelBuilder, R};
 
 /// Rows of each block of 64 that a thread has sums of, and how far apart.
 const HALVES: u32 = 2;
@@ -25,17 +25,17 @@ const HALF_ROWS: u32 = 8;
 
 /// Registers of a thread that a round's scales take.
 pub(super) fn registers(scales: &GroupScales, schedule: &WgmmaSchedule) -> u32 {
-    scales.registers(HALVES * schedule.consumer_rows() / ROWS)
+    scales.registers(HALVES * schedule.consumer_rows() / ROWS, schedule.tile.n)
 }
 
 impl Consumer {
-    /// How the consumer's thread reads factors, whose first lie at `beside`; its rows of the tile begin at `own_rows`.
+    /// How the consumer's thread reads factors; its rows of the tile begin at `own_rows`.
     pub(super) fn factors(
         &self,
         k: &mut KernelBuilder,
         problem: &Problem,
         schedule: &WgmmaSchedule,
-        (beside, own_rows): (R<B32>, R<B32>),
+        own_rows: R<B32>,
     ) -> Option<Factors> {
         let scales = GroupScales::of(problem, schedule.tile)?;
         let warp_row = k.mad_lo_u32(self.warp, HALVES * HALF_ROWS, own_rows);
@@ -43,7 +43,9 @@ impl Consumer {
         let first = k.add_u32(warp_row, down);
         let blocks = schedule.consumer_rows() / ROWS;
         let rows = (0..blocks * HALVES).map(|i| i / HALVES * ROWS + i % HALVES * HALF_ROWS).collect();
-        Some(Factors::new(k, scales, beside, first, rows))
+        let slots = Slots { first: self.beside, stride: scales.bytes() };
+        let column = k.mov_b32(0);
+        Some(Factors::new(k, &scales, slots, (first, column), (rows, schedule.tile.n)))
     }
 
     /// The rounds of one tile: each is summed from zero and then added to the tile's sums, scaled.
@@ -66,7 +68,7 @@ impl Consumer {
         }
         k.for_u32(0, schedule.rounds(problem), 1, |k, _| -> Result<(), ContractionError> {
             ring.wait_full(k, at);
-            let scales = factors.map(|factors| (factors.of_round(k, at), factors.scales));
+            let scales = factors.map(|factors| (factors.of_round(k, at), factors));
             start_round(k, shape, ring, at, descriptors, false, round_sums)?;
             k.wgmma_wait_group(0);
             if scales.is_some() {
@@ -76,17 +78,10 @@ impl Consumer {
             ring.release(k, at.stage, self.speaks);
             for (block, (sums, products)) in sums.iter().zip(round_sums).enumerate() {
                 for (column, (sums, products)) in (0..).step_by(8).zip(sums.iter().zip(products)) {
-                    for (i, (sum, product)) in sums.iter().zip(products).enumerate() {
-                        let broken = |_| ContractionError::Surround("sums of floats are floats".into());
-                        let (sum, product): (R<F32>, R<F32>) =
-                            (sum.typed().map_err(broken)?, product.typed().map_err(broken)?);
-                        match &scales {
-                            None => k.set(sum).add_f32(sum, product),
-                            Some((factors, scales)) => {
-                                let row = block * HALVES as usize + i / 2;
-                                k.set(sum).fma_f32(product, factors[row][scales.group_of(column)], sum)
-                            }
-                        };
+                    for (half, (sums, products)) in sums.chunks(2).zip(products.chunks(2)).enumerate() {
+                        let row = block * HALVES as usize + half;
+                        let factor = scales.as_ref().map(|(scales, factors)| scales[row][factors.group_of(column)]);
+                        promote(k, factor, products, sums)?;
                     }
                 }
             }
