@@ -30,7 +30,11 @@
 //! Where an operand is no boxes of a tensor map, warps 6 and up carry it, and have the copy engine bring the other one: see
 //! `carried`. Warp 4 has nothing to do then.
 //!
-//! Sums never occupy registers while they grow, so two threads keep the tensor cores busy, and a tile is finished while the
+//! Where factors have scales of whole rounds, an accumulator is a round's: warps 0 to 3 load its sums, multiply them by the factors that warps 6 and
+//! 7 have laid beside it (see `group_scales`), and add them to the tile's in registers, which go to columns of their own after the
+//! last round, and leave from there as all do.
+//!
+//! Other sums never occupy registers while they grow, so two threads keep the tensor cores busy, and a tile is finished while the
 //! next one is multiplied: `free` and `ready` are a ring of two stages like the one of operands.
 //!
 //! Tiles are walked over at a fixed distance, or taken over from CTAs that have not begun: see `takeover`.
@@ -58,18 +62,19 @@ use super::block_scaled::BlockScaled;
 use super::boxes::SPAN;
 use super::carried::{self, Carriers};
 use super::cta::{Pair, Walk};
+use super::group_scales::{self, GroupScaler, GroupScales, Slots};
 use super::groups::Groups;
 use super::operands::{self, Bringing, Operands, STEP};
 use super::problem::{ContractionError, Major, Problem, Side};
 use super::ring::{Position, Ring, Scope};
-use super::scaler::{SCALERS, Scaler};
+use super::scaler::Scaler;
 use super::schedule::{Schedule, WARP};
 use super::surround::Surround;
 use super::takeover::{self, SLOT_BYTES, Takeover};
 use super::widening::Widening;
 use epilogue::Epilogue;
 use gable_ptx::meaning::{Collector, TensorKind, TensorMultiply};
-use gable_ptx::{B32, Feature, KernelBuilder, Offset, R, Target, Tcgen05Operand};
+use gable_ptx::{B32, Feature, KernelBuilder, Offset, Pred, R, Src, Target, Tcgen05Operand};
 use gable_tensor::DType;
 use scale_columns::ScaleColumns;
 use schedule::{CARRIER_THREADS, FINISHERS, FIRST_SCALER, MULTIPLIER, PRODUCER, ROWS, Tcgen05Schedule};
@@ -126,7 +131,12 @@ pub(super) fn emit(
     };
     let carriers = schedule.carriers * CARRIER_THREADS;
     let scaled = BlockScaled::of(problem);
-    let scalers = if scaled.is_some() { schedule.ctas_per_tile * SCALERS } else { 0 };
+    let scalers = if scaled.is_some() { schedule.ctas_per_tile * schedule.scalers() } else { 0 };
+    let promoted = GroupScales::of(problem, schedule.tile).filter(|_| schedule.promotes()).map(|scales| {
+        let (first, stride) = schedule.factors();
+        (scales, Slots { first: k.add_u32(data, first), stride })
+    });
+    let factor_writers = if promoted.is_some() { schedule.scalers() } else { 0 };
     // Codes of fewer bits than a byte arrive, and are then changed by the warps that bring scales.
     let arrivals = scaled.as_ref().filter(|scaled| scaled.short(false).next().is_some()).map(|_| Ring {
         barriers: arrival_barriers,
@@ -154,10 +164,10 @@ pub(super) fn emit(
     k.if_(first_thread, |k| {
         if let Some(answers) = &answers {
             // Who brings, who finishes and who brings scales, of each CTA, and who multiplies.
-            answers.init(k, 1, schedule.ctas_per_tile * (1 + FINISHERS) + scalers + 1);
+            answers.init(k, 1, schedule.ctas_per_tile * (1 + FINISHERS) + scalers + factor_writers + 1);
         }
         ring.init(k, writers, 1);
-        accumulators.init(k, 1, schedule.ctas_per_tile * FINISHERS);
+        accumulators.init(k, 1 + factor_writers, schedule.ctas_per_tile * FINISHERS);
         for ring in scale_rounds.iter().chain(&arrivals) {
             ring.init(k, 1, 1);
         }
@@ -224,13 +234,22 @@ pub(super) fn emit(
             scaler.run(k, problem, scaled, &ring, &walk, surround)
         })?;
     }
+    if let Some((scales, slots)) = &promoted {
+        let brings = k.setp_ge_u32(warp, FIRST_SCALER);
+        k.if_(brings, |k| {
+            let thread = k.sub_u32(thread, FIRST_SCALER * WARP);
+            let scaler = GroupScaler { thread, threads: schedule.scalers() * WARP, elected, slots: *slots };
+            scaler.run(k, problem, scales, &accumulators, &walk, surround)
+        })?;
+    }
     let finishes = k.setp_lt_u32(warp, FINISHERS);
     k.if_(finishes, |k| {
         let lane = k.and_b32(thread, WARP - 1);
         let bytes = schedule.warp_staging_bytes();
         let staging = k.mad_lo_u32(warp, bytes, data);
         let staging = k.add_u32(staging, schedule.ring_bytes());
-        let finisher = epilogue::Finisher { warp, lane, elected, staging };
+        let promoted = promoted.as_ref().map(|(scales, slots)| epilogue::factors(k, schedule, scales, *slots, thread));
+        let finisher = epilogue::Finisher { warp, lane, elected, staging, promoted };
         epilogue.run(k, problem, schedule, &finisher, &accumulators, &walk, surround)
     })?;
 
@@ -296,11 +315,20 @@ impl Multiplier<'_> {
             Some(ctas) => k.tcgen05_commit_multicast_cta_group_2(barrier, ctas),
             None => k.tcgen05_commit(barrier),
         };
-        walk.for_each(k, problem, |k, _| {
+        // An accumulator is a tile's, or a round's.
+        let begin = |k: &mut KernelBuilder| {
             let ready = accumulators.wait_empty(k, sums_at);
             k.tcgen05_fence_after_thread_sync();
-            let sums = accumulators.stage(k, sums_at);
+            (ready, accumulators.stage(k, sums_at))
+        };
+        let end = |k: &mut KernelBuilder, ready: R<B32>| {
+            commit(k, ready.at(0));
+            accumulators.advance(k, sums_at);
+        };
+        walk.for_each(k, problem, |k, _| {
+            let of_tile = (!schedule.promotes()).then(|| begin(k));
             k.for_u32(0, problem.rounds(schedule.tile.k), 1, |k, round| -> Result<(), ContractionError> {
+                let (ready, sums) = of_tile.unwrap_or_else(|| begin(k));
                 // The products that read the columns of scales before are over.
                 let columns = scales.as_ref().map(|(_, rounds, scales_at)| {
                     rounds.wait_empty(k, *scales_at);
@@ -314,8 +342,8 @@ impl Multiplier<'_> {
                     scales.copy(k, stage, columns)?;
                 }
                 let (a, b) = descriptors.of_stage(k, at.stage, ring.stage_bytes);
-                // The first product of a tile does not add to what the accumulator held.
-                let adds = k.setp_ne_u32(round, 0);
+                // The first product of an accumulator does not add to what it held.
+                let adds: Src<Pred> = if of_tile.is_some() { k.setp_ne_u32(round, 0).into() } else { false.into() };
                 for step in 0..SPAN / STEP {
                     let left = Tcgen05Operand::Descriptor(descriptors.left(k, a, step, 0));
                     let right = descriptors.right(k, b, step);
@@ -338,10 +366,14 @@ impl Multiplier<'_> {
                     }
                     rounds.advance(k, *scales_at);
                 }
+                if of_tile.is_none() {
+                    end(k, ready);
+                }
                 Ok(())
             })?;
-            commit(k, ready.at(0));
-            accumulators.advance(k, sums_at);
+            if let Some((ready, _)) = of_tile {
+                end(k, ready);
+            }
             Ok(())
         })
     }
@@ -394,13 +426,22 @@ fn instruction(
     Ok((multiply, descriptor))
 }
 
+/// Whether the problem's scales are factors of the sums of whole rounds.
+fn promotes(problem: &Problem, target: Target) -> bool {
+    let is_float8 = matches!(problem.element, DType::E4M3 | DType::E5M2) && factors(problem.element, target).is_ok();
+    is_float8 && problem.scaled.is_some() && BlockScaled::of(problem).is_none() && group_scales::suits(problem, SPAN)
+}
+
 /// Whether `tcgen05` multiplies the problem here: all operands are boxes of a tensor map, or threads
 /// can carry them.
 pub(super) fn suits(problem: &Problem, target: Target) -> bool {
     problem.k > 0
         && target.has(Feature::Tcgen05)
         && match problem.scaled {
-            Some(_) => BlockScaled::of(problem).is_some() && operands::are_boxes(problem, (ROWS, ROWS)),
+            Some(_) => {
+                (BlockScaled::of(problem).is_some() || promotes(problem, target))
+                    && operands::are_boxes(problem, (ROWS, ROWS))
+            }
             None => factors(problem.element, target).is_ok() && operands::suit(problem, (ROWS, ROWS)),
         }
 }

@@ -1,11 +1,12 @@
-//! Products of 8-bit floats with scales by blocks, on `wgmma`: every place of the scales, edges, batches, against the graph's
-//! evaluation.
+//! Products of 8-bit floats with scales by blocks, on `wgmma`, `tcgen05` and the ring of `mma.sync`: every place of the scales,
+//! edges, batches, against the graph's evaluation.
 
 use crate::product;
 use crate::schedules;
 use gable_codegen::Class;
 use gable_codegen::contraction::mma_ring::schedule::MmaRingSchedule;
 use gable_codegen::contraction::schedule::Schedule;
+use gable_codegen::contraction::tcgen05::schedule::Tcgen05Schedule;
 use gable_codegen::contraction::wgmma::schedule::{Sharing, WgmmaSchedule};
 use gable_ptx::ptxas::Ptxas;
 use gable_ptx::{Module, Target};
@@ -194,6 +195,44 @@ fn rounds_of_mma_sync_are_scaled() {
     check_ring(&graph(&[], (64, 256, 384), "e4m3", whole, "f32"), ring((64, 64), (2, 1)));
 }
 
+/// A schedule for factors of sums, each round of which has an accumulator in tensor memory.
+fn rounds_in_tensor_memory(n: u32, accumulators: u32) -> Tcgen05Schedule {
+    Tcgen05Schedule { scales: 1, accumulators, ..schedules::tcgen05(n, DType::E4M3, 2) }
+}
+
+fn check_tensor_memory(source: &str, schedule: Tcgen05Schedule) {
+    product::check(source, Target::Sm100a, Schedule::Tcgen05(schedule));
+}
+
+#[test]
+fn rounds_in_tensor_memory_are_scaled() {
+    check_tensor_memory(&graph(&[], (256, 256, 512), "e4m3", BLOCKS, "bf16"), rounds_in_tensor_memory(128, 3));
+    check_tensor_memory(&graph(&[], (70, 256, 640), "e4m3", BLOCKS, "f32"), rounds_in_tensor_memory(64, 2));
+    check_tensor_memory(&graph(&[3], (130, 128, 256), "e5m2", BLOCKS, "bf16"), rounds_in_tensor_memory(64, 3));
+    let by_rows = Side { by_rows: true, ..BLOCKS[0] };
+    let turned = graph(&[], (100, 384, 384), "e4m3", [by_rows, BLOCKS[1]], "bf16");
+    check_tensor_memory(&turned, rounds_in_tensor_memory(96, 3));
+    let others = [side("ue8m0", (64, 256)), side("bf16", (32, 128))];
+    check_tensor_memory(&graph(&[], (128, 128, 512), "e4m3", others, "bf16"), rounds_in_tensor_memory(128, 3));
+    let whole = [side("f32", (1, 384)), side("f16", (256, 384))];
+    check_tensor_memory(&graph(&[], (64, 256, 384), "e4m3", whole, "f32"), rounds_in_tensor_memory(128, 1));
+    let taken = Tcgen05Schedule { takes_over: true, ..rounds_in_tensor_memory(64, 3) };
+    check_tensor_memory(&graph(&[], (256, 256, 256), "e4m3", BLOCKS, "bf16"), taken);
+}
+
+#[test]
+fn tiles_whose_rounds_do_not_fit_are_refused() {
+    let source = graph(&[], (256, 256, 256), "e4m3", BLOCKS, "bf16");
+    let refused = |schedule| product::refused(&source, Target::Sm100a, Schedule::Tcgen05(schedule));
+    let cases = [
+        rounds_in_tensor_memory(192, 1),
+        rounds_in_tensor_memory(128, 4),
+        schedules::paired(rounds_in_tensor_memory(128, 3)),
+        Tcgen05Schedule { scales: 0, ..rounds_in_tensor_memory(128, 2) },
+    ];
+    insta::assert_snapshot!(cases.map(refused).join("\n"));
+}
+
 #[test]
 fn warps_whose_columns_straddle_groups_are_refused() {
     let eights = [BLOCKS[0], side("f32", (32, 128))];
@@ -211,14 +250,21 @@ fn scaled_rounds_assemble_without_spills_on_blackwell() {
         return;
     };
     let source = graph(&[], (4096, 4096, 4096), "e4m3", BLOCKS, "bf16");
-    for target in [Target::Sm120a, Target::Sm121a] {
+    let targets = [
+        (Target::Sm100a, Class::Tcgen05),
+        (Target::Sm103a, Class::Tcgen05),
+        (Target::Sm120a, Class::MmaSync),
+        (Target::Sm121a, Class::MmaSync),
+    ];
+    for (target, class) in targets {
+        assert_eq!(product::chosen(&source, target).class(), class, "{target}");
         let mut module = Module::new(target, Vec::new());
         for (number, schedule) in product::candidates(&source, target).into_iter().enumerate() {
-            if !matches!(schedule, Schedule::MmaRing(_)) {
+            if !matches!(schedule, Schedule::MmaRing(_) | Schedule::Tcgen05(_)) {
                 continue;
             }
             let mut kernel = product::kernel(&source, target, schedule);
-            assert_eq!((Class::found(&kernel), schedule.class()), (Class::MmaSync, Class::MmaSync), "{schedule}");
+            assert_eq!((Class::found(&kernel), schedule.class()), (class, class), "{schedule}");
             kernel.name = format!("scaled_{number}");
             module.push(kernel);
         }
@@ -252,8 +298,6 @@ fn the_rule_takes_the_tensor_cores_and_says_so() {
     let source = graph(&[], (4096, 4096, 4096), "e4m3", BLOCKS, "bf16");
     let chosen = product::chosen(&source, Target::Sm90a);
     assert!(matches!(chosen, Schedule::Wgmma(_)), "{chosen}");
-    let chosen = product::chosen(&source, Target::Sm120a);
-    assert!(matches!(chosen, Schedule::MmaRing(_)), "{chosen}");
     // What lies across the rounds, or changes from column to column, is the region's to compute.
     for sides in [[side("ue8m0", (1, 32)); 2], [side("f32", (1, 128)); 2]] {
         let other = product::chosen(&graph(&[], (256, 256, 256), "e4m3", sides, "bf16"), Target::Sm90a);

@@ -14,6 +14,8 @@ use std::path::Path;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Factors {
     Bf16,
+    /// e4m3 with an f32 scale for each 128 terms, those of the right factor for 128 columns too.
+    Fp8Blocks,
     /// e4m3 with a power of two for each 32 terms.
     Mxfp8,
     /// e2m1 in pairs with a scale of e4m3 for each 16 terms.
@@ -24,6 +26,7 @@ impl Factors {
     fn name(self) -> &'static str {
         match self {
             Factors::Bf16 => "bf16",
+            Factors::Fp8Blocks => "e4m3 in blocks",
             Factors::Mxfp8 => "mxfp8",
             Factors::Nvfp4 => "nvfp4",
         }
@@ -33,6 +36,7 @@ impl Factors {
     fn block(self) -> Option<usize> {
         match self {
             Factors::Bf16 => None,
+            Factors::Fp8Blocks => Some(case::BLOCK),
             Factors::Mxfp8 => Some(32),
             Factors::Nvfp4 => Some(16),
         }
@@ -42,6 +46,7 @@ impl Factors {
     fn bytes(self, terms: f64) -> f64 {
         match self {
             Factors::Bf16 => 2.0 * terms,
+            Factors::Fp8Blocks => terms + terms * 4.0 / case::BLOCK as f64,
             Factors::Mxfp8 => terms + terms / 32.0,
             Factors::Nvfp4 => terms / 2.0 + terms / 16.0,
         }
@@ -51,6 +56,7 @@ impl Factors {
     fn roof(self, machine: &Machine) -> f64 {
         let rate = match self {
             Factors::Bf16 => machine.rates.half_acc32,
+            Factors::Fp8Blocks => machine.rates.fp8_acc32,
             // With block scales 8-bit factors run at the rate of sums in f16, even where others do not.
             Factors::Mxfp8 => 2.0 * machine.rates.half_acc16,
             Factors::Nvfp4 => machine.rates.fp4,
@@ -98,7 +104,7 @@ impl fmt::Display for Prediction {
     }
 }
 
-/// Predictions for every plain shape of the suite, and for the types that the machine's kernels multiply with block scales.
+/// Predictions for every plain shape of the suite, and for scaled factors where the machine's tensor cores multiply with block scales.
 /// `measured` has seconds by the suite's names, for those that were measured on such a machine.
 pub fn predict(machine: &Machine, measured: &BTreeMap<String, f64>) -> Result<Vec<Prediction>, Error> {
     let target: Target = machine
@@ -106,14 +112,16 @@ pub fn predict(machine: &Machine, measured: &BTreeMap<String, f64>) -> Result<Ve
         .parse()
         .map_err(|_| Error::Request(format!("the table of machines has an unknown target `{}`", machine.target)))?;
     let types: &[Factors] = match machine.rates.fp4 > 0.0 {
-        true => &[Factors::Bf16, Factors::Mxfp8, Factors::Nvfp4],
+        true => &[Factors::Bf16, Factors::Fp8Blocks, Factors::Mxfp8, Factors::Nvfp4],
         false => &[Factors::Bf16],
     };
     let mut found = Vec::new();
     for &factors in types {
         for sizes in case::SHAPES {
             let [m, n, k] = sizes;
-            if factors.block().is_some_and(|block| k % (2 * block) != 0) {
+            if factors.block().is_some_and(|block| k % (2 * block) != 0)
+                || factors == Factors::Fp8Blocks && n % case::BLOCK != 0
+            {
                 continue;
             }
             let name = format!("{}/plain/{m}x{n}x{k}", factors.name());
@@ -150,8 +158,9 @@ pub fn measured(path: &Path) -> Result<BTreeMap<String, f64>, Error> {
 /// The graph of a product whose right factor is stored by columns, as one region: fusion does not take the unpacking of 4-bit
 /// elements into factors yet.
 fn graph(factors: Factors, [m, n, k]: [usize; 3]) -> Result<Graph, Error> {
-    let (a_given, a) = factor("a", [m, k], factors);
-    let (b_given, b) = factor("b", [n, k], factors);
+    let (a_given, a) = factor("a", [m, k], 1, factors);
+    let columns = if factors == Factors::Fp8Blocks { case::BLOCK } else { 1 };
+    let (b_given, b) = factor("b", [n, k], columns, factors);
     let ty = if factors == Factors::Bf16 { "bf16" } else { "f32" };
     let source = format!(
         "graph @product({a_given}, {b_given}) {{\n  region @product contraction {{\n{a}{b}    \
@@ -161,21 +170,28 @@ fn graph(factors: Factors, [m, n, k]: [usize; 3]) -> Result<Graph, Error> {
     text::parse(&source).map_err(|error| Error::Request(format!("the graph of a predicted product: {error}")))
 }
 
-/// Parameters of a factor, and lines that give it as `%NAME`.
-fn factor(name: &str, [rows, k]: [usize; 2], factors: Factors) -> (String, String) {
+/// Parameters of a factor, `together` rows of which share their scales, and lines that give it as `%NAME`.
+fn factor(name: &str, [rows, k]: [usize; 2], together: usize, factors: Factors) -> (String, String) {
     let flat = format!("[{rows}, {k}]");
-    let (Some(block), scale) = (factors.block(), if factors == Factors::Mxfp8 { "ue8m0" } else { "e4m3" }) else {
-        return (format!("%{name}: bf16{flat}"), String::new());
+    let Some(block) = factors.block() else { return (format!("%{name}: bf16{flat}"), String::new()) };
+    let scale = match factors {
+        Factors::Fp8Blocks => "f32",
+        Factors::Mxfp8 => "ue8m0",
+        _ => "e4m3",
     };
-    let (groups, half) = (k / block, k / 2);
+    let (outer, groups, half) = (rows / together, k / block, k / 2);
+    let (single, wide) = (format!("[{outer}, 1, {groups}, 1]"), format!("[{outer}, {together}, {groups}, {block}]"));
+    let (converted, scales) = match scale {
+        "f32" => (String::new(), format!("%{name}s")),
+        _ => (format!("    %{name}c = cast %{name}s {{to=f32}} : f32[{outer}, {groups}]\n"), format!("%{name}c")),
+    };
     let scales = format!(
-        "    %{name}c = cast %{name}s {{to=f32}} : f32[{rows}, {groups}]\n    \
-         %{name}1 = reshape %{name}c {{shape=[{rows}, {groups}, 1]}} : f32[{rows}, {groups}, 1]\n    \
-         %{name}2 = broadcast %{name}1 {{shape=[{rows}, {groups}, {block}]}} : f32[{rows}, {groups}, {block}]\n    \
+        "{converted}    %{name}1 = reshape {scales} {{shape={single}}} : f32{single}\n    \
+         %{name}2 = broadcast %{name}1 {{shape={wide}}} : f32{wide}\n    \
          %{name}3 = reshape %{name}2 {{shape={flat}}} : f32{flat}\n    %{name} = mul %{name}v, %{name}3 : f32{flat}\n"
     );
-    if factors == Factors::Mxfp8 {
-        let given = format!("%{name}e: e4m3{flat}, %{name}s: {scale}[{rows}, {groups}]");
+    if factors != Factors::Nvfp4 {
+        let given = format!("%{name}e: e4m3{flat}, %{name}s: {scale}[{outer}, {groups}]");
         return (given, format!("    %{name}v = cast %{name}e {{to=f32}} : f32{flat}\n{scales}"));
     }
     let pairs = format!("u8[{rows}, {half}]");
@@ -199,12 +215,13 @@ mod tests {
 
     #[test]
     fn block_scaled_factors_are_predicted_in_their_own_class() {
-        for (name, class) in [("b200", "tcgen05"), ("rtx5090", "mma.sync block-scaled")] {
+        for (name, classes) in [("b200", ["tcgen05", "tcgen05"]), ("rtx5090", ["mma.sync", "mma.sync block-scaled"])] {
             let machine = Machine::named(name).expect("the table has it");
             let found = predict(machine, &BTreeMap::new()).expect("every shape is predicted");
             for one in &found {
                 assert!(one.share() > 0.0 && one.share() <= 1.0, "{name}: {one}");
                 if one.factors != "bf16" {
+                    let class = classes[usize::from(one.factors != Factors::Fp8Blocks.name())];
                     assert_eq!(one.predicted.class, class, "{name}: {one}");
                 }
             }

@@ -9,6 +9,7 @@ use super::super::MapParameter;
 use super::super::block_scaled::{BlockScaled, factor_of_sums, widening};
 use super::super::boxes::SPAN;
 use super::super::cta::{TilePlace, Walk, store_at};
+use super::super::group_scales::{Factors, GroupScales, Slots, promote};
 use super::super::problem::{ContractionError, Problem};
 use super::super::ring::{Position, Ring};
 use super::super::schedule::{WARP, sum_type};
@@ -23,6 +24,9 @@ use gable_tensor::DType;
 
 /// Columns that one load brings.
 const LOAD: u32 = 32;
+
+/// Columns of a round that a thread promotes at once.
+const PROMOTED: u32 = 16;
 
 /// Bytes that a thread writes to a staging buffer at once.
 const PIECE: u32 = 16;
@@ -45,6 +49,20 @@ pub(super) struct Finisher {
     pub elected: R<Pred>,
     /// Its warp's first staging buffer.
     pub staging: R<B32>,
+    /// Where the factors of its sums are, where each round's sums have some.
+    pub promoted: Option<Factors>,
+}
+
+/// How a thread reads the factors of its sums: those of the row of its number, and of all columns.
+pub(super) fn factors(
+    k: &mut KernelBuilder,
+    schedule: &Tcgen05Schedule,
+    scales: &GroupScales,
+    slots: Slots,
+    thread: R<B32>,
+) -> Factors {
+    let column = k.mov_b32(0);
+    Factors::new(k, scales, slots, (thread, column), (vec![0], schedule.tile.n))
 }
 
 impl Epilogue {
@@ -97,12 +115,21 @@ impl Epilogue {
                 Some(scaled) => factor_of_sums(k, scaled, widening(scaled.short(false)), &place.batch, surround)?,
                 None => None,
             };
-            accumulators.wait_full(k, at);
-            k.bar_warp_sync(-1);
-            k.tcgen05_fence_after_thread_sync();
-            let sums = accumulators.stage(k, at);
-            let sums = k.add_u32(sums, lanes);
-            let accumulator = Accumulator { sums, ring: accumulators, at, elected: finisher.elected, factor };
+            let accumulator = Accumulator {
+                sums: lanes,
+                ring: accumulators,
+                at,
+                elected: finisher.elected,
+                factor,
+                holds_stage: true,
+            };
+            let accumulator = match &finisher.promoted {
+                None => {
+                    let sums = accumulator.arrived(k);
+                    Accumulator { sums, ..accumulator }
+                }
+                Some(factors) => accumulator.promoted(k, problem, schedule, factors)?,
+            };
             match self {
                 Epilogue::Staged(results) => {
                     staged_tile(k, problem, schedule, finisher, &accumulator, (place, row), results, surround)
@@ -114,7 +141,9 @@ impl Epilogue {
                 let part = quotient(k, place.column, schedule.tile.n);
                 surround.leave_folds(k, (&place.batch, place.end), own, schedule.extent(), 1, part)?;
             }
-            accumulators.advance(k, at);
+            if finisher.promoted.is_none() {
+                accumulators.advance(k, at);
+            }
             Ok(())
         })?;
         if matches!(self, Epilogue::Staged(_)) {
@@ -128,14 +157,73 @@ impl Epilogue {
 struct Accumulator<'a> {
     /// The warp's first lane, column 0.
     sums: TensorAddress,
+    /// What the sums are a stage of.
     ring: &'a Ring,
     at: Position,
     elected: R<Pred>,
     /// What all sums are multiplied by.
     factor: Option<R<F32>>,
+    /// Whether the sums lie in the stage, which must be given back; else in columns of their own.
+    holds_stage: bool,
 }
 
 impl Accumulator<'_> {
+    /// Waits for the sums, where `sums` is the warp's first lane alone, and gives their place.
+    fn arrived(&self, k: &mut KernelBuilder) -> TensorAddress {
+        self.ring.wait_full(k, self.at);
+        k.bar_warp_sync(-1);
+        k.tcgen05_fence_after_thread_sync();
+        let sums = self.ring.stage(k, self.at);
+        k.add_u32(sums, self.sums)
+    }
+
+    /// Adds up the sums of all rounds of a tile, each times its factor, where `sums` is the warp's first lane alone; gives those of the
+    /// tile, in the columns after the accumulators.
+    fn promoted(
+        &self,
+        k: &mut KernelBuilder,
+        problem: &Problem,
+        schedule: &Tcgen05Schedule,
+        factors: &Factors,
+    ) -> Result<Self, ContractionError> {
+        let count = schedule.tile.n;
+        let whole: Vec<R<F32>> = (0..count).map(|_| k.mov_f32(0.0)).collect();
+        let registers: Vec<Reg> = whole.iter().map(|sum| sum.reg()).collect();
+        k.no_unroll();
+        k.for_u32(0, problem.rounds(schedule.tile.k), 1, |k, _| -> Result<(), ContractionError> {
+            let from = self.arrived(k);
+            let factors_of_row = factors.of_round(k, self.at);
+            let load = |k: &mut KernelBuilder, column: u32| -> Result<Vec<Reg>, ContractionError> {
+                let access = TensorAccess { shape: TensorShape::Lanes32Bits32, count: PROMOTED as u8, packed: false };
+                let words = k.tcgen05_ld(access, from.at(column as i32), None)?;
+                k.tcgen05_wait_ld();
+                Ok(words.into_iter().map(|word| k.f32_of_b32(word).reg()).collect())
+            };
+            for (column, sums) in (0..).step_by(PROMOTED as usize).zip(registers.chunks(PROMOTED as usize)) {
+                let round = load(k, column)?;
+                if column + PROMOTED == count {
+                    self.release(k);
+                }
+                for (column, (round, sum)) in (column..).zip(round.iter().zip(sums)) {
+                    let factor = factors_of_row[0][factors.group_of(column)];
+                    promote(k, Some(factor), &[*round], &[*sum])?;
+                }
+            }
+            self.ring.advance(k, self.at);
+            Ok(())
+        })?;
+        let sums = k.add_u32(self.ring.data, schedule.accumulators * schedule.columns());
+        let sums = k.add_u32(sums, self.sums);
+        for (column, values) in (0..).step_by(PROMOTED as usize).zip(whole.chunks(PROMOTED as usize)) {
+            let access = TensorAccess { shape: TensorShape::Lanes32Bits32, count: PROMOTED as u8, packed: false };
+            let words: Vec<R<B32>> = values.iter().map(|&value| k.b32_of_f32(value)).collect();
+            k.bar_warp_sync(-1);
+            k.tcgen05_st(access, sums.at(column), None, &words)?;
+        }
+        k.tcgen05_wait_st();
+        Ok(Accumulator { sums, holds_stage: false, ..*self })
+    }
+
     /// The thread's sums of `count` columns from `from` on.
     fn load(
         &self,
@@ -186,6 +274,9 @@ impl Accumulator<'_> {
 
     /// Says that the warp has read all its sums.
     fn release(&self, k: &mut KernelBuilder) {
+        if !self.holds_stage {
+            return;
+        }
         k.tcgen05_fence_before_thread_sync();
         k.bar_warp_sync(-1);
         self.ring.release(k, self.at.stage, self.elected);

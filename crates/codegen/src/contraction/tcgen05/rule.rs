@@ -18,11 +18,12 @@ use super::super::block_scaled::{BlockScaled, span};
 use super::super::bounds::{l2_seconds, memory_seconds, problem_rate};
 use super::super::boxes::SPAN;
 use super::super::carried;
+use super::super::group_scales;
 use super::super::groups;
 use super::super::operands::{self, STEP};
 use super::super::problem::{Problem, Side};
 use super::super::schedule::{Schedule, Tile};
-use super::schedule::{CARRIER_THREADS, ROWS, Tcgen05Schedule};
+use super::schedule::{CARRIER_THREADS, MOST_ROUNDS, ROWS, Tcgen05Schedule};
 use gable_ptx::Target;
 use gable_roofline::Machine;
 
@@ -43,6 +44,9 @@ const FILL_CYCLES: f64 = 1500.0;
 /// Cycles that finishing sixteen columns takes a warp: twice the rows that a warp finishes on Hopper in 90, without turning
 /// them.
 const FINISH_CYCLES: f64 = 150.0;
+
+/// Cycles that a warp takes to load a round's sums of a column of its rows, and to add them to the tile's: an estimate.
+const PROMOTE_CYCLES: f64 = 2.5;
 
 /// Predicted seconds of a schedule.
 pub(crate) fn seconds(problem: &Problem, schedule: &Tcgen05Schedule, machine: &Machine) -> f64 {
@@ -66,7 +70,13 @@ pub(crate) fn seconds(problem: &Problem, schedule: &Tcgen05Schedule, machine: &M
     let finish = f64::from(n.div_ceil(16)) * FINISH_CYCLES;
     let tiles = problem.expected_tiles(schedule.extent());
     let waves = (tiles * ctas_per_tile / f64::from(schedule.ctas)).ceil();
-    let each = if schedule.accumulators == 2 { multiply.max(finish) } else { multiply + finish };
+    // Warps that promote each round finish tiles, too.
+    let promote = if schedule.promotes() { rounds * f64::from(n) * PROMOTE_CYCLES } else { 0.0 };
+    let multiply = multiply.max(promote);
+    let each = match schedule.promotes() || schedule.accumulators == 1 {
+        false => multiply.max(finish),
+        true => multiply + finish,
+    };
     let cycles = multiply + (waves - 1.0) * each + finish + FILL_CYCLES;
     let compute = cycles / (machine.clock_ghz * 1e9);
     let from_l2 = l2_seconds(f64::from(schedule.stage_bytes()) * rounds * tiles * ctas_per_tile, machine);
@@ -77,14 +87,18 @@ pub(crate) fn seconds(problem: &Problem, schedule: &Tcgen05Schedule, machine: &M
 pub fn ranked(problem: &Problem, target: Target, machine: &Machine) -> Vec<(f64, Tcgen05Schedule)> {
     let limit = target.row().max_shared_bytes.saturating_sub(groups::bytes(problem));
     let carriers: &[u32] = if operands::any_carried(problem) { &[1, 2] } else { &[0] };
-    let scales = BlockScaled::of(problem).map_or(0, |scaled| scaled.per_round());
+    let scales = group_scales::per_round(problem);
     let mut found: Vec<(f64, Tcgen05Schedule)> = CANDIDATES
         .iter()
         .flat_map(|&candidate| carriers.iter().map(move |&carriers| (candidate, carriers)))
         .map(|((n, ctas_per_tile), carriers)| {
             let products = problem.products();
             // Two tiles of 256 columns leave no column for scales.
-            let accumulators = if scales > 0 && n == 256 { 1 } else { 2 };
+            let accumulators = match scales {
+                group_scales::PER_ROUND => MOST_ROUNDS,
+                1.. if n == 256 => 1,
+                _ => 2,
+            };
             let (m, n) = (ROWS * ctas_per_tile, problem.columns_of_each(n));
             let tile = Tile { m, n, k: span(problem) };
             let ctas = machine.multiprocessors / ctas_per_tile * ctas_per_tile;

@@ -3,6 +3,7 @@
 use super::super::block_scaled::{ATOM_SCALES, BlockScaled, blocks, span};
 use super::super::boxes::SPAN;
 use super::super::carried;
+use super::super::group_scales::{self, GroupScales};
 use super::super::operands;
 use super::super::problem::{ContractionError, Major, Problem, Side};
 use super::super::ring::{BARRIER, Ring};
@@ -34,6 +35,13 @@ const TENSOR_COLUMNS: u32 = 512;
 /// Fewest columns that are allocated.
 const LEAST_COLUMNS: u32 = 32;
 
+/// Warps that bring factors of sums: with two, threads that promote have registers for all sums of a row.
+const GROUP_SCALERS: u32 = 2;
+
+/// Columns of a tile whose sums a thread holds while it promotes them, and rounds of it in tensor memory, at most.
+pub(super) const MOST_PROMOTED: u32 = 128;
+pub(super) const MOST_ROUNDS: u32 = 3;
+
 /// Bytes of eight rows of a span, which swizzled boxes begin at a multiple of.
 const PATTERN: u32 = 8 * SPAN;
 
@@ -54,9 +62,10 @@ pub struct Tcgen05Schedule {
     pub ctas_per_tile: u32,
     /// Times four warps whose threads carry operands that are no boxes of a tensor map; 0 where the copy engine brings all.
     pub carriers: u32,
-    /// Block scales of a row that a round brings, of problems that have some; else 0.
+    /// Scales of a row that a round brings, of problems that have some; else 0. Block scales are several, one is a factor of sums.
     pub scales: u32,
-    /// Sums of so many tiles are in tensor memory at once: with 2, one is finished while the other is multiplied.
+    /// Sums of so many tiles are in tensor memory at once: with 2, one is finished while the other is multiplied. Where factors of
+    /// sums come, of so many rounds.
     pub accumulators: u32,
     /// Stages of the ring in shared memory.
     pub stages: u32,
@@ -71,8 +80,16 @@ pub struct Tcgen05Schedule {
 impl Tcgen05Schedule {
     /// Threads of a CTA.
     pub fn threads(&self) -> u32 {
-        let scalers = if self.scales > 0 { SCALERS } else { 0 };
-        (FIRST_SCALER + scalers) * WARP + self.carriers * CARRIER_THREADS
+        (FIRST_SCALER + self.scalers()) * WARP + self.carriers * CARRIER_THREADS
+    }
+
+    /// Warps that bring scales.
+    pub(super) fn scalers(&self) -> u32 {
+        match self.scales {
+            0 => 0,
+            group_scales::PER_ROUND => GROUP_SCALERS,
+            _ => SCALERS,
+        }
     }
 
     /// Rows and columns of a tile.
@@ -87,7 +104,12 @@ impl Tcgen05Schedule {
 
     /// Columns of tensor memory that the sums of all accumulators take.
     pub(super) fn sum_columns(&self) -> u32 {
-        self.accumulators * self.columns()
+        (self.accumulators + u32::from(self.promotes())) * self.columns()
+    }
+
+    /// Whether the sums of each round are multiplied by factors and added to those of the tile, which have columns after them.
+    pub(super) fn promotes(&self) -> bool {
+        self.scales == group_scales::PER_ROUND
     }
 
     /// Columns of tensor memory that the scales of a round take.
@@ -132,7 +154,7 @@ impl Tcgen05Schedule {
 
     /// Bytes of one stage: the factors, then scales of A's rows and of all columns of the tile.
     pub fn stage_bytes(&self) -> u32 {
-        let scales = if self.scales > 0 { BlockScaled::bytes(self.scales, self.tile.n) } else { 0 };
+        let scales = if self.has_block_scales() { BlockScaled::bytes(self.scales, self.tile.n) } else { 0 };
         // Swizzled boxes begin at whole patterns.
         (self.operand_bytes() + scales).next_multiple_of(PATTERN)
     }
@@ -160,16 +182,27 @@ impl Tcgen05Schedule {
         let accumulators = ring + 2 * self.stages * BARRIER;
         let scales = accumulators + 2 * self.accumulators * BARRIER;
         let arrivals = scales + 2 * self.scale_rounds() * BARRIER;
-        let changed = if self.scales > 0 { 2 * self.stages * BARRIER } else { 0 };
+        let changed = if self.has_block_scales() { 2 * self.stages * BARRIER } else { 0 };
         let answers = (arrivals + changed).next_multiple_of(SLOT_BYTES);
         let taken = if self.takes_over { SLOT_BYTES + 2 * SLOTS * BARRIER } else { 0 };
         [ring, accumulators, scales, arrivals, answers, answers + taken]
     }
 
+    /// Whether the tensor cores multiply with scales.
+    fn has_block_scales(&self) -> bool {
+        self.scales > group_scales::PER_ROUND
+    }
+
+    /// Where the factors of sums begin, those of each accumulator, and the bytes of one's.
+    pub(super) fn factors(&self) -> (u32, u32) {
+        (self.tail()[5] + ADDRESS, GroupScales::most_bytes(ROWS))
+    }
+
     /// Dynamic shared memory: the ring, the staging buffers, a full and an empty barrier for each stage (twice where factors
-    /// have scales), each accumulator and each round of scales, the address of tensor memory.
+    /// have scales), each accumulator and each round of scales, the address of tensor memory, and factors of sums.
     pub fn shared_bytes(&self) -> u32 {
-        self.tail()[5] + ADDRESS
+        let (first, each) = self.factors();
+        first + if self.promotes() { self.accumulators * each } else { 0 }
     }
 
     /// The largest stage count that fits shared memory of `limit` bytes.
@@ -191,7 +224,9 @@ impl Tcgen05Schedule {
         }
         let scaled = BlockScaled::of(problem);
         match (&problem.scaled, &scaled) {
-            (Some(_), None) => return Err(ContractionError::Type(problem.element)),
+            (Some(_), None) if !super::promotes(problem, target) => {
+                return Err(ContractionError::Type(problem.element));
+            }
             (None, _) => super::factors(problem.element, target).map(|_| ())?,
             _ => {}
         }
@@ -200,7 +235,7 @@ impl Tcgen05Schedule {
         if carries && self.ctas_per_tile != 1 {
             return refuse("CTAs of a tile", self.ctas_per_tile, "1, where threads carry an operand".into());
         }
-        let scales = scaled.as_ref().map_or(0, BlockScaled::per_round);
+        let scales = group_scales::per_round(problem);
         if self.scales != scales {
             return refuse("scales of a row in a round", self.scales, scales.to_string());
         }
@@ -211,8 +246,18 @@ impl Tcgen05Schedule {
                 "none where rows are in groups, or threads carry an operand".into(),
             );
         }
-        if !matches!(self.accumulators, 1 | 2) {
-            return refuse("accumulators", self.accumulators, "1 or 2".into());
+        if let Some(factors) = GroupScales::of(problem, self.tile).filter(|_| self.promotes()) {
+            factors.validate(self)?;
+            if self.ctas_per_tile != 1 {
+                return refuse("CTAs of a tile", self.ctas_per_tile, "1, where sums are scaled".into());
+            }
+            if n > MOST_PROMOTED {
+                return refuse("columns of the tile", n, format!("at most {MOST_PROMOTED} where sums are scaled"));
+            }
+        }
+        let most = if self.promotes() { MOST_ROUNDS } else { 2 };
+        if !(1..=most).contains(&self.accumulators) {
+            return refuse("accumulators", self.accumulators, format!("1 to {most}"));
         }
         if !matches!(self.ctas_per_tile, 1 | 2) {
             return refuse("CTAs of a tile", self.ctas_per_tile, "1 or 2".into());
@@ -230,7 +275,7 @@ impl Tcgen05Schedule {
             return refuse("columns of the tile", n, format!("a multiple of {grain} up to {most}"));
         }
         // Scales of one round are brought while those of another are used.
-        let columns = self.sum_columns() + if scales > 0 { 2 * self.scale_columns() } else { 0 };
+        let columns = self.sum_columns() + if self.has_block_scales() { 2 * self.scale_columns() } else { 0 };
         if columns > TENSOR_COLUMNS {
             return refuse("columns of tensor memory", columns, format!("at most {TENSOR_COLUMNS}"));
         }
