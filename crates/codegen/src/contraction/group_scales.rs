@@ -11,8 +11,9 @@
 //!  | f32 for each row of A     | f32 for each `columns` columns of B    |      none of a factor without scales
 //!  +---------------------------+----------------------------------------+
 //! ```
-//! So scales are as many rounds ahead as the ring has stages, and those that multiply read them within a few tens of cycles; where these loaded
-//! them from memory, a round ahead, they waited for them (H200, 2026-11-22: 4096^3 118 us, 113 two rounds ahead, 108 without any loads).
+//! So scales are as many rounds ahead as the ring has stages, and those that multiply read them within a few tens of cycles.
+//! Where these loaded them from memory, a round ahead, they waited for them (H200, 2026-11-22: 4096^3 118 us, 113 two rounds
+//! ahead, 108 without any loads). The ring is that of operands, or of accumulators in tensor memory.
 //!
 //! A round past the end of k, which a part of a split k may have, is multiplied by zero.
 

@@ -30,9 +30,9 @@
 //! Where an operand is no boxes of a tensor map, warps 6 and up carry it, and have the copy engine bring the other one: see
 //! `carried`. Warp 4 has nothing to do then.
 //!
-//! Where factors have scales of whole rounds, an accumulator is a round's: warps 0 to 3 load its sums, multiply them by the factors that warps 6 and
-//! 7 have laid beside it (see `group_scales`), and add them to the tile's in registers, which go to columns of their own after the
-//! last round, and leave from there as all do.
+//! Where factors have scales of whole rounds, an accumulator is a round's: warps 0 to 3 load its sums, multiply them by the
+//! factors that warps 6 and 7 have laid beside it (see `group_scales`), and add them to the tile's in registers, which go to
+//! columns of their own after the last round, and leave from there as all do.
 //!
 //! Other sums never occupy registers while they grow, so two threads keep the tensor cores busy, and a tile is finished while the
 //! next one is multiplied: `free` and `ready` are a ring of two stages like the one of operands.
