@@ -1,5 +1,6 @@
 //! What the machine's row says of a contraction's time, for the rules that choose schedules.
 
+use super::group_scales;
 use super::problem::{Memory, Problem, Side};
 use gable_roofline::Machine;
 use gable_tensor::DType;
@@ -20,9 +21,11 @@ pub(super) fn tensor_rate(element: DType, machine: &Machine) -> f64 {
 
 /// The same for a problem's factors, which may have block scales. Those of 8 bits are multiplied at the full rate even where
 /// others are not, and those of 4 bits at twice that: a higher rate is that of instructions of 96 elements, which no kernel here has.
+/// Scales of whole rounds multiply sums of instructions without scales.
 pub(super) fn problem_rate(problem: &Problem, machine: &Machine) -> f64 {
     match &problem.scaled {
         None => tensor_rate(problem.element, machine),
+        Some(_) if group_scales::per_round(problem) == group_scales::PER_ROUND => tensor_rate(problem.element, machine),
         Some(_) if [Side::A, Side::B].iter().all(|&side| problem.factor_bits(side) == 4) => {
             machine.rates.fp4.min(4.0 * machine.rates.half_acc16)
         }

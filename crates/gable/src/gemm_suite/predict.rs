@@ -42,11 +42,16 @@ impl Factors {
         }
     }
 
-    /// Bytes of so many terms with their scales.
-    fn bytes(self, terms: f64) -> f64 {
+    /// Columns that share a scale.
+    fn columns(self) -> usize {
+        if self == Factors::Fp8Blocks { case::BLOCK } else { 1 }
+    }
+
+    /// Bytes of so many terms with their scales, which `together` rows or columns share.
+    fn bytes(self, terms: f64, together: usize) -> f64 {
         match self {
             Factors::Bf16 => 2.0 * terms,
-            Factors::Fp8Blocks => terms + terms * 4.0 / case::BLOCK as f64,
+            Factors::Fp8Blocks => terms + terms * 4.0 / (case::BLOCK * together) as f64,
             Factors::Mxfp8 => terms + terms / 32.0,
             Factors::Nvfp4 => terms / 2.0 + terms / 16.0,
         }
@@ -119,16 +124,16 @@ pub fn predict(machine: &Machine, measured: &BTreeMap<String, f64>) -> Result<Ve
     for &factors in types {
         for sizes in case::SHAPES {
             let [m, n, k] = sizes;
-            if factors.block().is_some_and(|block| k % (2 * block) != 0)
-                || factors == Factors::Fp8Blocks && n % case::BLOCK != 0
-            {
+            if factors.block().is_some_and(|block| k % (2 * block) != 0) || n % factors.columns() != 0 {
                 continue;
             }
             let name = format!("{}/plain/{m}x{n}x{k}", factors.name());
             let all = gable_codegen::predicted(&graph(factors, sizes)?, target, machine)?;
             let Some(predicted) = all.into_iter().reduce(|sum, one| sum.and(&one)) else { continue };
             let [rows, columns, terms] = sizes.map(|size| size as f64);
-            let bytes = factors.bytes((rows + columns) * terms) + 2.0 * rows * columns;
+            let bytes = factors.bytes(rows * terms, 1)
+                + factors.bytes(columns * terms, factors.columns())
+                + 2.0 * rows * columns;
             let arithmetic = 2.0 * rows * columns * terms / factors.roof(machine);
             let bound_s = arithmetic.max(bytes / machine.memory_bytes_per_s());
             let measured_s = measured.get(&name).copied();
@@ -159,8 +164,7 @@ pub fn measured(path: &Path) -> Result<BTreeMap<String, f64>, Error> {
 /// elements into factors yet.
 fn graph(factors: Factors, [m, n, k]: [usize; 3]) -> Result<Graph, Error> {
     let (a_given, a) = factor("a", [m, k], 1, factors);
-    let columns = if factors == Factors::Fp8Blocks { case::BLOCK } else { 1 };
-    let (b_given, b) = factor("b", [n, k], columns, factors);
+    let (b_given, b) = factor("b", [n, k], factors.columns(), factors);
     let ty = if factors == Factors::Bf16 { "bf16" } else { "f32" };
     let source = format!(
         "graph @product({a_given}, {b_given}) {{\n  region @product contraction {{\n{a}{b}    \
