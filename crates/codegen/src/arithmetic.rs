@@ -95,6 +95,7 @@ pub fn map(k: &mut KernelBuilder, op: &Op, dtypes: &[DType], out: DType, args: &
         | Op::Slice(_)
         | Op::Concat(_)
         | Op::Pad(_)
+        | Op::Bitcast(_)
         | Op::Gather(_)
         | Op::GatherElements(_)
         | Op::Reduce(_)

@@ -18,6 +18,7 @@ use crate::schedule::{Hardware, Schedule};
 use crate::work::{KernelLaunch, Work};
 use gable_ir::{Group, Op};
 use gable_ptx::{B32, B64, R, Reg};
+use gable_tensor::DType;
 
 /// Threads of a CTA: enough CTAs fit an SM to fill it, and 8 warps hide a CTA's start.
 const THREADS: u32 = 256;
@@ -34,7 +35,8 @@ pub fn work(program: &Program, hardware: &Hardware, overwritten: &[usize]) -> Re
     if n == 0 {
         return Ok(Vec::new());
     }
-    if let Some(work) = transpose::work(program, hardware, overwritten)? {
+    let turned = if has_bits(program) { None } else { transpose::work(program, hardware, overwritten)? };
+    if let Some(work) = turned {
         return Ok(vec![work]);
     }
     let (lanes, vectors) = shape(program, hardware, n);
@@ -70,6 +72,11 @@ pub fn work(program: &Program, hardware: &Hardware, overwritten: &[usize]) -> Re
     })])
 }
 
+/// Whether elements share bytes.
+fn has_bits(program: &Program) -> bool {
+    !program.packed.is_empty() || program.values.iter().any(|value| value.op.is(Group::Bits))
+}
+
 /// Elements of every output.
 fn n_elements(program: &Program) -> Result<u64, Fault> {
     let mut counts = program.outputs.iter().map(|&(id, _)| program.ty(id).len() as u64);
@@ -88,6 +95,10 @@ fn shape(program: &Program, hardware: &Hardware, n: u64) -> (u32, u32) {
     let wanted = THREADS_PER_SM_WANTED * u64::from(hardware.n_sms);
     while lanes > 1 && n / u64::from(lanes) < wanted {
         lanes /= 2;
+    }
+    if !program.packed.is_empty() {
+        // Whole bytes, and no element left over.
+        lanes = lanes.max(2).min(1 << n.trailing_zeros().min(MAX_LANES.trailing_zeros()));
     }
     // Short programs wait for memory and want more of it in flight; long ones need their registers.
     let n_maps = program.values.iter().filter(|value| value.op.is(Group::Map)).count() as u32;
@@ -210,7 +221,7 @@ fn store_rest(engine: &mut Engine<'_>, cta: R<B32>, thread: R<B32>, n: u64, star
 
 /// The class that a program of maps, movement and reductions states for its kernels.
 pub(crate) fn stated_class(program: &Program) -> Class {
-    let computes = |op: &Op, dtype: gable_tensor::DType| {
+    let computes = |op: &Op, dtype: DType| {
         let moves = op.is(Group::Leaf) || op.is(Group::Movement);
         let chooses = matches!(
             op,
@@ -231,6 +242,10 @@ pub(crate) fn stated_class(program: &Program) -> Class {
         dtype.is_float() && !moves && !chooses
     };
     let any = program.values.iter().any(|value| {
+        // Multiplied by a power of two on their way from bits and back.
+        if matches!(value.ty.dtype, DType::E2M1 | DType::E2M3 | DType::E3M2) {
+            return true;
+        }
         let operand = value.operands.first().map_or(value.ty.dtype, |&operand| program.ty(operand).dtype);
         computes(&value.op, operand)
     });

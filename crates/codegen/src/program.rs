@@ -7,7 +7,9 @@
 
 use crate::arithmetic::is_narrow;
 use crate::error::Fault;
+use gable_ir::region::RegionKind;
 use gable_ir::{Builder, ConcreteType, Graph, Group, NodeId, Op, Region, composite, region};
+use gable_tensor::{DType, Dim};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Position of a value in a program.
@@ -38,6 +40,9 @@ pub struct Program {
     pub inputs: Vec<(ValueId, NodeId)>,
     /// Values to be written to memory: here, and in the graph.
     pub outputs: Vec<(ValueId, NodeId)>,
+    /// Positions of the outputs that memory holds with two elements to a byte: values of e2m1 whose last axis, of 2, is a byte of the
+    /// graph's.
+    pub packed: BTreeSet<usize>,
 }
 
 impl Program {
@@ -78,8 +83,20 @@ impl Program {
             };
             here.insert(id, new);
         }
-        let outputs: Vec<(NodeId, NodeId)> = given.iter().map(|&id| (here[&id], id)).collect();
-        Program::new(&builder.graph, region.name.clone(), inputs, outputs)
+        let mut outputs: Vec<(NodeId, NodeId)> = given.iter().map(|&id| (here[&id], id)).collect();
+        let mut packed = BTreeSet::new();
+        for (position, (output, _)) in outputs.iter_mut().enumerate() {
+            if let Some(codes) = before_bitcast(&mut builder, *output)? {
+                *output = codes;
+                packed.insert(position);
+            }
+        }
+        // A map's outputs have as many elements each.
+        if region.kind == RegionKind::Map && packed.len() < outputs.len() {
+            outputs = given.iter().map(|&id| (here[&id], id)).collect();
+            packed.clear();
+        }
+        Program::new(&builder.graph, region.name.clone(), inputs, outputs, packed)
     }
 
     fn new(
@@ -87,6 +104,7 @@ impl Program {
         name: String,
         inputs: Vec<(NodeId, NodeId)>,
         outputs: Vec<(NodeId, NodeId)>,
+        packed: BTreeSet<usize>,
     ) -> Result<Program, Fault> {
         // A decomposition may leave values that nothing uses.
         let mut live: BTreeSet<NodeId> = inputs.iter().map(|(id, _)| *id).collect();
@@ -113,12 +131,22 @@ impl Program {
         }
         let here =
             |list: Vec<(NodeId, NodeId)>| list.into_iter().map(|(id, outside)| (position[&id], outside)).collect();
-        Ok(Program { name, values, inputs: here(inputs), outputs: here(outputs) })
+        Ok(Program { name, values, inputs: here(inputs), outputs: here(outputs), packed })
     }
 
     /// The type of a value.
     pub fn ty(&self, id: ValueId) -> &ConcreteType {
         &self.values[id].ty
+    }
+
+    /// The type of the output at a position as memory holds it.
+    pub fn output_type(&self, position: usize) -> ConcreteType {
+        let mut ty = self.ty(self.outputs[position].0).clone();
+        if self.packed.contains(&position) {
+            ty.dtype = DType::U8;
+            ty.shape.pop();
+        }
+        ty
     }
 
     /// Values of a kind of op, in order.
@@ -138,5 +166,34 @@ impl Program {
             }
         }
         found
+    }
+}
+
+/// The codes of a value that is their bytes, reshaped and transposed at most: moved in the same way, with a last axis of a byte's
+/// two. Kernels then follow elements, of which two share a byte when they are stored.
+fn before_bitcast(builder: &mut Builder, id: NodeId) -> Result<Option<NodeId>, Fault> {
+    if builder.dtype(id) != DType::U8 || builder.shape(id).is_empty() {
+        return Ok(None);
+    }
+    let operand = |builder: &Builder| builder.graph.operand(id, 0);
+    let shape = builder.shape(id);
+    match builder.graph.op(id).clone() {
+        Op::Bitcast(_) => {
+            let codes = operand(builder);
+            Ok((builder.dtype(codes) == DType::E2M1).then_some(codes))
+        }
+        Op::Reshape(_) => {
+            let from = operand(builder);
+            let Some(codes) = before_bitcast(builder, from)? else { return Ok(None) };
+            Ok(Some(builder.reshape(codes, shape.into_iter().chain([Dim::known(2)]))?))
+        }
+        Op::Transpose(op) => {
+            let from = operand(builder);
+            let Some(codes) = before_bitcast(builder, from)? else { return Ok(None) };
+            let last = op.perm.len();
+            let perm: Vec<usize> = op.perm.into_iter().chain([last]).collect();
+            Ok(Some(builder.transpose(codes, &perm)?))
+        }
+        _ => Ok(None),
     }
 }

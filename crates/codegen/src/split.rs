@@ -25,9 +25,9 @@ pub(crate) fn works(
     let mut works = Vec::new();
     for (part, given) in parts(graph, region)? {
         let program = Program::of_part(graph, &part, &given)?;
-        for &(value, id) in &program.outputs {
+        for (position, &(_, id)) in program.outputs.iter().enumerate() {
             if !whole.outputs.iter().any(|(_, output)| *output == id) {
-                let bytes = program.ty(value).bytes() as u64;
+                let bytes = program.output_type(position).bytes() as u64;
                 between.insert(id, (end, bytes));
                 end += bytes.next_multiple_of(ALIGNMENT);
             }

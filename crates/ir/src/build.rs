@@ -233,6 +233,11 @@ impl Builder {
         self.add(Slice { starts, ends, steps }, &[x])
     }
 
+    /// The bits of `x` as another type; `x` itself when it already has it.
+    pub fn bitcast(&mut self, x: NodeId, to: DType) -> Built {
+        if self.dtype(x) == to { Ok(x) } else { self.add(Bitcast { to }, &[x]) }
+    }
+
     /// Operands one after the other; the operand itself when there is one.
     pub fn concat(&mut self, xs: &[NodeId], axis: usize) -> Built {
         match xs {

@@ -42,6 +42,8 @@ pub enum Group {
     Commutative,
     /// Moves elements without computing: every result element is one operand element or a constant.
     Movement,
+    /// Takes the bits of elements for other elements: neighbours along the last axis become one, or one becomes several.
+    Bits,
     /// Combines elements along axes.
     Reduction,
     /// A sum of products over an inner dimension: what tensor cores do.

@@ -4,6 +4,7 @@
 //! lowered at capture: resizing is gathers, transposed convolution is a padded convolution, top-k is an argsort.
 
 mod arrange;
+mod bits;
 mod contract;
 mod grouped;
 mod index;
@@ -163,6 +164,11 @@ ops! {
     Gather = "gather"(x, indices) { axis: usize } [Movement];
     /// Element `i` of the result is `x` at `i` with coordinate `axis` replaced by `indices[i]`, clamped to the axis.
     GatherElements = "gather_elements"(x, indices) { axis: usize } [Movement];
+
+    // Bits.
+    /// The same bits as elements of another type: two of `e2m1`, a last axis that goes, are a `u8`, the first its lower half;
+    /// a `u8` is two of `e2m1`, a last axis that comes.
+    Bitcast = "bitcast"(x) { to: DType } [Bits];
 
     // Reductions.
     /// Combines the elements along `axes`, which stay with size 1 when `keep`.

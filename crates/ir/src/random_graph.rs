@@ -238,6 +238,14 @@ impl Generator {
                 (ops::Broadcast { shape: to.into_iter().map(Dim::from).collect() }.into(), vec![x.clone()])
             }
             "slice" => (self.slice(&shape), vec![x.clone()]),
+            "bitcast" => {
+                let mut x = x.with_dtype(self.among(&[DType::E2M1, DType::U8]));
+                if x.dtype == DType::E2M1 && rank > 0 {
+                    x.shape[rank - 1] = Dim::known(2);
+                }
+                let to = if x.dtype == DType::U8 { DType::E2M1 } else { DType::U8 };
+                (ops::Bitcast { to }.into(), vec![x])
+            }
             "concat" => {
                 let axis = axis?;
                 let n = 1 + self.below(3);

@@ -8,8 +8,8 @@
 //!
 //! This is what fusion promises and code generation relies on; [`anatomy`] checks it and says what each value's role is.
 //!
-//! A region holds at least one value that is not a leaf. Beside its anchor it holds maps, movement, constants and
-//! coordinates only. A value is *after* the anchor when it depends on it, else *before*. Values before the anchor may
+//! A region holds at least one value that is not a leaf. Beside its anchor it holds maps, movement, bitcasts, constants
+//! and coordinates only. A value is *after* the anchor when it depends on it, else *before*. Values before the anchor may
 //! be any such expression; a kernel evaluates them backward, from the element it needs to the elements it loads.
 //!
 //! - `map`: no anchor. All outputs have the same number of elements.
@@ -24,13 +24,15 @@
 //!   columns, a power of two from [`MIN_BLOCK`] to [`MAX_BLOCK`] that divides them, and that came to it by maps and reshapes. All have
 //!   blocks of one size, and none depends on another. After a block fold come maps, reshapes and transposes of values with one element
 //!   for each block, and `broadcast`s of those over their blocks, which then have all elements again. One output at least has
-//!   all elements.
+//!   all elements. Values that have all elements again may be packed: a `bitcast` to wider elements, after which come reshapes and
+//!   transposes alone.
 //!   In a region without folds of either kind, `matmul`s are also followed by slices of neighbouring columns, the last axis, before any
 //!   reshape or transpose: an output may have a part of the columns.
 //! - `row`: one or more anchors over rows of one length of at most [`MAX_ROW`], along the last axis: `softmax`,
 //!   `log_softmax`, `layer_norm`, `rms_norm`, and `reduce` over the last axis alone. Element `(row, column)` of a *full*
 //!   value is at row-major position `row * length + column`, whatever its shape; a *per-row* value has one element for
-//!   each row. After an anchor come maps and reshapes, and broadcasts of a per-row `[..., 1]` to a full `[..., length]`.
+//!   each row. After an anchor come maps and reshapes, and broadcasts of a per-row `[..., 1]` to a full `[..., length]`;
+//!   after those of full values a `bitcast` to wider elements, and then reshapes alone.
 //!   Outputs are after an anchor, or full values before one that reach an anchor through maps and reshapes.
 //! - `ordered`: one `scan`, `argsort` or `scatter_nd`, alone.
 
@@ -213,7 +215,7 @@ pub fn anatomy_giving(graph: &Graph, region: &Region, outputs: &[NodeId]) -> Res
         let role = if can_anchor(graph, id, region.kind) {
             found.anchors.push(id);
             Role::Anchor
-        } else if op.is(Group::Map) || op.is(Group::Movement) || matches!(op, Op::Const(_) | Op::Iota(_)) {
+        } else if is_expression(op) {
             let after = graph.operands(id).iter().any(|&operand| found.follows(operand));
             if after { Role::After } else { Role::Before }
         } else if region.kind == RegionKind::Contraction && folds(graph, id) && found.follows(graph.operand(id, 0)) {
@@ -254,6 +256,17 @@ pub fn anatomy_giving(graph: &Graph, region: &Region, outputs: &[NodeId]) -> Res
         }
     }
     Ok(found)
+}
+
+/// Whether an op may stand beside anchors.
+fn is_expression(op: &Op) -> bool {
+    [Group::Map, Group::Movement, Group::Bits].iter().any(|&group| op.is(group))
+        || matches!(op, Op::Const(_) | Op::Iota(_))
+}
+
+/// Whether the value is the bits of several narrower elements as one.
+fn packs(graph: &Graph, id: NodeId) -> bool {
+    matches!(graph.op(id), Op::Bitcast(op) if op.to.bits() > graph.ty(graph.operand(id, 0)).dtype.bits())
 }
 
 /// One anchor, or several products of one left operand.
@@ -303,6 +316,7 @@ fn check_after(graph: &Graph, kind: RegionKind, order: &[NodeId], found: &mut An
     // Values whose last axis is the anchor's.
     let mut keep_last: BTreeSet<NodeId> = found.anchors.iter().copied().collect();
     let mut blocks = Blocks::default();
+    let mut packed: BTreeSet<NodeId> = BTreeSet::new();
     let repeated = repeated(graph, order);
     let after: Vec<NodeId> = order.iter().copied().filter(|id| found.roles[id] == Role::After).collect();
     for &id in &after {
@@ -314,7 +328,17 @@ fn check_after(graph: &Graph, kind: RegionKind, order: &[NodeId], found: &mut An
         let first = from[0];
         let mut way = ways[&first].clone();
         let per_row = found.per_row.contains(&first);
+        if from.iter().any(|operand| packed.contains(operand)) {
+            if !matches!(op, Op::Reshape(_) | Op::Transpose(_)) {
+                return Err(format!("%{} (`{}`) comes after a bitcast", id.index(), op.name()));
+            }
+            packed.insert(id);
+        }
         match op {
+            Op::Bitcast(_) if blocks.widened.contains(&first) && packs(graph, id) => {
+                packed.insert(id);
+                way.push(Step::Move(op));
+            }
             Op::Reshape(_) => way.push(Step::Move(op)),
             Op::Transpose(_) if !per_row => way.push(Step::Move(op)),
             // Rows no longer than a block may be blocks.
@@ -439,7 +463,7 @@ fn keeps_last_axis(graph: &Graph, id: NodeId) -> bool {
     match graph.op(id) {
         Op::Reshape(_) => graph.ty(id).shape.last() == graph.ty(graph.operand(id, 0)).shape.last(),
         Op::Transpose(op) => op.perm.last().is_some_and(|&axis| axis + 1 == op.perm.len()),
-        Op::Slice(_) => false,
+        Op::Slice(_) | Op::Bitcast(_) => false,
         _ => true,
     }
 }
@@ -464,9 +488,14 @@ fn check_rows(graph: &Graph, order: &[NodeId], outputs: &[NodeId], found: &mut A
     if let Some(&other) = found.anchors.iter().find(|&&id| row_space(id) != (length, elements.clone())) {
         return Err(format!("{} and {} work on different rows", named(first), named(other)));
     }
+    let mut packed: BTreeSet<NodeId> = BTreeSet::new();
     for &id in order.iter().filter(|&&id| found.roles[&id] != Role::Before) {
         let op = graph.op(id);
         let operands = graph.operands(id);
+        let after_packed = operands.iter().any(|operand| packed.contains(operand));
+        if after_packed || packs(graph, id) {
+            packed.insert(id);
+        }
         let per_row = operands.iter().any(|operand| found.per_row.contains(operand));
         let full = operands.iter().any(|operand| found.full.contains(operand));
         let fits = match op {
@@ -474,6 +503,9 @@ fn check_rows(graph: &Graph, order: &[NodeId], outputs: &[NodeId], found: &mut A
                 !per_row && operands[1..].iter().all(|&operand| !found.follows(operand))
             }
             Op::Reshape(_) => true,
+            _ if after_packed => false,
+            // Pairs lie within rows.
+            Op::Bitcast(_) => packs(graph, id) && full && found.row_length % 2 == 0,
             Op::Broadcast(_) => per_row && widens_rows(graph, operands[0], id, found.row_length),
             _ => op.is(Group::Map) && !(per_row && full),
         };

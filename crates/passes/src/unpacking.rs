@@ -7,6 +7,8 @@
 //!             |  cast
 //!   table[16] gather               elements
 //! ```
+//! Or they say `bitcast` of the bytes to e2m1, which gives the elements at once.
+//!
 //! Moves and casts between integers may stand anywhere. Kernels of contractions read such a factor as it is stored
 //! (`docs/decisions/0050-quantised-weights.md`).
 
@@ -20,9 +22,10 @@ const TABLE: i64 = 16;
 /// Values on the way from bytes to elements: they are followed by recursion.
 const MAX_DEPTH: usize = 16;
 
-/// Whether the value is part of an unpacking: halves of bytes, nibbles, or elements looked up by them.
+/// Whether the value is part of an unpacking: halves of bytes, nibbles, elements looked up by them, or the bits of bytes as
+/// elements.
 pub fn is_part(graph: &Graph, id: NodeId) -> bool {
-    is_element(graph, id) || is_nibble(graph, id, MAX_DEPTH) || is_half(graph, id, MAX_DEPTH)
+    is_bits(graph, id) || is_element(graph, id) || is_nibble(graph, id, MAX_DEPTH) || is_half(graph, id, MAX_DEPTH)
 }
 
 /// Whether the value is looked up in a constant table of sixteen by nibbles.
@@ -32,6 +35,11 @@ pub fn is_element(graph: &Graph, id: NodeId) -> bool {
     let is_table = matches!(graph.op(table), Op::Const(_))
         && graph.ty(table).shape.first().is_some_and(|n| n.value() == Some(TABLE));
     op.axis == 0 && graph.ty(table).rank() == 1 && is_table && is_nibble(graph, at, MAX_DEPTH)
+}
+
+/// Whether the value is the bits of bytes as elements of four bits.
+fn is_bits(graph: &Graph, id: NodeId) -> bool {
+    matches!(graph.op(id), Op::Bitcast(op) if op.to.bits() < graph.ty(graph.operand(id, 0)).dtype.bits())
 }
 
 /// Whether the value is both halves of bytes in turn.

@@ -150,6 +150,8 @@ fn few_ops_are_left_to_the_reference() {
     }
     let left: Vec<String> = left.into_iter().collect();
     let few = [
+        "bitcast of a scalar",
+        "bitcast to another class",
         "conv of integers",
         "grouped_matmul of integers",
         "grouped_matmul to another class",

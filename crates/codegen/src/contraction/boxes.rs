@@ -125,6 +125,11 @@ impl Boxes {
         Boxes { map: TensorMap { swizzle: Swizzle::None, ..self.map }, ..self }
     }
 
+    /// The same boxes, of which a row is half a span, swizzled by that.
+    pub fn of_half_spans(self) -> Boxes {
+        Boxes { map: TensorMap { swizzle: Swizzle::Bytes64, ..self.map }, ..self }
+    }
+
     /// Boxes of an operand that lies in memory: `outer` of its outer index by `k` summed elements.
     pub fn of_operand(problem: &Problem, memory: &Memory, element: DType, outer: u32, k: u32) -> Option<Boxes> {
         let entries = memory.entries.as_ref()?;

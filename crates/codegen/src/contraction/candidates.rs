@@ -84,7 +84,8 @@ fn by_promise<S: Copy, V: IntoIterator<Item = S>>(
 pub fn region_key(program: &Program, problem: &Problem) -> String {
     let fused = program.values.iter().filter(|value| !matches!(value.op, Op::Input(_) | Op::Const(_)));
     let fused: Vec<String> = fused.map(|value| format!("{} {}", value.op.name(), type_text(value))).collect();
-    format!("{problem}: {}", fused.join(", "))
+    let packed = if program.packed.is_empty() { "" } else { ", packed" };
+    format!("{problem}: {}{packed}", fused.join(", "))
 }
 
 fn type_text(value: &crate::program::Value) -> String {

@@ -9,7 +9,7 @@
 //!                     the factor, bf16
 //! ```
 //! Moves may stand anywhere on the way. Elements of four bits are written as a table of sixteen values that is looked up by
-//! `and 15` and `shr 4` of bytes, joined in turn along the last axis. What is recognised is exact to the bit: a stored element of at most eight bits is
+//! `and 15` and `shr 4` of bytes, joined in turn along the last axis; those of e2m1 also as a `bitcast` of bytes. What is recognised is exact to the bit: a stored element of at most eight bits is
 //! exact in f16 and bf16, so the only rounding is that of the product.
 
 use super::axes::Axes;
@@ -170,12 +170,18 @@ pub(super) fn stored(engine: &mut Engine<'_>, value: ValueId, coordinates: &[Ind
     }
 }
 
-/// A value that is looked up in a table of sixteen by half a byte, converted at most.
+/// A value that is looked up in a table of sixteen by half a byte, or is the bits of half a byte, converted at most.
 fn looked_up(engine: &mut Engine<'_>, value: ValueId, coordinates: &[IndexId]) -> Option<(View, Codes)> {
     let program = engine.program;
     let node = &program.values[value];
     match &node.op {
         Op::Cast(op) if op.to.is_float() => looked_up(engine, node.operands[0], coordinates),
+        Op::Bitcast(op) if op.to == DType::E2M1 && program.ty(node.operands[0]).dtype == DType::U8 => {
+            let (&half, inner) = coordinates.split_last()?;
+            let bytes = engine.view(node.operands[0], inner)?;
+            let element = engine.indices.scale_add(bytes.element, 2, half);
+            Some((View { input: bytes.input, element }, Codes::E2m1Pairs))
+        }
         Op::Gather(op) if op.axis == 0 => {
             let Op::Const(table) = &program.values[node.operands[0]].op else { return None };
             let values: Vec<f64> = table.value.scalars().map(|scalar| scalar.as_f64()).collect();

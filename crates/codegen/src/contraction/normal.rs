@@ -507,7 +507,8 @@ impl Plan {
             let (all, coordinates) = self.result_at(engine, number)?;
             let ty = engine.program.ty(id);
             let flat = engine.indices.flat(&coordinates, &ty.shape);
-            rows.push(self.rows_of(engine, id, flat, &all, self.columns[number])?);
+            let pairs = engine.program.packed.contains(&self.results[number]);
+            rows.push(ResultRows { pairs, ..self.rows_of(engine, id, flat, &all, self.columns[number])? });
         }
         Some(rows)
     }
@@ -616,7 +617,7 @@ impl Plan {
         let (across, down) = (strides.pop()?, strides.pop()?);
         let is_dense = across == 1 || columns.count == 1;
         let dtype = engine.program.ty(value).dtype;
-        is_dense.then_some(ResultRows { dtype, columns, start, stride: down, batch_strides: strides })
+        is_dense.then_some(ResultRows { dtype, pairs: false, columns, start, stride: down, batch_strides: strides })
     }
 
     /// Whether the value depends on an anchor.

@@ -277,6 +277,13 @@ mod tests {
     }
 
     #[test]
+    fn bits_of_bytes_are_the_elements_that_a_table_of_their_values_gives() {
+        let both =
+            [case!("scaled_nvfp4"), case!("scaled_nvfp4_bits")].map(|source| found(source).expect("it is found"));
+        assert_eq!(both[0], both[1]);
+    }
+
+    #[test]
     fn packed_elements_are_counted_in_elements() {
         let problem = found(case!("scaled_mxfp4")).expect("it is found");
         let Operand::Memory(a) = &problem.a else { panic!("{problem}") };

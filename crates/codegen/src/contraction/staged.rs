@@ -1,7 +1,8 @@
 //! Results that leave a kernel through staging buffers: packed into shared memory row by row, and copied from there to
 //! memory by the copy engine, which leaves out what lies beyond the edges.
 //!
-//! A buffer is some rows of 128 bytes, swizzled by 128 bytes. Each warp has two, which take turns: one is filled while the
+//! A buffer is some rows of 128 bytes, swizzled by 128 bytes; of results of which two elements share a byte, rows of as many columns
+//! are 64 bytes, swizzled by 64. Each warp has two, which take turns: one is filled while the
 //! other is on its way to memory.
 
 use super::MapParameter;
@@ -29,6 +30,8 @@ pub(super) struct Staged {
     pub position: usize,
     /// Its element type.
     pub dtype: DType,
+    /// Whether two elements share a byte.
+    pub pairs: bool,
     /// The columns that it has.
     pub range: Columns,
     /// A staging buffer as a box of the result.
@@ -50,6 +53,16 @@ impl Staged {
         columns(self.dtype)
     }
 
+    /// Where a column is along the dense dimension of the boxes.
+    fn dense(&self, k: &mut KernelBuilder, column: R<B32>) -> R<B32> {
+        if self.pairs { k.shr_u32(column, 1) } else { column }
+    }
+
+    /// Bytes of a row of a staging buffer.
+    pub fn row_bytes(&self) -> u32 {
+        if self.pairs { SPAN / 2 } else { SPAN }
+    }
+
     /// The maps, over the result.
     pub fn parameters(&self) -> impl Iterator<Item = MapParameter> {
         let row = self.row.iter().map(|(boxes, _)| boxes);
@@ -59,6 +72,9 @@ impl Staged {
 
 /// A matrix as boxes that fill a staging buffer of so many rows, where the copy engine can move them.
 pub(super) fn piece_of(problem: &Problem, lies: &ResultRows, rows: u32) -> Option<Boxes> {
+    if lies.pairs {
+        return piece_of_pairs(problem, lies, rows);
+    }
     let matrix = Strided {
         stored: lies.dtype,
         start: lies.start,
@@ -71,6 +87,22 @@ pub(super) fn piece_of(problem: &Problem, lies: &ResultRows, rows: u32) -> Optio
     Boxes::of(&matrix, lies.dtype, columns(lies.dtype), rows).filter(|_| is_stageable)
 }
 
+/// The same for a matrix of e2m1 of which two elements share a byte: boxes of bytes.
+fn piece_of_pairs(problem: &Problem, lies: &ResultRows, rows: u32) -> Option<Boxes> {
+    let batch_strides: Vec<i64> = lies.batch_strides.iter().map(|stride| stride / 2).collect();
+    let matrix = Strided {
+        stored: DType::U8,
+        start: lies.start / 2,
+        dense: lies.columns.count / 2,
+        other: (problem.m, lies.stride / 2),
+        batch: &problem.batch,
+        batch_strides: &batch_strides,
+    };
+    let places = [lies.start, lies.stride, lies.columns.count as i64];
+    let in_bytes = places.iter().chain(&lies.batch_strides).all(|elements| elements % 2 == 0);
+    Boxes::of(&matrix, DType::U8, SPAN / 2, rows).filter(|_| in_bytes).map(Boxes::of_half_spans)
+}
+
 /// The boxes of all results, if all can leave through staging buffers of `rows` rows: where the tile has whole spans of
 /// columns, `lanes` neighbours come together, and every result lies as rows that the copy engine can write.
 fn boxes_of(
@@ -78,7 +110,7 @@ fn boxes_of(
     tile_columns: u32,
     (rows, lanes): (u32, usize),
     surround: &mut dyn Surround,
-) -> Option<Vec<(DType, Columns, Boxes)>> {
+) -> Option<Vec<(ResultRows, Boxes)>> {
     if problem.store.along_m || problem.store.lanes < lanes {
         return None;
     }
@@ -91,8 +123,8 @@ fn boxes_of(
     if in_parts && (problem.ragged || !are_whole_parts(&lie)) {
         return None;
     }
-    let boxes_of = |lies: &ResultRows| Some((lies.dtype, lies.columns, piece_of(problem, lies, rows)?));
-    let boxes: Vec<(DType, Columns, Boxes)> = lie.iter().map(boxes_of).collect::<Option<_>>()?;
+    let boxes_of = |lies: ResultRows| piece_of(problem, &lies, rows).map(|boxes| (lies, boxes));
+    let boxes: Vec<(ResultRows, Boxes)> = lie.into_iter().map(boxes_of).collect::<Option<_>>()?;
     (!boxes.is_empty()).then_some(boxes)
 }
 
@@ -118,10 +150,10 @@ pub(super) fn results(
         }
         false => vec![None; boxes.len()],
     };
-    let named = boxes.into_iter().zip(rows).enumerate().map(|(position, ((dtype, range, boxes), row))| {
+    let named = boxes.into_iter().zip(rows).enumerate().map(|(position, ((lies, boxes), row))| {
         let map = k.param_tensor_map(&format!("map_out{position}"));
         let row = row.map(|row| (row, k.param_tensor_map(&format!("map_row{position}"))));
-        Staged { position, range, dtype, boxes, map, row }
+        Staged { position, range: lies.columns, dtype: lies.dtype, pairs: lies.pairs, boxes, map, row }
     });
     Some(named.collect())
 }
@@ -197,7 +229,8 @@ impl Buffers {
         k.fence_proxy_async_shared_cta();
         k.bar_warp_sync(-1);
         let from = k.add_u32(self.first, offset);
-        let (column, row) = place;
+        let (column, row) = (result.dense(k, place.0), place.1);
+        let place = (column, row);
         match (&result.row, end) {
             (Some((row_boxes, map)), Some(end)) => {
                 let rows = self.bytes / SPAN;
@@ -212,7 +245,7 @@ impl Buffers {
                         |k| {
                             k.for_u32(row, last, 1, |k, at| {
                                 let down = k.sub_u32(at, row);
-                                let from = k.mad_lo_u32(down, SPAN, from);
+                                let from = k.mad_lo_u32(down, result.row_bytes(), from);
                                 row_boxes.store(k, *map, (column, at), batch, from)
                             })
                         },
@@ -248,6 +281,7 @@ impl Buffers {
             // What lies before the first column is, as an unsigned number, far above the last.
             let within = k.sub_u32(place.0, result.range.first as u32);
             let inside = k.setp_lt_u32(within, result.range.count as u32);
+            let within = result.dense(k, within);
             k.if_(inside, |k| {
                 put(k, number, offset as i32)?;
                 k.fence_proxy_async_shared_cta();

@@ -41,6 +41,8 @@ pub struct Fragment<'a> {
 pub struct ResultRows {
     /// Element type.
     pub dtype: DType,
+    /// Whether two elements share a byte.
+    pub pairs: bool,
     /// The columns that it has.
     pub columns: Columns,
     /// Where entry 0 starts.

@@ -217,6 +217,9 @@ impl Engine<'_> {
         let ty = self.program.ty(self.program.outputs[output].0);
         let flat = self.indices.flat(coordinates, &ty.shape);
         let buffer = self.output_buffer(output)?;
+        if self.program.packed.contains(&output) {
+            return self.store_pairs(buffer, flat, elements, guard);
+        }
         self.store_flat(buffer, ty.dtype, flat, elements, guard)
     }
 
@@ -326,6 +329,25 @@ impl Engine<'_> {
                             _ => k.cvt_e5m2x2_f32(high, low),
                         };
                         let both = k.cvt_u32_u16(both);
+                        whole = Some(match whole {
+                            None => both,
+                            Some(whole) => k.bfi_b32(both, whole, position * 16, 16),
+                        });
+                    }
+                    words.extend(whole.map(Value::from));
+                }
+            }
+            DType::E2M1 if k.target().has(gable_ptx::Feature::NarrowFloatConvert) => {
+                for group in values.chunks(4) {
+                    let mut whole: Option<R<B32>> = None;
+                    for (pair, position) in group.chunks(2).zip(0..) {
+                        let low = element::f32_register(k, pair[0])?;
+                        let high = element::f32_register(k, pair.get(1).copied().unwrap_or(0.0f32.into()))?;
+                        let both = k.cvt_e2m1x2_f32(high, low);
+                        let both = k.pack_b8x2([both, both]);
+                        let both = k.cvt_u32_u16(both);
+                        let (low, high) = (k.and_b32(both, 0xfu32), k.and_b32(both, 0xf0u32));
+                        let both = k.mad_lo_u32(high, 16, low);
                         whole = Some(match whole {
                             None => both,
                             Some(whole) => k.bfi_b32(both, whole, position * 16, 16),

@@ -9,6 +9,7 @@
 //! opens scopes for code that does not always run, and binds values that it has computed itself.
 
 mod address;
+mod bits;
 mod guard;
 mod memory;
 mod movement;
@@ -266,6 +267,7 @@ impl<'p> Engine<'p> {
             });
         }
         match &node.op {
+            Op::Bitcast(_) => self.bitcast(node, coordinates, guard),
             Op::Input(_) | Op::Weight(_) => {
                 let flat = self.indices.flat(coordinates, &node.ty.shape);
                 self.load_input(value, flat, guard)

@@ -151,13 +151,13 @@ fn run_over(
     let inputs_of =
         |id| &inputs.iter().find(|(name, _)| name == graph.input_name(id)).expect("an input of the graph").1;
     let bytes: Vec<&[u8]> = program.inputs.iter().map(|&(_, id)| &inputs_of(id).bytes()[..]).collect();
-    let sizes: Vec<usize> = program.outputs.iter().map(|&(id, _)| program.ty(id).bytes()).collect();
+    let sizes: Vec<usize> = (0..program.outputs.len()).map(|position| program.output_type(position).bytes()).collect();
     for &order in orders {
         let found = region.run(&bytes, &sizes, order).map_err(|e| format!("{what}, {order}: {e}"))?;
-        for (&(value, id), data) in program.outputs.iter().zip(found) {
+        for (position, (&(_, id), data)) in program.outputs.iter().zip(found).enumerate() {
             let (name, _) = graph.outputs().iter().find(|(_, output)| *output == id).expect("an output of the graph");
             let expected = &expected.iter().find(|(other, _)| other == name).expect("a result for each output").1;
-            let ty = program.ty(value);
+            let ty = program.output_type(position);
             let found = Tensor::new(ty.dtype, expected.shape().to_vec(), data).expect("the kernel fills its output");
             let comparison = compare(&found, expected, tolerance);
             if !comparison.within {
@@ -180,7 +180,7 @@ pub fn check_equal_in_every_order(source: &str, target: Target, schedule: Schedu
     let inputs_of =
         |id| &inputs.iter().find(|(name, _)| name == graph.input_name(id)).expect("an input of the graph").1;
     let bytes: Vec<&[u8]> = program.inputs.iter().map(|&(_, id)| &inputs_of(id).bytes()[..]).collect();
-    let sizes: Vec<usize> = program.outputs.iter().map(|&(id, _)| program.ty(id).bytes()).collect();
+    let sizes: Vec<usize> = (0..program.outputs.len()).map(|position| program.output_type(position).bytes()).collect();
     let results = emulation::SCHEDULES.map(|order| {
         region.run(&bytes, &sizes, order).unwrap_or_else(|e| panic!("{source}\n{schedule}, {order}: {e}"))
     });

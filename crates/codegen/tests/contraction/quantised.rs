@@ -52,6 +52,22 @@ fn source((m, n, k): (usize, usize, usize), format: Format) -> String {
     )
 }
 
+/// The same with codes of e2m1 two to a byte.
+fn packed(shape: (usize, usize, usize), format: Format) -> String {
+    in_pairs(&source(shape, format), shape)
+}
+
+fn in_pairs(source: &str, (m, n, _): (usize, usize, usize)) -> String {
+    let apart = format!("%codes = reshape %code {{shape=[{m}, {n}]}} : e2m1[{m}, {n}]");
+    let half = n / 2;
+    let pairs = format!(
+        "%pairs = reshape %code {{shape=[{m}, {half}, 2]}} : e2m1[{m}, {half}, 2]\n    \
+         %codes = bitcast %pairs {{to=u8}} : u8[{m}, {half}]"
+    );
+    assert!(source.contains(&apart), "{source}");
+    source.replace(&apart, &pairs)
+}
+
 fn wgmma(m: u32, n: u32, consumers: u32, sharing: Sharing) -> Schedule {
     Schedule::Wgmma(schedules::wgmma((m, n), DType::BF16, consumers, sharing))
 }
@@ -113,6 +129,25 @@ fn scales_leave_transposed_or_as_atoms_of_128_rows_by_four() {
     }
 }
 
+/// Beside bytes of two codes, scales of 16 columns as the next product takes them.
+#[test]
+fn scales_of_codes_in_pairs_leave_transposed_or_as_atoms() {
+    let transposed = "%t = transpose %scale {perm=[1, 0, 2]} : e4m3[16, 256, 1]\n    \
+                      %s = reshape %t {shape=[16, 256]} : e4m3[16, 256]";
+    let atoms = "%parts = reshape %scale {shape=[2, 4, 32, 4, 4]} : e4m3[2, 4, 32, 4, 4]\n    \
+                 %s = transpose %parts {perm=[0, 3, 2, 1, 4]} : e4m3[2, 4, 32, 4, 4]";
+    let rows = "%s = reshape %scale {shape=[256, 16]} : e4m3[256, 16]";
+    for moved in [transposed, atoms] {
+        let source = packed((256, 256, 64), NVFP4);
+        assert!(source.contains(rows), "{source}");
+        let source = source.replace(rows, moved);
+        product::check(&source, Target::Sm90a, wgmma(128, 128, 2, Sharing::PingPong));
+        product::check(&source, Target::Sm100a, Schedule::Tcgen05(schedules::tcgen05(128, DType::BF16, 3)));
+        let ring = schedules::mma_ring((64, 128), (2, 1), DType::BF16, 3);
+        product::check(&source, Target::Sm120a, Schedule::MmaRing(ring));
+    }
+}
+
 #[test]
 fn any_shape_is_quantised_as_the_graph_says() {
     let mut random = Random::named(1, "quantised");
@@ -147,6 +182,26 @@ fn what_no_tile_holds_is_quantised_by_a_second_kernel() {
                 .replace("%b: bf16[64, 256]", "%bt: bf16[256, 64]")
                 .replace("    %sum =", "    %b = transpose %bt {perm=[1, 0]} : bf16[64, 256]\n    %sum =");
             assert_eq!(product::launches(&source, target), kernels, "{target}\n{source}");
+            if format.code == "e2m1" {
+                assert_eq!(product::launches(&in_pairs(&source, shape), target), kernels, "{target}\n{source}");
+            }
+        }
+    }
+}
+
+#[test]
+fn codes_of_four_bits_leave_two_to_a_byte() {
+    for format in [MXFP4, NVFP4] {
+        for shape in [(128, 256, 64), (70, 416, 40)] {
+            let source = packed(shape, format);
+            product::check(&source, Target::Sm90a, wgmma(128, 128, 2, Sharing::Cooperative));
+            product::check(&source, Target::Sm90a, wgmma(64, 256, 2, Sharing::PingPong));
+            let single = schedules::tcgen05(128, DType::BF16, 3);
+            product::check(&source, Target::Sm100a, Schedule::Tcgen05(single));
+            let pair = schedules::paired(schedules::tcgen05(256, DType::BF16, 3));
+            product::check(&source, Target::Sm103a, Schedule::Tcgen05(pair));
+            let ring = schedules::mma_ring((64, 128), (2, 1), DType::BF16, 3);
+            product::check(&source, Target::Sm120a, Schedule::MmaRing(ring));
         }
     }
 }

@@ -49,15 +49,16 @@ fn run(
         }
         let region = Region::new(&works, target);
         let given: Vec<&[u8]> = program.inputs.iter().map(|&(_, id)| &input_of(id).1.bytes()[..]).collect();
-        let sizes: Vec<usize> = program.outputs.iter().map(|&(id, _)| program.ty(id).bytes()).collect();
+        let sizes: Vec<usize> =
+            (0..program.outputs.len()).map(|position| program.output_type(position).bytes()).collect();
         for schedule in emulation::SCHEDULES {
             let results = region.run(&given, &sizes, schedule).map_err(|fault| format!("{target}: {fault}"))?;
-            for (position, &(value, id)) in program.outputs.iter().enumerate() {
+            for (position, &(_, id)) in program.outputs.iter().enumerate() {
                 let (output, _) =
                     graph.outputs().iter().find(|(_, output)| *output == id).expect("outputs of the graph");
                 let expected = &expected.iter().find(|(name, _)| name == output).expect("a result for each output").1;
                 let data = results[position].clone();
-                let ty = program.ty(value);
+                let ty = program.output_type(position);
                 let found = Tensor::new(ty.dtype, ty.shape.clone(), data).map_err(|e| e.to_string())?;
                 let found = found.reshaped(expected.shape().to_vec()).map_err(|e| e.to_string())?;
                 let comparison = compare(&found, expected, tolerance);

@@ -164,6 +164,7 @@ pub fn all() -> Vec<Case> {
     cases.extend(binary_maps());
     cases.extend(casts());
     cases.extend(movement());
+    cases.extend(bits());
     cases.extend(fused_maps());
     cases.extend(rows());
     cases.extend(reductions());
@@ -346,6 +347,61 @@ fn movement() -> Vec<Case> {
         let sum = b.mul(sum, table)?;
         b.plus(sum, x[0])
     }));
+    cases
+}
+
+/// Codes of four bits, two to a byte.
+fn bits() -> Vec<Case> {
+    let mut cases = Vec::new();
+    let mut add = |name: &str, kind, inputs, body: &dyn Fn(&mut Builder, &[NodeId]) -> Built| {
+        cases.push(one(format!("bitcast {name}"), kind, inputs, EXACT, body));
+    };
+    for shape in [&[6, 10, 16][..], &[3, 5, 2], &[1, 2]] {
+        let name = format!("of quotients {shape:?}");
+        add(&name, RegionKind::Map, vec![normal(1, DType::F32, shape), normal(2, DType::F32, shape)], &|b, x| {
+            let quotient = b.div(x[0], x[1])?;
+            let codes = b.cast(quotient, DType::E2M1)?;
+            let pairs = b.reshape(codes, dims([shape.iter().product::<usize>() as i64 / 2, 2]))?;
+            b.bitcast(pairs, DType::U8)
+        });
+    }
+    add("of every number", RegionKind::Map, vec![edge_tensor(DType::F32)], &|b, x| {
+        let codes = b.cast(x[0], DType::E2M1)?;
+        let twice = b.reshape(codes, b.shape(codes).into_iter().chain([Dim::known(1)]))?;
+        let pairs = b.concat(&[twice, twice], 1)?;
+        b.bitcast(pairs, DType::U8)
+    });
+    let codes = || normal(3, DType::E2M1, &[8, 6, 2]);
+    add("of codes in memory, turned", RegionKind::Map, vec![codes()], &|b, x| {
+        let bytes = b.bitcast(x[0], DType::U8)?;
+        b.transpose(bytes, &[1, 0])
+    });
+    add("before a map", RegionKind::Map, vec![codes(), Tensor::from_vec([8, 6], &[0x88u8; 48])], &|b, x| {
+        let bytes = b.bitcast(x[0], DType::U8)?;
+        b.xor(bytes, x[1])
+    });
+    let bytes = || Tensor::from_vec([16, 16], &(0..=255).collect::<Vec<u8>>());
+    add("of bytes", RegionKind::Map, vec![bytes()], &|b, x| {
+        let codes = b.bitcast(x[0], DType::E2M1)?;
+        b.cast(codes, DType::F32)
+    });
+    add("of bytes, upper halves", RegionKind::Map, vec![bytes()], &|b, x| {
+        let codes = b.bitcast(x[0], DType::E2M1)?;
+        let upper = b.slice_axis(codes, 2, 1i64, 2i64)?;
+        b.cast(upper, DType::BF16)
+    });
+    for (rows, length) in [(5, 64), (3, 6), (2, 4096)] {
+        let name = format!("of rows {rows}x{length}");
+        add(&name, RegionKind::Row, vec![normal(4, DType::F32, &[rows, length])], &|b, x| {
+            let size = b.abs(x[0])?;
+            let largest = b.reduce(ReduceKind::Max, size, &[1], true)?;
+            let all = b.broadcast_to(largest, &b.shape(x[0]))?;
+            let quotient = b.div(x[0], all)?;
+            let codes = b.cast(quotient, DType::E2M1)?;
+            let pairs = b.reshape(codes, dims([rows as i64, length as i64 / 2, 2]))?;
+            b.bitcast(pairs, DType::U8)
+        });
+    }
     cases
 }
 

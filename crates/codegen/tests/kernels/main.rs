@@ -110,7 +110,7 @@ fn emulated_faults(case: &Case, hardware: &Hardware) -> Vec<String> {
         &case.inputs.iter().find(|(given, _)| given == name).expect("cases give their inputs").1
     };
     let inputs: Vec<&[u8]> = program.inputs.iter().map(|&(_, id)| input_of(id).bytes().as_ref()).collect();
-    let sizes: Vec<usize> = program.outputs.iter().map(|&(id, _)| program.ty(id).bytes()).collect();
+    let sizes: Vec<usize> = (0..program.outputs.len()).map(|position| program.output_type(position).bytes()).collect();
     let given: Vec<(&str, &Tensor)> = case.inputs.iter().map(|(name, tensor)| (name.as_str(), tensor)).collect();
     let expected = eval::evaluate(&case.module, &given).expect("cases evaluate");
     let mut faults = Vec::new();

@@ -1,5 +1,6 @@
 //! Products of narrow factors as graphs say them, and inputs for them.
 
+use gable_ir::attr::ReduceKind;
 use gable_ir::ops::{Const, Gather, Matmul};
 use gable_ir::{Builder, Module, NodeId, OpError, Type};
 use gable_tensor::random::Random;
@@ -62,7 +63,7 @@ fn some_of(dtype: DType, shape: &[usize], values: &[f64]) -> Tensor {
     Tensor::from_scalars(dtype, shape.to_vec(), scalars)
 }
 
-type Inputs = Vec<(&'static str, Tensor)>;
+pub type Inputs = Vec<(&'static str, Tensor)>;
 
 impl Form {
     /// The module, and an input for each of its ports.
@@ -138,6 +139,110 @@ impl Form {
         let wide = b.reshape(wide, [rows, k])?;
         b.mul(values, wide)
     }
+}
+
+/// Products of nvfp4 of which the first's result is what the second multiplies: bytes of two codes, and scales in atoms of 128 rows
+/// by four. `[m, n, k]` are the first's sizes, and the second's weight is `[n, n]`.
+pub struct Chain {
+    sizes: [usize; 3],
+    builder: Builder,
+    inputs: Inputs,
+}
+
+impl Chain {
+    fn new(sizes: [usize; 3]) -> Chain {
+        Chain { sizes, builder: Builder::new("chain"), inputs: Inputs::new() }
+    }
+
+    /// Both products.
+    pub fn whole(sizes: [usize; 3]) -> (Module, Inputs) {
+        let mut chain = Chain::new(sizes);
+        let both = chain.first().and_then(|quantised| chain.second(quantised));
+        let product = both.unwrap_or_else(|e| panic!("the chain is a graph: {e}"));
+        chain.builder.output("y", product);
+        (chain.builder.finish(), chain.inputs)
+    }
+
+    /// The first alone, which gives codes and scales.
+    pub fn quantising(sizes: [usize; 3]) -> (Module, Inputs) {
+        let mut chain = Chain::new(sizes);
+        let (codes, scales) = chain.first().unwrap_or_else(|e| panic!("the product is a graph: {e}"));
+        chain.builder.output("codes", codes);
+        chain.builder.output("scales", scales);
+        (chain.builder.finish(), chain.inputs)
+    }
+
+    /// The second alone, of such codes and scales.
+    pub fn of_quantised(sizes: [usize; 3]) -> (Module, Inputs) {
+        let [m, n, _] = sizes;
+        let mut chain = Chain::new(sizes);
+        let codes = Tensor::new(DType::U8, vec![m, n / 2], noise(m * n / 2, false)).expect("as many bytes");
+        let scales = some_of(DType::E4M3, &[m / 128, n / 64, 32, 4, 4], &[0.5, 1.0, 2.0]);
+        let [codes, scales] = [("codes", codes), ("scales", scales)].map(|(name, value)| {
+            let id = chain.builder.input(name, Type::new(value.dtype(), value.shape().to_vec()));
+            chain.inputs.push((name, value));
+            id
+        });
+        let product = chain.second((codes, scales)).unwrap_or_else(|e| panic!("the product is a graph: {e}"));
+        chain.builder.output("y", product);
+        (chain.builder.finish(), chain.inputs)
+    }
+
+    fn weight(&mut self, shape: [usize; 2], names: [&'static str; 3]) -> Result<NodeId, OpError> {
+        let store = Store::Nvfp4 { whole: false };
+        let form = Form { sizes: self.sizes, left: store, right: store, dtype: DType::F32 };
+        form.factor(&mut self.builder, &mut self.inputs, store, shape, names)
+    }
+
+    fn product(&mut self, left: NodeId, right: NodeId) -> Result<NodeId, OpError> {
+        let right = self.builder.transpose(right, &[1, 0])?;
+        self.builder.add(Matmul { acc: DType::F32, out: DType::F32 }, &[left, right])
+    }
+
+    fn first(&mut self) -> Result<(NodeId, NodeId), OpError> {
+        let [m, n, k] = self.sizes;
+        let x = self.weight([m, k], ["x", "xs", "xt"])?;
+        let weight = self.weight([n, k], ["w1", "w1s", "w1t"])?;
+        let sum = self.product(x, weight)?;
+        quantised(&mut self.builder, sum, [m, n])
+    }
+
+    fn second(&mut self, (codes, scales): (NodeId, NodeId)) -> Result<NodeId, OpError> {
+        let [m, n, _] = self.sizes;
+        let b = &mut self.builder;
+        let values = b.bitcast(codes, DType::E2M1)?;
+        let values = b.reshape(values, [m, n])?;
+        let values = b.cast(values, DType::F32)?;
+        let rows = b.transpose(scales, &[0, 3, 2, 1, 4])?;
+        let rows = b.reshape(rows, [m, n / 16, 1])?;
+        let rows = b.cast(rows, DType::F32)?;
+        let wide = b.broadcast_to(rows, &[m, n / 16, 16].map(Dim::from))?;
+        let wide = b.reshape(wide, [m, n])?;
+        let left = b.mul(values, wide)?;
+        let weight = self.weight([n, n], ["w2", "w2s", "w2t"])?;
+        self.product(left, weight)
+    }
+}
+
+/// A result `[m, n]` of f32 as bytes of two codes of e2m1, and scales of e4m3 for 16 columns in atoms: `[m / 128, n / 64, 32, 4, 4]`.
+fn quantised(b: &mut Builder, sum: NodeId, [m, n]: [usize; 2]) -> Result<(NodeId, NodeId), OpError> {
+    let blocks = n / 16;
+    let x = b.reshape(sum, [m, blocks, 16])?;
+    let size = b.abs(x)?;
+    let largest = b.reduce(ReduceKind::Max, size, &[2], true)?;
+    let most = b.scalar(DType::F32, Scalar::F(6.0))?;
+    let ratio = b.div(largest, most)?;
+    let least = b.scalar(DType::F32, Scalar::F(0.015625))?;
+    let ratio = b.max(ratio, least)?;
+    let scale = b.cast(ratio, DType::E4M3)?;
+    let exact = b.cast(scale, DType::F32)?;
+    let all = b.broadcast_to(exact, &[m, blocks, 16].map(Dim::from))?;
+    let quotient = b.div(x, all)?;
+    let code = b.cast(quotient, DType::E2M1)?;
+    let pairs = b.reshape(code, [m, n / 2, 2])?;
+    let bytes = b.bitcast(pairs, DType::U8)?;
+    let parts = b.reshape(scale, [m / 128, 4, 32, blocks / 4, 4])?;
+    Ok((bytes, b.transpose(parts, &[0, 3, 2, 1, 4])?))
 }
 
 /// Elements of four bits, looked up.

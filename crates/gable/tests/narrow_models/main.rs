@@ -4,7 +4,7 @@
 mod forms;
 mod onnx;
 
-use forms::{Form, Store};
+use forms::{Chain, Form, Store};
 use gable::{
     Compiled, Device, Emulation, Model, Options, Precision, Schedule, Session, SessionOptions, Target, Tensor,
 };
@@ -172,6 +172,30 @@ fn each_form_computes_what_it_says() {
             let (module, inputs) = form.with_inputs();
             computes(&format!("{store:?}, {rows} rows"), &module, &inputs, tolerance(DType::BF16));
         }
+    }
+}
+
+/// What the first product gives is what the second takes: nothing packs or moves codes and scales between them.
+#[test]
+fn products_of_nvfp4_follow_each_other_without_a_kernel_between() {
+    let sizes = [128, 128, 128];
+    let kind = "kind::mxf4nvf4.block_scale";
+    for (name, (module, inputs), products) in [
+        ("both", Chain::whole(sizes), 2),
+        ("the first", Chain::quantising(sizes), 1),
+        ("the second", Chain::of_quantised(sizes), 1),
+    ] {
+        for (target, mma) in [(BLACKWELL, "tcgen05.mma"), (BLACKWELL_ULTRA, "tcgen05.mma"), (GEFORCE, MMA)] {
+            let compiled = compiled(&module, target, Precision::AsIs);
+            let plan = &compiled.artifact().plans[0];
+            let names: Vec<&str> = plan.kernels.iter().map(|kernel| kernel.name.as_str()).collect();
+            assert_eq!((plan.kernels.len(), plan.steps.len()), (products, products), "{name} on {target}: {names:?}");
+            for kernel in &plan.kernels {
+                let head: Vec<&str> = kernel.ptx.lines().filter(|line| line.starts_with("    // ")).take(2).collect();
+                assert!(kernel.ptx.contains(mma) && kernel.ptx.contains(kind), "{name} on {target}: {head:?}");
+            }
+        }
+        computes(name, &module, &inputs, tolerance(DType::F32));
     }
 }
 

@@ -5,7 +5,7 @@ use super::partition::Partition;
 use super::policy;
 use crate::context::Context;
 use gable_ir::region::{self, RegionKind};
-use gable_ir::{Graph, Group, NodeId, OpError};
+use gable_ir::{Graph, Group, NodeId, Op, OpError};
 use std::collections::BTreeSet;
 
 /// Whether some of the values have one element for each of the blocks of columns that the group folds, or for each row where
@@ -23,6 +23,44 @@ pub(super) fn follows_blocks(partition: &Partition, group: usize, values: &[Node
         && region::anatomy(graph, region).is_ok_and(|anatomy| {
             values.iter().any(|value| anatomy.per_block.contains(value) || anatomy.per_row.contains(value))
         })
+}
+
+/// Takes what only repeats or widens the values of the group's blocks for others out of it again: readers do so for themselves, and
+/// read less, as narrow as it is.
+pub(super) fn leave_widening(partition: &mut Partition, group: usize) -> Result<(), OpError> {
+    let Ok(anatomy) = region::anatomy(partition.graph, &partition.groups[group]) else { return Ok(()) };
+    if anatomy.per_block.is_empty() {
+        return Ok(());
+    }
+    let mut nodes = partition.groups[group].nodes.clone();
+    nodes.sort_by_key(|&id| std::cmp::Reverse((partition.position(id), id)));
+    for id in nodes {
+        let graph = &*partition.graph;
+        if graph.is_output(id) || !widens_blocks(graph, &anatomy.per_block, id) {
+            continue;
+        }
+        let is_inside = |user: &NodeId| partition.home(*user) == Some(group);
+        let (inside, outside): (Vec<NodeId>, Vec<NodeId>) = graph.users(id).into_iter().partition(is_inside);
+        if inside.is_empty() {
+            partition.leave(group, id);
+        } else if !outside.is_empty() {
+            partition.copy_for(&outside, id)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether the value is one that has an element for each block, repeated or as a wider type, and moved after that.
+fn widens_blocks(graph: &Graph, per_block: &BTreeSet<NodeId>, id: NodeId) -> bool {
+    let of_operand = |is: &dyn Fn(NodeId) -> bool| graph.operands(id).first().is_some_and(|&operand| is(operand));
+    match graph.op(id) {
+        Op::Broadcast(_) => of_operand(&|operand| per_block.contains(&operand)),
+        Op::Cast(op) => {
+            of_operand(&|operand| per_block.contains(&operand) && op.to.bytes() > graph.ty(operand).dtype.bytes())
+        }
+        Op::Reshape(_) | Op::Transpose(_) => of_operand(&|operand| widens_blocks(graph, per_block, operand)),
+        _ => false,
+    }
 }
 
 /// Takes reductions over the last axis of what a group of a matmul computes, each with the maps before it. Whether there

@@ -20,6 +20,7 @@ pub(super) fn grow_anchors(partition: &mut Partition, context: &mut Context) -> 
             if fold::take_folds(partition, group, context)? {
                 // What a fold is made into.
                 grow(partition, group, context);
+                fold::leave_widening(partition, group)?;
             }
         }
     }

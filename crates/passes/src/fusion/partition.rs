@@ -145,6 +145,14 @@ impl<'g> Partition<'g> {
         self.spans[group] = self.span(group);
     }
 
+    /// Takes a value that none of the group's uses out of it again.
+    pub(super) fn leave(&mut self, group: usize, id: NodeId) {
+        let now = &self.groups[group];
+        self.groups[group] = region_of(now.kind, now.nodes.iter().copied().filter(|&node| node != id));
+        self.homes[id.index()] = None;
+        self.spans[group] = self.span(group);
+    }
+
     /// Makes the group use a copy of `id` of its own, and puts that into the group.
     pub(super) fn join_copy(&mut self, group: usize, id: NodeId) -> Result<NodeId, OpError> {
         let users = self.groups[group].nodes.clone();

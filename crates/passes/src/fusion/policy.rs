@@ -42,7 +42,7 @@ pub(super) fn follows(partition: &Partition, group: usize, user: NodeId) -> bool
     let only_user = from.iter().all(|&id| graph.users(id) == [user] && !graph.is_output(id));
     match graph.op(user) {
         // The operand would be written beside it, in another shape.
-        Op::Reshape(_) => only_user,
+        Op::Reshape(_) | Op::Bitcast(_) => only_user,
         // Stores stay whole lines only when the last axis stays; else the reader takes it as a view.
         Op::Transpose(op) => only_user && op.perm.last().is_some_and(|&axis| axis + 1 == op.perm.len()),
         // All of it goes to slices, which are written instead of it.
@@ -107,7 +107,8 @@ pub(super) fn welcomes(partition: &Partition, group: usize, id: NodeId) -> bool 
     let graph = &*partition.graph;
     let kind = partition.groups[group].kind;
     let op = graph.op(id);
-    if kind == RegionKind::Ordered || !(op.is(Group::Map) || op.is(Group::Movement)) {
+    let is_expression = op.is(Group::Map) || op.is(Group::Movement) || op.is(Group::Bits);
+    if kind == RegionKind::Ordered || !is_expression {
         return false;
     }
     let demand = Demand::of(partition, group, id);
@@ -117,7 +118,7 @@ pub(super) fn welcomes(partition: &Partition, group: usize, id: NodeId) -> bool 
             return true;
         }
         // What quantises: kernels of narrow factors read them from memory.
-        if op.is(Group::Map) && graph.ty(id).dtype.bits() <= 8 {
+        if op.is(Group::Bits) || op.is(Group::Map) && graph.ty(id).dtype.bits() <= 8 {
             return false;
         }
         let plain = match op {
@@ -232,6 +233,7 @@ impl Demand {
                 Op::ReduceWindow(op) => (result * op.window.iter().map(|&n| n as f64).product::<f64>(), None),
                 op if op.is(Group::Reduction) || op.is(Group::RowWise) => (own, None),
                 Op::Concat(_) => (n * own / result, of_user.maps_to_factor),
+                Op::Bitcast(_) => (n * (own / result).max(1.0), of_user.maps_to_factor),
                 op => (n, of_user.maps_to_factor.map(|depth| depth + usize::from(op.is(Group::Map)))),
             };
             demand.evaluations = demand.evaluations.max(evaluations);

@@ -173,7 +173,7 @@ fn staged_tile(
                         steps
                             .iter()
                             .enumerate()
-                            .try_for_each(|(step, words)| put(k, result.dtype, &slots, step, offset, words))
+                            .try_for_each(|(step, words)| put(k, result, &slots, step, offset, words))
                     })?;
                 }
             }

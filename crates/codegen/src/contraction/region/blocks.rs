@@ -57,29 +57,45 @@ impl Region<'_> {
                 places.push(Place { row: fragment.row, block: number, ways: plan.ways(engine, &result)? });
             }
             blocks::bind(engine, plan, &places, (lanes, width))?;
-            let mut results = vec![Vec::with_capacity(fragments.len()); plan.results.len()];
-            for place in &places {
-                for (found, &position) in results.iter_mut().zip(&plan.results) {
-                    let (value, _) = engine.program.outputs[position];
-                    found.push(packed(engine, value, place.of(value)?, lanes)?);
-                }
-            }
+            let results = words(engine, plan, &places, lanes)?;
             store_per_block(engine, plan, &places, (first_row, extent.0), &columns, width)?;
             Ok(results)
         })
     }
 }
 
-/// The elements of a value as words.
-fn packed(engine: &mut Engine<'_>, value: ValueId, coordinates: &[IndexId], lanes: u32) -> Result<Vec<Value>, Fault> {
+/// The words of every result at each place.
+fn words(engine: &mut Engine<'_>, plan: &Plan, places: &[Place], lanes: u32) -> Result<Vec<Vec<Vec<Value>>>, Fault> {
+    let mut results = vec![Vec::with_capacity(places.len()); plan.results.len()];
+    for place in places {
+        for (found, &position) in results.iter_mut().zip(&plan.results) {
+            let (value, _) = engine.program.outputs[position];
+            found.push(packed(engine, (value, position), place.of(value)?, lanes)?);
+        }
+    }
+    Ok(results)
+}
+
+/// The elements of the output at `position`, a value, as words.
+fn packed(
+    engine: &mut Engine<'_>,
+    (value, position): (ValueId, usize),
+    coordinates: &[IndexId],
+    lanes: u32,
+) -> Result<Vec<Value>, Fault> {
     let dtype = engine.program.ty(value).dtype;
     let (value, coordinates) = before_rounding(engine, dtype, value, coordinates);
     let elements = engine.emit(value, &coordinates)?;
     let elements: Vec<Value> = (0..lanes).map(|lane| elements.at(lane)).collect();
-    engine.pack(dtype, &elements)
+    if engine.program.packed.contains(&position) { engine.pack_pairs(&elements) } else { engine.pack(dtype, &elements) }
 }
 
-/// What a value of 8-bit floats is converted from last, at the same element: packing converts once more, and alike.
+/// Whether packing elements of a type rounds them to it, as a conversion does.
+fn packing_rounds(engine: &Engine<'_>, dtype: DType) -> bool {
+    matches!(dtype, DType::E4M3 | DType::E5M2) || dtype == DType::E2M1 && engine.converts_to_e2m1()
+}
+
+/// What a value of narrow floats is converted from last, at the same element: packing converts once more, and alike.
 fn before_rounding(
     engine: &mut Engine<'_>,
     dtype: DType,
@@ -87,10 +103,11 @@ fn before_rounding(
     coordinates: &[IndexId],
 ) -> (ValueId, Vec<IndexId>) {
     let (mut at, mut place) = (value, coordinates.to_vec());
+    let rounds = packing_rounds(engine, dtype);
     loop {
         let node = &engine.program.values[at];
         match &node.op {
-            Op::Cast(_) if matches!(dtype, DType::E4M3 | DType::E5M2) => {
+            Op::Cast(_) if rounds => {
                 let from = engine.program.ty(node.operands[0]).dtype;
                 if from.is_float() && from != DType::F64 {
                     return (node.operands[0], place);

@@ -322,6 +322,37 @@ fn direct(
     Ok(())
 }
 
+/// Where the thread writes the pieces of its row of a staging buffer.
+struct Pieces {
+    /// Of a row of 128 bytes.
+    spans: Vec<R<B32>>,
+    /// Of a row of 64.
+    half_spans: Vec<R<B32>>,
+}
+
+impl Pieces {
+    fn new(k: &mut KernelBuilder, finisher: &Finisher, results: &[Staged]) -> Pieces {
+        let mut of_rows = |bytes: u32| {
+            let start = k.mad_lo_u32(finisher.lane, bytes, finisher.staging);
+            // As many chunks of 16 bytes are turned as a row has, by the line that the row lies in.
+            let turn = match SPAN / bytes {
+                1 => k.and_b32(finisher.lane, SPAN / PIECE - 1),
+                rows => k.bfe_u32(finisher.lane, rows.trailing_zeros(), (bytes / PIECE).trailing_zeros()),
+            };
+            let slot = |piece| {
+                let slot = k.xor_b32(turn, piece);
+                k.mad_lo_u32(slot, PIECE, start)
+            };
+            (0..bytes / PIECE).map(slot).collect()
+        };
+        let has = |pairs| results.iter().any(|result| result.pairs == pairs);
+        Pieces {
+            spans: if has(false) { of_rows(SPAN) } else { Vec::new() },
+            half_spans: if has(true) { of_rows(SPAN / 2) } else { Vec::new() },
+        }
+    }
+}
+
 #[expect(clippy::too_many_arguments, reason = "the parts of one kernel")]
 fn staged_tile(
     k: &mut KernelBuilder,
@@ -335,14 +366,7 @@ fn staged_tile(
 ) -> Result<(), ContractionError> {
     let lanes = problem.store.lanes;
     let row = k.add_u32(warp_row, finisher.lane);
-    let start = k.mad_lo_u32(finisher.lane, SPAN, finisher.staging);
-    let turn = k.and_b32(finisher.lane, SPAN / PIECE - 1);
-    let slots: Vec<R<B32>> = (0..SPAN / PIECE)
-        .map(|piece| {
-            let slot = k.xor_b32(turn, piece);
-            k.mad_lo_u32(slot, PIECE, start)
-        })
-        .collect();
+    let slots = Pieces::new(k, finisher, results);
     // Whole blocks of columns come to the region at once, and no more of them: a thread keeps what it computes of them.
     let block = surround.share_blocks(1);
     let widest = results.iter().map(Staged::columns).max().unwrap_or(LOAD).max(block);
@@ -375,7 +399,7 @@ fn staged_tile(
                     let origin = (row, column);
                     let words =
                         surround.results(k, &place.batch, origin, schedule.extent(), &fragments, Some(number))?;
-                    put(k, results[number].dtype, &slots, offset, &words.concat().concat())
+                    put(k, &results[number], &slots, offset, &words.concat().concat())
                 })?;
                 continue;
             }
@@ -387,10 +411,10 @@ fn staged_tile(
         }
         for (result, words) in results.iter().zip(packed) {
             let words = words.concat();
-            for (part, words) in words.chunks((SPAN / 4) as usize).enumerate() {
+            for (part, words) in words.chunks((result.row_bytes() / 4) as usize).enumerate() {
                 let column = k.add_u32(place.column, chunk + part as u32 * result.columns());
                 buffers.send(k, result, (column, warp_row), (&place.batch, place.end), |k, offset| {
-                    put(k, result.dtype, &slots, offset, words)
+                    put(k, result, &slots, offset, words)
                 })?;
             }
         }
@@ -406,14 +430,16 @@ pub(super) fn stages(problem: &Problem, schedule: &Tcgen05Schedule, surround: &m
 /// Writes the words of the thread's row of a staging buffer.
 fn put(
     k: &mut KernelBuilder,
-    dtype: DType,
-    slots: &[R<B32>],
+    result: &Staged,
+    slots: &Pieces,
     offset: i32,
     words: &[Value],
 ) -> Result<(), ContractionError> {
     let broken = || ContractionError::Surround("results of a row are packed in registers".into());
+    let dtype = result.dtype;
+    let slots = if result.pairs { &slots.half_spans } else { &slots.spans };
     let registers = staged::registers(k, dtype, words)?;
-    if registers.len() * 4 != SPAN as usize {
+    if registers.len() * 4 != result.row_bytes() as usize {
         return Err(broken());
     }
     for (slot, piece) in slots.iter().zip(registers.chunks((PIECE / 4) as usize)) {

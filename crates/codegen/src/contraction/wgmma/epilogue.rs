@@ -17,7 +17,6 @@ use super::schedule::{self, ROWS, WgmmaSchedule};
 use super::{Consumer, Sums};
 use crate::division::quotient;
 use gable_ptx::{B32, F32, KernelBuilder, R, Reg, Value};
-use gable_tensor::DType;
 
 /// Columns that one call of the region computes: two blocks of eight.
 pub(in super::super) const STEP_COLUMNS: u32 = 16;
@@ -232,6 +231,8 @@ pub(in super::super) struct Slots {
     matrices: Vec<R<B32>>,
     /// For pairs of blocks of eight columns of 8-bit results: the lane's own pair in the first of them, in rows of the upper half.
     bytes: Vec<R<B32>>,
+    /// For pairs of blocks of eight columns of 4-bit results: the lane's own byte in the first of them, in rows of the upper half.
+    halves: Vec<R<B32>>,
     /// For blocks of eight columns of 32-bit results: the lane's own pair in rows of the upper half.
     pairs: Vec<R<B32>>,
 }
@@ -243,8 +244,8 @@ impl Slots {
             let slot = k.xor_b32(chunk, turn);
             k.mad_lo_u32(slot, 16, start)
         };
-        let has = |bytes| results.iter().any(|result| result.dtype.bytes() == bytes);
-        let mut slots = Slots { matrices: Vec::new(), bytes: Vec::new(), pairs: Vec::new() };
+        let has = |bytes| results.iter().any(|result| result.dtype.bytes() == bytes && !result.pairs);
+        let mut slots = Slots { matrices: Vec::new(), bytes: Vec::new(), halves: Vec::new(), pairs: Vec::new() };
         if has(2) {
             // Matrices in the order of the registers: upper and lower rows of eight columns, then of the next eight.
             let (row, right) = (k.and_b32(lane, 15), k.shr_u32(lane, 4));
@@ -261,6 +262,18 @@ impl Slots {
             for step in 0..SPAN / STEP_COLUMNS {
                 let chunk = k.mov_b32(step);
                 slots.bytes.push(swizzled(k, row, chunk, start));
+            }
+        }
+        if results.iter().any(|result| result.pairs) {
+            // Rows of half a span: two share a line, so that every second row turns the chunks of 16 bytes.
+            let (row, across) = (k.shr_u32(lane, 2), k.and_b32(lane, 3));
+            let start = k.mad_lo_u32(row, SPAN / 2, staging);
+            let start = k.add_u32(start, across);
+            let turn = k.bfe_u32(row, 1, 2);
+            for step in 0..SPAN / STEP_COLUMNS {
+                let slot = k.xor_b32(turn, step / 2);
+                let slot = k.mad_lo_u32(slot, 16, start);
+                slots.halves.push(k.add_u32(slot, step % 2 * STEP_COLUMNS / 2));
             }
         }
         if has(4) {
@@ -339,7 +352,7 @@ fn staged_tile(
                         steps
                             .iter()
                             .enumerate()
-                            .try_for_each(|(step, words)| put(k, result.dtype, &slots, step, offset, words))
+                            .try_for_each(|(step, words)| put(k, result, &slots, step, offset, words))
                     };
                     if addend.is_some() {
                         buffers.send_over(k, result, (column, row), (&place.batch, place.end), put)?;
@@ -429,7 +442,7 @@ fn staged_parts(
                 for (position, step) in (chunk..chunk + wide).step_by(STEP_COLUMNS as usize).enumerate() {
                     let step = [Step { block: block as u32, column: step, from: chunk, brought: None }];
                     let words = results_of(&step, k, schedule, place, origin, sums, Some(number), surround)?;
-                    put(k, results[number].dtype, &slots, position, offset, &words.concat().concat())?;
+                    put(k, &results[number], &slots, position, offset, &words.concat().concat())?;
                 }
                 Ok(())
             })?;
@@ -441,19 +454,29 @@ fn staged_parts(
 /// Writes the words of sixteen columns, step `step` of a staging buffer.
 pub(in super::super) fn put(
     k: &mut KernelBuilder,
-    dtype: DType,
+    result: &Staged,
     slots: &Slots,
     step: usize,
     offset: i32,
     words: &[Value],
 ) -> Result<(), ContractionError> {
     let broken = || ContractionError::Surround("results of a fragment are packed in registers".into());
+    let dtype = result.dtype;
     let registers = staged::registers(k, dtype, words)?;
     if dtype.bytes() == 2 {
         let words: Vec<R<B32>> =
             registers.iter().map(|word| word.typed()).collect::<Result<_, _>>().map_err(|_| broken())?;
         let &[a, b, c, d] = words.as_slice() else { return Err(broken()) };
         k.stmatrix_x4(slots.matrices[step].at(offset), [a, b, c, d]);
+        return Ok(());
+    }
+    if result.pairs {
+        // Upper rows and lower rows of eight columns, then of the next eight; a pair is a byte.
+        for (number, word) in registers.iter().enumerate() {
+            let word: R<B32> = word.typed().map_err(|_| broken())?;
+            let at = (number as u32 / 2 * 4 + number as u32 % 2 * 4 * SPAN) as i32;
+            k.st_shared_u8(slots.halves[step].at(offset + at), word);
+        }
         return Ok(());
     }
     if dtype.bytes() == 1 {
