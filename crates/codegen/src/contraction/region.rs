@@ -2,6 +2,7 @@
 
 mod ahead;
 mod blocks;
+mod quotients;
 
 use super::MapParameter;
 use super::axes::Axes;

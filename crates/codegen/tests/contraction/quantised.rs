@@ -4,8 +4,8 @@ use crate::{product, schedules};
 use gable_codegen::contraction::schedule::Schedule;
 use gable_codegen::contraction::wgmma::schedule::Sharing;
 use gable_ptx::Target;
-use gable_tensor::DType;
 use gable_tensor::random::Random;
+use gable_tensor::{DType, Tensor};
 
 /// How a result is quantised.
 #[derive(Clone, Copy)]
@@ -202,6 +202,77 @@ fn codes_of_four_bits_leave_two_to_a_byte() {
             product::check(&source, Target::Sm103a, Schedule::Tcgen05(pair));
             let ring = schedules::mma_ring((64, 128), (2, 1), DType::BF16, 3);
             product::check(&source, Target::Sm120a, Schedule::MmaRing(ring));
+        }
+    }
+}
+
+/// A product of zeros plus any numbers, quantised; blocks of zeros have a scale of zero.
+fn of_addend((m, n, k): (usize, usize, usize), format: Format) -> String {
+    let all = format!("%all = broadcast %bias {{shape=[{m}, {n}]}} : bf16[{m}, {n}]\n    ");
+    let middle = format!(
+        "%biased = add %sum, %all : bf16[{m}, {n}]\n    %y = relu %biased : bf16[{m}, {n}]\n    \
+         %wide = cast %y {{to=f32}} : f32[{m}, {n}]"
+    );
+    let source = source((m, n, k), format);
+    assert!(source.contains(&all) && source.contains(&middle), "{source}");
+    source
+        .replace(&all, "")
+        .replace(&middle, &format!("%wide = add %sum, %bias : f32[{m}, {n}]"))
+        .replace(&format!("%bias: bf16[{n}]"), &format!("%bias: f32[{m}, {n}]"))
+        .replace(&format!("{{acc=f32, out=bf16}} : bf16[{m}, {n}]"), &format!("{{acc=f32, out=f32}} : f32[{m}, {n}]"))
+        .replace("f32[](0.001)", "f32[](0.0)")
+}
+
+/// Rows of ordinary numbers, with zeros of both signs and numbers far below the others; every eighth row has numbers of every size, by
+/// blocks of 16 also zeros alone, numbers below the normal ones, infinities and no numbers.
+fn any_numbers(rows: usize, columns: usize) -> Tensor {
+    let mut random = Random::named(7, "quotients");
+    let mut next = move |bound: u64| random.below(bound) as u32;
+    let mut bits: Vec<u32> = Vec::with_capacity(rows * columns);
+    for row in 0..rows {
+        let is_wild = row % 8 == 7;
+        let (mut kind, mut exponent) = (0, 0);
+        for column in 0..columns {
+            if column % 16 == 0 {
+                (kind, exponent) = (next(8), next(254));
+            }
+            let fraction = next(2) << 31 | next(1 << 23);
+            bits.push(match (is_wild, kind) {
+                (true, 0) => next(2) << 31,
+                (true, 1) => next(1 << 22),
+                (true, 2) if next(8) == 0 => 0x7f80_0000 | next(2) << 31,
+                (true, 3) if next(8) == 0 => 0x7fc0_0000,
+                (true, 4) => fraction | next(254) << 23,
+                (true, _) => fraction | exponent.saturating_sub(next(12)) << 23,
+                // The first of a block is no zero, so that its scale is none.
+                _ if column % 16 == 0 => fraction | (120 + next(12)) << 23,
+                _ => match next(8) {
+                    0 => next(2) << 31,
+                    1 => fraction | next(100) << 23,
+                    _ => fraction | (116 + next(16)) << 23,
+                },
+            });
+        }
+    }
+    let bytes: Vec<u8> = bits.iter().flat_map(|bits| bits.to_le_bytes()).collect();
+    Tensor::new(DType::F32, vec![rows, columns], bytes).expect("four bytes for each")
+}
+
+#[test]
+fn quotients_by_scales_have_the_bits_of_a_division() {
+    let (m, n, k) = (128, 256, 16);
+    let given =
+        [("a", Tensor::new(DType::BF16, vec![m, k], vec![0; 2 * m * k]).expect("zeros")), ("bias", any_numbers(m, n))];
+    let e5m2 = Format { code: "e5m2", largest: 57344.0, scale: "f32", block: 64 };
+    for format in [FP8, NVFP4, e5m2, Format { code: "e4m3", block: 16, ..FP8 }] {
+        let source = of_addend((m, n, k), format);
+        let schedules = [
+            (Target::Sm90a, wgmma(128, 128, 2, Sharing::Cooperative)),
+            (Target::Sm100a, Schedule::Tcgen05(schedules::tcgen05(128, DType::BF16, 3))),
+            (Target::Sm120a, Schedule::MmaRing(schedules::mma_ring((64, 128), (2, 1), DType::BF16, 3))),
+        ];
+        for (target, schedule) in schedules {
+            product::check_given(&source, target, schedule, &given);
         }
     }
 }

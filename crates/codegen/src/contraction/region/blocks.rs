@@ -7,7 +7,7 @@ use super::super::fold::blocks::{self, BlockColumns, Place};
 use super::super::normal::Plan;
 use super::super::problem::ContractionError;
 use super::super::surround::Fragment;
-use super::{Region, batch_indices, bind, rounded};
+use super::{Region, batch_indices, bind, quotients, rounded};
 use crate::engine::{Engine, GuardId, Lanes};
 use crate::error::Fault;
 use crate::index::IndexId;
@@ -57,7 +57,10 @@ impl Region<'_> {
                 places.push(Place { row: fragment.row, block: number, ways: plan.ways(engine, &result)? });
             }
             blocks::bind(engine, plan, &places, (lanes, width))?;
-            let results = words(engine, plan, &places, lanes)?;
+            let results = match quotients::words(engine, plan, &places, lanes)? {
+                Some(results) => results,
+                None => words(engine, plan, &places, lanes)?,
+            };
             store_per_block(engine, plan, &places, (first_row, extent.0), &columns, width)?;
             Ok(results)
         })
@@ -77,7 +80,7 @@ fn words(engine: &mut Engine<'_>, plan: &Plan, places: &[Place], lanes: u32) -> 
 }
 
 /// The elements of the output at `position`, a value, as words.
-fn packed(
+pub(super) fn packed(
     engine: &mut Engine<'_>,
     (value, position): (ValueId, usize),
     coordinates: &[IndexId],
@@ -91,7 +94,7 @@ fn packed(
 }
 
 /// Whether packing elements of a type rounds them to it, as a conversion does.
-fn packing_rounds(engine: &Engine<'_>, dtype: DType) -> bool {
+pub(super) fn packing_rounds(engine: &Engine<'_>, dtype: DType) -> bool {
     matches!(dtype, DType::E4M3 | DType::E5M2) || dtype == DType::E2M1 && engine.converts_to_e2m1()
 }
 
