@@ -66,17 +66,26 @@ impl Copied {
             let at = k.sub_u64(at, back);
             let bits = k.shl_b32(shift, 3);
             let source = Source { from, at, all: self.rows as u64 * u64::from(row_bytes), element };
-            let words: Vec<R<B32>> = (0..WORDS)
-                .map(|step| {
+            let straddles = k.setp_ne_u32(shift, 0);
+            // Two words of memory for each of the copy; the second is the next lane's first, and comes out of L1.
+            let read: Vec<Read> = (0..WORDS)
+                .flat_map(|step| {
                     let distance = step * WARP * WORD;
-                    let inside = k.setp_lt_u32(first, row_bytes.saturating_sub(distance));
-                    let low = source.word(k, distance, inside);
-                    let straddles = k.setp_ne_u32(shift, 0);
-                    let straddles = k.and_pred(straddles, inside);
-                    let high = source.word(k, distance + WORD, straddles);
-                    k.shf_r_b32(low, high, bits)
+                    let low = k.setp_lt_u32(first, row_bytes.saturating_sub(distance));
+                    let high = k.and_pred(straddles, low);
+                    [(distance, low), (distance + WORD, high)].map(|(distance, wanted)| Read {
+                        distance,
+                        wanted,
+                        word: source.word(k, distance, wanted),
+                    })
                 })
                 .collect();
+            if source.ends_within_a_word() {
+                // Once all are on their way.
+                let is_last = k.setp_eq_u32(row, self.rows as u32 - 1);
+                k.if_(is_last, |k| read.iter().for_each(|read| source.finish(k, read)));
+            }
+            let words: Vec<R<B32>> = read.chunks(2).map(|pair| k.shf_r_b32(pair[0].word, pair[1].word, bits)).collect();
             let to = k.cvt_u64_u32(first);
             let to = k.add_u64(to, copy);
             let to = k.mad_wide_u32(row, pitch_bytes, to);
@@ -121,33 +130,52 @@ struct Source {
     element: u32,
 }
 
+/// A word of memory, so many bytes after the lane's first.
+struct Read {
+    distance: u32,
+    wanted: R<Pred>,
+    word: R<B32>,
+}
+
 impl Source {
-    /// The word so many bytes further, where `wanted`; of a word that the memory ends in, its elements, and zeros.
+    /// Whether the memory's last bytes are a part of a word.
+    fn ends_within_a_word(&self) -> bool {
+        self.element < WORD && !self.all.is_multiple_of(WORD.into())
+    }
+
+    /// The word so many bytes further, where `wanted` and all of it is memory; else zero.
     fn word(&self, k: &mut KernelBuilder, distance: u32, wanted: R<Pred>) -> R<B32> {
-        let from = k.add_u64(self.from, self.at);
         let word = k.mov_b32(0);
-        let end = k.add_u64(self.at, i64::from(distance + WORD));
-        let whole = k.setp_le_u64(end, self.all as i64);
-        let whole = k.and_pred(whole, wanted);
-        k.when(whole, |k| k.set(word).ld_global_nc_b32(from.at(distance as i32)));
-        if self.all.is_multiple_of(WORD.into()) || self.element >= WORD {
-            return word;
-        }
-        let rest = k.not_pred(whole);
-        let rest = k.and_pred(rest, wanted);
-        k.if_(rest, |k| {
+        let inside = self.within(k, distance + WORD, wanted);
+        let from = k.add_u64(self.from, self.at);
+        k.when(inside, |k| k.set(word).ld_global_nc_b32(from.at(distance as i32)));
+        word
+    }
+
+    /// Adds the elements of a word that the memory ends in.
+    fn finish(&self, k: &mut KernelBuilder, read: &Read) {
+        let whole = self.within(k, read.distance + WORD, read.wanted);
+        let begins = self.within(k, read.distance + self.element, read.wanted);
+        let ends = k.xor_pred(whole, begins);
+        k.if_(ends, |k| {
+            let from = k.add_u64(self.from, self.at);
             for byte in (0..WORD).step_by(self.element as usize) {
-                let end = k.add_u64(self.at, i64::from(distance + byte + self.element));
-                let inside = k.setp_le_u64(end, self.all as i64);
-                let at = from.at((distance + byte) as i32);
+                let inside = self.within(k, read.distance + byte + self.element, read.wanted);
+                let at = from.at((read.distance + byte) as i32);
                 let part = k.mov_b32(0);
                 k.when(inside, |k| {
                     if self.element == 1 { k.set(part).ld_global_nc_u8(at) } else { k.set(part).ld_global_nc_u16(at) }
                 });
                 let part = k.shl_b32(part, 8 * byte);
-                k.set(word).or_b32(word, part);
+                k.set(read.word).or_b32(read.word, part);
             }
         });
-        word
+    }
+
+    /// Whether so many bytes from the lane's first are memory, where `wanted`.
+    fn within(&self, k: &mut KernelBuilder, bytes: u32, wanted: R<Pred>) -> R<Pred> {
+        let end = k.add_u64(self.at, i64::from(bytes));
+        let inside = k.setp_le_u64(end, self.all as i64);
+        k.and_pred(inside, wanted)
     }
 }
