@@ -332,6 +332,7 @@ fn assemble(compiled: Vec<Compiled<'_>>, arena_bytes: u64, target: Target) -> Ta
     let mut steps = Vec::new();
     for mut region in compiled {
         let n_launches = region.work.iter().filter(|work| work.launch().is_some()).count();
+        let main = main_step(&region.work);
         for (n_steps, work) in std::mem::take(&mut region.work).into_iter().enumerate() {
             let action = match work {
                 Work::Copy { input, output } => {
@@ -358,12 +359,18 @@ fn assemble(compiled: Vec<Compiled<'_>>, arena_bytes: u64, target: Target) -> Ta
                     Action::Launch(Launch { kernel, grid, block, cluster, dependent, args })
                 }
             };
-            // What the region needs counts once, with its first step.
-            let cost = if n_steps == 0 { region.cost.clone() } else { StepCost::default() };
+            let cost = if n_steps == main { region.cost.clone() } else { StepCost::default() };
             steps.push(Step { label: region.region.name.clone(), action, cost, predicted: None });
         }
     }
     TargetPlan { target: target.name().to_string(), arena_bytes: arena_end, kernels, steps }
+}
+
+/// The step that what the region needs counts with, once: the first of those that do its arithmetic.
+fn main_step(work: &[Work]) -> usize {
+    let class = |work: &Work| work.launch().map(|launch| launch.class);
+    let highest = work.iter().map(class).max();
+    work.iter().position(|work| Some(class(work)) == highest).unwrap_or(0)
 }
 
 impl Compiled<'_> {

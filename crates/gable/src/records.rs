@@ -131,6 +131,11 @@ impl Records {
         Ok(())
     }
 
+    /// The records, in order.
+    pub fn iter(&self) -> impl Iterator<Item = &ScheduleRecord> {
+        self.list.iter().map(|(_, record)| record)
+    }
+
     /// Those for the device here; all where none is.
     pub fn for_device(mut self, here: Option<&str>) -> Records {
         self.list.retain(|(_, record)| here.is_none_or(|here| here == record.gpu));
@@ -139,13 +144,12 @@ impl Records {
 
     /// Whether there are records for a target.
     pub fn has(&self, target: Target) -> bool {
-        self.list.iter().any(|(_, record)| record.target == target.name())
+        self.iter().any(|record| record.target == target.name())
     }
 
     /// The schedules for the regions of a model that `keys` has; that this version still writes them is left to whoever does.
     pub(crate) fn choices_among(&self, target: Target, keys: &BTreeSet<String>) -> Choices {
-        let records = self.list.iter().map(|(_, record)| record);
-        let used = records.filter(|record| record.target == target.name() && keys.contains(&record.region));
+        let used = self.iter().filter(|record| record.target == target.name() && keys.contains(&record.region));
         Choices { by_region: used.map(|record| (record.region.clone(), record.schedule.clone())).collect() }
     }
 

@@ -32,8 +32,8 @@ const GRAIN: usize = 16;
 /// Scratch memory is counted in multiples of this.
 const ALIGNMENT: u64 = 256;
 
-/// Share of the memory's data sheet that such a copy is expected to reach: an estimate, as its reads are of two bytes.
-const COPY_SHARE: f64 = 0.5;
+/// Share of the memory's data sheet that such a copy reaches beside its start: 22.3 us for 67 MB (H200, 2026-11-22).
+const COPY_SHARE: f64 = 0.7;
 
 /// An input and its copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

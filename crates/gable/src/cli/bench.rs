@@ -30,7 +30,7 @@ pub struct BenchArgs {
     /// Of a suite: only problems whose name contains this
     #[arg(long, value_name = "TEXT", requires = "suite")]
     filter: Option<String>,
-    /// Of a suite: only these types, separated by commas: bf16, fp8, fp8w (weights alone)
+    /// Of a suite: only these types, separated by commas: bf16, fp8, and of weights alone fp8w, fp4w
     #[arg(long, value_name = "TYPES", value_delimiter = ',', requires = "suite")]
     types: Vec<String>,
     /// Of a suite: what is timed in turn with our kernels

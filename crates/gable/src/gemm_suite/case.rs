@@ -5,7 +5,7 @@ use gable_ir::attr::ReduceKind;
 use gable_ir::{Builder, Module, NodeId, OpError, Type, ops};
 use gable_runtime::cuda::{Product, Scales};
 use gable_tensor::random::Random;
-use gable_tensor::{DType, Dim};
+use gable_tensor::{DType, Dim, Scalar, Tensor};
 use std::fmt;
 
 /// What is around the product.
@@ -27,6 +27,8 @@ pub enum Form {
     Blocks,
     /// Weights of 8 bits with a scale for each column, activations of 16.
     Weights,
+    /// Weights of 4 bits (e2m1, two to a byte) with a scale (e4m3) for each 16 terms of a column, activations of 16.
+    Weights4,
     /// Rows in groups, each by a matrix of its own, as a mixture of experts has them; `batch` is their number.
     Grouped,
     /// Many products side by side, the second factor with its columns adjacent.
@@ -34,7 +36,7 @@ pub enum Form {
 }
 
 /// Names of the forms, in the order of the enum.
-const FORMS: [(Form, &str); 10] = [
+const FORMS: [(Form, &str); 11] = [
     (Form::Plain, "plain"),
     (Form::BiasGelu, "bias_gelu"),
     (Form::Swiglu, "swiglu"),
@@ -43,6 +45,7 @@ const FORMS: [(Form, &str); 10] = [
     (Form::Scaled, "scaled"),
     (Form::Blocks, "blocks"),
     (Form::Weights, "weights"),
+    (Form::Weights4, "weights4"),
     (Form::Grouped, "grouped"),
     (Form::Batched, "batched"),
 ];
@@ -98,6 +101,10 @@ const LARGEST_E4M3: f64 = 448.0;
 const LEAST_SIZE: f64 = 1e-4;
 /// Columns and terms that share a scale, where blocks do.
 pub const BLOCK: usize = 128;
+/// The numbers of e2m1, by their codes.
+pub const E2M1: [f64; 16] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0];
+/// Terms that share a scale, where weights have 4 bits.
+pub const GROUP: usize = 16;
 /// Sizes that no tile divides, and the aligned ones that they are held against.
 const UNALIGNED: [[usize; 3]; 5] =
     [[4095, 4097, 4093], [17, 50257, 768], [1024, 1024, 1024], [4096, 4104, 4096], [24, 50264, 768]];
@@ -124,7 +131,7 @@ pub fn cases() -> Vec<Case> {
     SHAPES.iter().filter(|[_, n, k]| n % 16 == 0 && k % 16 == 0).for_each(|&sizes| add(Form::Scaled, sizes, 1));
     let whole_blocks = |[_, n, k]: &&[usize; 3]| n % BLOCK == 0 && k % BLOCK == 0;
     SHAPES.iter().filter(whole_blocks).for_each(|&sizes| add(Form::Blocks, sizes, 1));
-    for form in [Form::Plain, Form::Weights] {
+    for form in [Form::Plain, Form::Weights, Form::Weights4] {
         for m in DECODE_ROWS {
             DECODE.iter().for_each(|&[n, k]| add(form, [m, n, k], 1));
         }
@@ -147,11 +154,12 @@ impl fmt::Display for Case {
 }
 
 impl Case {
-    /// The name of its factors' types: `bf16`, `fp8`, or `fp8w` for weights alone.
+    /// The name of its factors' types: `bf16`, `fp8`, or `fp8w` and `fp4w` for weights alone.
     pub fn types(&self) -> &'static str {
         match self.form {
             Form::Scaled | Form::Blocks => "fp8",
             Form::Weights => "fp8w",
+            Form::Weights4 => "fp4w",
             _ => "bf16",
         }
     }
@@ -184,6 +192,9 @@ impl Case {
                 vec![("x", e4m3, x), ("w", e4m3, w), ("row", f32, row), ("column", f32, column)]
             }
             Form::Weights => vec![("x", bf16, x), ("w", e4m3, w), ("column", f32, vec![1, n])],
+            Form::Weights4 => {
+                vec![("x", bf16, x), ("w", DType::U8, vec![n, k / 2]), ("scales", e4m3, vec![n, k / GROUP])]
+            }
             Form::Grouped => {
                 let groups = self.batch;
                 vec![("x", bf16, x), ("w", bf16, vec![groups, n, k]), ("ends", DType::I32, vec![groups])]
@@ -245,6 +256,13 @@ impl Case {
                 let w = dequantised(&mut b, w, blocks, [n, k], [BLOCK, BLOCK])?;
                 let w = b.transpose(w, &[1, 0])?;
                 b.add(ops::Matmul { acc: DType::F32, out: DType::BF16 }, &[x, w])?
+            }
+            Form::Weights4 => {
+                let [_, n, k] = self.sizes;
+                let w = unpacked(&mut b, w, [n, k])?;
+                let scales = b.cast(inputs[2], DType::BF16)?;
+                let w = scaled(&mut b, w, scales, [n, k], [1, GROUP])?;
+                rounded(&mut b, w)?
             }
             Form::Scaled | Form::Weights => {
                 let w = if self.form == Form::Weights { b.cast(w, DType::BF16)? } else { w };
@@ -325,7 +343,7 @@ impl Case {
                 (Product { scales: Some(Scales { rows: 2, columns: 3, by_blocks: true }), ..plain }, "all")
             }
             Form::Blocks => return None,
-            Form::Weights => return None,
+            Form::Weights | Form::Weights4 => return None,
         })
     }
 }
@@ -355,6 +373,18 @@ fn dequantised(
     b: &mut Builder,
     stored: NodeId,
     scales: NodeId,
+    sizes: [usize; 2],
+    block: [usize; 2],
+) -> Result<NodeId, OpError> {
+    let elements = b.cast(stored, DType::F32)?;
+    scaled(b, elements, scales, sizes, block)
+}
+
+/// A matrix times a scale for each block of it.
+fn scaled(
+    b: &mut Builder,
+    elements: NodeId,
+    scales: NodeId,
     [rows, terms]: [usize; 2],
     [high, wide]: [usize; 2],
 ) -> Result<NodeId, OpError> {
@@ -362,8 +392,21 @@ fn dequantised(
     let scales = b.reshape(scales, dims(&[rows / high, 1, terms / wide, 1]))?;
     let scales = b.broadcast_to(scales, &dims(&[rows / high, high, terms / wide, wide]))?;
     let scales = b.reshape(scales, dims(&[rows, terms]))?;
-    let elements = b.cast(stored, DType::F32)?;
     b.mul(elements, scales)
+}
+
+/// Elements of e2m1 in bf16, two of them from each byte, the lower half first.
+fn unpacked(b: &mut Builder, bytes: NodeId, [rows, terms]: [usize; 2]) -> Result<NodeId, OpError> {
+    let dims = |sizes: &[usize]| sizes.iter().map(|&size| Dim::from(size)).collect::<Vec<Dim>>();
+    let (mask, shift) = (b.scalar(DType::U8, 15i64)?, b.scalar(DType::U8, 4i64)?);
+    let halves = [b.and(bytes, mask)?, b.shr(bytes, shift)?];
+    let apart = dims(&[rows, terms / 2, 1]);
+    let halves = [b.reshape(halves[0], apart.clone())?, b.reshape(halves[1], apart)?];
+    let codes = b.concat(&halves, 2)?;
+    let codes = b.reshape(codes, dims(&[rows, terms]))?;
+    let codes = b.cast(codes, DType::I32)?;
+    let table = b.constant(Tensor::from_scalars(DType::BF16, vec![E2M1.len()], E2M1.map(Scalar::F)))?;
+    b.add(ops::Gather { axis: 0 }, &[table, codes])
 }
 
 #[cfg(test)]

@@ -8,6 +8,8 @@ use rayon::prelude::*;
 
 /// Values are drawn from a table of so many, by 16 random bits.
 const TABLE: usize = 1 << 16;
+/// Root of the mean square of e2m1's numbers, each as likely as the others: of 0, 0.5, 1, 1.5, 2, 3, 4 and 6.
+const E2M1_SIZE: f64 = 2.93;
 /// Elements that one thread fills from one stream.
 const CHUNK: usize = 1 << 20;
 
@@ -29,10 +31,16 @@ pub fn inputs(case: &Case, seed: u64) -> Result<Vec<Tensor>, Error> {
             "column" => (small, 0.1 * small),
             "row" => (1.0, 0.1),
             "w" if matches!(case.form, Form::Scaled | Form::Blocks | Form::Weights) => (0.0, 1.0),
+            "scales" => (small / E2M1_SIZE, 0.1 * small / E2M1_SIZE),
             "w" | "gate" | "up" => (0.0, small),
             _ => (0.0, 1.0),
         };
         let mut random = Random::named(seed, name);
+        if dtype == DType::U8 {
+            // Two codes to a byte, each as likely as the others.
+            let table: Vec<u8> = (0..TABLE).map(|entry| entry as u8).collect();
+            return fill(dtype, shape, &table, random.next_u64());
+        }
         let table: Vec<u8> = (0..TABLE)
             .flat_map(|_| {
                 let mut bytes = vec![0; dtype.bytes()];
@@ -68,7 +76,7 @@ mod tests {
 
     #[test]
     fn products_have_the_size_of_one_whatever_their_length() {
-        for form in [Form::Plain, Form::Scaled, Form::Blocks, Form::Weights] {
+        for form in [Form::Plain, Form::Scaled, Form::Blocks, Form::Weights, Form::Weights4] {
             let case = Case { form, sizes: [32, 128, 512], batch: 1 };
             let inputs = inputs(&case, 1).expect("the sizes are small");
             let sample = super::super::reference::Sample::of(&case);

@@ -44,7 +44,7 @@ pub struct Request {
     pub ordinal: usize,
     /// Only problems whose name contains this.
     pub filter: Option<String>,
-    /// Only problems of these types: `bf16`, `fp8`, `fp8w`; all where empty.
+    /// Only problems of these types: `bf16`, `fp8`, `fp8w`, `fp4w`; all where empty.
     pub types: Vec<String>,
     /// Whether cuBLASLt is measured too.
     pub library: bool,
@@ -254,15 +254,15 @@ impl<'a> Check<'a> {
     }
 }
 
-/// Where the library has no such product, one of the same sizes that was measured before: for weights of 8 bits the library's
-/// with weights of 16, for scales of blocks ours with scales of rows and columns.
+/// Where the library has no such product, one of the same sizes that was measured before: for weights of 8 or 4 bits the
+/// library's with weights of 16, for scales of blocks ours with scales of rows and columns.
 fn similar_peer(case: &Case, before: &[Record]) -> Option<Peer> {
     let measured = |form| {
         let name = Case { form, ..*case }.to_string();
         before.iter().find(|record| record.case == name)
     };
     match case.form {
-        Form::Weights => {
+        Form::Weights | Form::Weights4 => {
             let peer = measured(Form::Plain)?.peer.clone()?;
             Some(Peer { does: "weights of 16 bits", error: None, ..peer })
         }
@@ -309,8 +309,42 @@ mod tests {
         let decode = names(request(&["fp8w"], "/1x")).expect("there are some");
         assert_eq!(decode.len(), 4);
         let error = names(request(&["int3"], "")).expect_err("there are none").to_string();
-        assert_eq!(error, "the suite has no types `int3`; it has bf16, fp8, fp8w");
+        assert_eq!(error, "the suite has no types `int3`; it has bf16, fp4w, fp8, fp8w");
         assert!(names(request(&[], "7x7x7")).is_err());
+    }
+
+    #[test]
+    fn what_a_product_needs_counts_with_the_kernel_that_multiplies() {
+        let case = Case { form: Form::Plain, sizes: [4095, 4097, 4093], batch: 1 };
+        let options = Options::new().target(crate::Target::Sm90a).assemble(crate::Assemble::Never).by_rule();
+        let module = case.module().expect("the graph is right");
+        let compiled = options.optimize_module("odd", module).expect("it compiles");
+        let plan = &compiled.artifact().plans[0];
+        let class = |step: &gable_artifact::Step| step.launch().map(|launch| plan.kernels[launch.kernel].class.clone());
+        let steps: Vec<_> = plan.steps.iter().map(|step| (class(step), step.cost.flops.len())).collect();
+        let [copies @ .., product] = &steps[..] else { panic!("there are steps") };
+        assert_eq!(product, &(Some("wgmma".to_string()), 1));
+        assert!(copies.len() == 2 && copies.iter().all(|copy| copy == &(Some("none".to_string()), 0)), "{copies:?}");
+    }
+
+    /// Each is of a problem of the suite, and names a schedule that is written for it.
+    #[test]
+    fn every_bundled_record_chooses_for_a_problem_of_the_suite() {
+        let records = crate::records::Records::bundled().expect("they can be read");
+        let options = Options::new().target(crate::Target::Sm90a).assemble(crate::Assemble::Never);
+        let mut unused: std::collections::BTreeMap<String, String> =
+            records.iter().map(|record| (record.region.clone(), record.schedule.clone())).collect();
+        assert_eq!(unused.len(), records.iter().count(), "one record for each region");
+        for case in case::cases() {
+            let module = case.module().expect("the graph is right");
+            let compiled = options.optimize_module("case", module).unwrap_or_else(|error| panic!("{case}: {error}"));
+            for (option, schedule) in &compiled.artifact().provenance.options {
+                let region = option.strip_prefix("schedule sm_90a ").and_then(|region| unused.remove(region));
+                assert!(region.is_none_or(|recorded| recorded == *schedule), "{case}: {schedule}");
+            }
+        }
+        assert_eq!(unused.into_keys().collect::<Vec<_>>(), Vec::<String>::new());
+        assert!(records.check(&[crate::Target::Sm90a], None).is_ok(), "of this version");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //!
 //! The first and the last row and column are always among them, so that edges are.
 
-use super::case::{BLOCK, Case, Form};
+use super::case::{BLOCK, Case, E2M1, Form, GROUP};
 use gable_tensor::{DType, Scalar, Tensor};
 use rayon::prelude::*;
 
@@ -34,6 +34,7 @@ impl Sample {
             let column = |&column: &usize| match case.form {
                 Form::Batched => line(input, product * k * n + column, n, k),
                 Form::Grouped => line(input, (product * n + column) * k, 1, k),
+                Form::Weights4 => weights(input, &inputs[2], column, k),
                 _ => line(input, column * k, 1, k),
             };
             self.columns.par_iter().map(column).collect()
@@ -65,7 +66,9 @@ impl Sample {
                     _ => dot(&firsts[position], &second[place]),
                 };
                 match case.form {
-                    Form::Plain | Form::Batched | Form::Blocks | Form::Grouped | Form::Quantised => product,
+                    Form::Plain | Form::Weights4 | Form::Batched | Form::Blocks | Form::Grouped | Form::Quantised => {
+                        product
+                    }
                     Form::BiasGelu => gelu(product + at(&inputs[2], column)),
                     Form::Swiglu => product / (1.0 + (-product).exp()) * dot(&firsts[position], &up[place]),
                     Form::Residual => product + at(&inputs[2], row * n + column),
@@ -125,6 +128,14 @@ fn line(tensor: &Tensor, start: usize, step: usize, count: usize) -> Vec<f64> {
     (0..count).map(element).collect()
 }
 
+/// A column of weights of 4 bits, times their scales.
+fn weights(codes: &Tensor, scales: &Tensor, column: usize, terms: usize) -> Vec<f64> {
+    let bytes = &codes.bytes()[column * terms / 2..][..terms / 2];
+    let elements = bytes.iter().flat_map(|byte| [byte & 15, byte >> 4]).map(|code| E2M1[usize::from(code)]);
+    let scales = line(scales, column * terms / GROUP, 1, terms / GROUP);
+    elements.enumerate().map(|(term, element)| element * scales[term / GROUP]).collect()
+}
+
 fn gelu(x: f64) -> f64 {
     0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x * x * x)).tanh())
 }
@@ -145,6 +156,7 @@ mod tests {
             .collect();
         cases.push(Case { form: Form::Grouped, sizes: [11, 6, 7], batch: 4 });
         cases.push(Case { form: Form::Blocks, sizes: [3, 2 * BLOCK, 3 * BLOCK], batch: 1 });
+        cases.push(Case { form: Form::Weights4, sizes: [5, 6, 3 * GROUP], batch: 1 });
         cases.push(Case { form: Form::Quantised, sizes: [5, 2 * BLOCK, 7], batch: 1 });
         for case in cases {
             let inputs = super::super::data::inputs(&case, 3).expect("the sizes are small");
