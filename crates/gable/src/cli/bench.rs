@@ -110,6 +110,7 @@ fn gemm(args: &BenchArgs) -> Result<(), Error> {
         ordinal,
         filter: args.filter.clone(),
         types: args.types.clone(),
+        options: args.run.compile.options()?,
         library: args.peers == Peers::Cublaslt,
         seed: args.run.seed,
     };

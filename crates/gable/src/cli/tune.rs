@@ -53,7 +53,8 @@ pub fn run(args: &TuneArgs) -> Result<(), Error> {
 /// Tunes the suite's problems; the file is whole after each.
 fn suite_records(args: &TuneArgs, ordinal: usize) -> Result<(), Error> {
     let (filter, types) = (args.filter.clone(), args.types.clone());
-    let request = gemm_suite::Request { ordinal, filter, types, library: false, seed: args.seed };
+    let options = args.compile.options()?;
+    let request = gemm_suite::Request { ordinal, filter, types, options, library: false, seed: args.seed };
     let (mut lines, mut measured, mut failed) = (String::new(), 0, 0);
     gemm_suite::tune(&request, Duration::from_secs(args.budget), &mut |case, record| {
         measured += 1;

@@ -46,6 +46,8 @@ pub struct Request {
     pub filter: Option<String>,
     /// Only problems of these types: `bf16`, `fp8`, `fp8w`, `fp4w`; all where empty.
     pub types: Vec<String>,
+    /// How problems are compiled.
+    pub options: Options,
     /// Whether cuBLASLt is measured too.
     pub library: bool,
     /// Seed of the data.
@@ -141,7 +143,8 @@ struct Suite<'a> {
 impl Suite<'_> {
     fn measure(&self, case: &Case, before: &[Record]) -> Result<Record, Error> {
         let device = crate::Device::Cuda(self.request.ordinal);
-        let compiled = Options::new().for_device(device).optimize_module(&case.to_string(), case.module()?)?;
+        let options = self.request.options.clone().for_device(device);
+        let compiled = options.optimize_module(&case.to_string(), case.module()?)?;
         let artifact = compiled.artifact();
         let inputs = data::inputs(case, self.request.seed)?;
         let ours = self.contest.plan(artifact, &inputs)?;
