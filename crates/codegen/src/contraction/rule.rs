@@ -153,19 +153,24 @@ pub(super) fn table(problem: &Problem) -> Vec<Schedule> {
 /// 4096x4104x4096 (H200, 2026-11-21).
 const PLAIN_SHARE: f64 = 0.3;
 
-/// Rows beyond which `wgmma` multiplies wherever it can.
-const FEW_ROWS_OF_WGMMA: usize = 16;
+/// Rows up to which kernels for few rows are what Blackwell takes, and beyond which `wgmma` multiplies wherever it can.
+const FEW_ROWS: usize = 16;
 
 /// The schedule for a problem on a target, by the rule in the module's text.
 pub fn choose(problem: &Problem, target: Target) -> Result<Schedule, ContractionError> {
     problem.check()?;
     let machine = machine_of(target);
     let carries = super::operands::any_carried(problem);
-    let mut newer = None;
     let on_wgmma = super::wgmma::suits(problem, target);
-    if on_wgmma {
-        newer = super::wgmma::rule::choose(problem, target, machine);
-    }
+    let newer = if on_wgmma {
+        super::wgmma::rule::choose(problem, target, machine)
+    } else if super::tcgen05::suits(problem, target) {
+        super::tcgen05::rule::choose(problem, target, machine)
+    } else if super::mma_ring::suits(problem, target) {
+        super::mma_ring::rule::choose(problem, target, machine)
+    } else {
+        None
+    };
     if problem.k > 0
         && problem.scaled.is_none()
         && let Some(few) = few_rows::choose(problem, machine)
@@ -174,25 +179,21 @@ pub fn choose(problem: &Problem, target: Target) -> Result<Schedule, Contraction
         // memory few rows were 5 to 30 % faster than `wgmma` with 1 and 4 rows, and within 5 % of it with 16 (H200,
         // 2026-11-22, bf16 by six shapes); it takes longer than its rule expects there. Several products of few rows have not
         // been timed on it, nor ordinary multiply-adds beside it.
+        // Beyond 16 rows `wgmma` is never slower; on Blackwell, where neither was ever timed, the predictions are all there is.
         let is_compared = problem.products() == 1 && matches!(few, FewRowsSchedule::Fragments(_));
         let few_s = few_rows::seconds(problem, &few, machine);
-        let is_slower = |tiled_s| problem.m > FEW_ROWS_OF_WGMMA || is_compared && few_s > tiled_s;
+        let is_slower = |tiled_s| match (problem.m > FEW_ROWS, on_wgmma) {
+            (true, true) => true,
+            (false, false) => false,
+            _ => is_compared && few_s > tiled_s,
+        };
         if carries || !newer.is_some_and(|(tiled_s, _)| is_slower(tiled_s)) {
             let schedule = Schedule::FewRows(few);
             schedule.validate(problem, target)?;
             return Ok(schedule);
         }
     }
-    if !on_wgmma && super::tcgen05::suits(problem, target) {
-        newer = super::tcgen05::rule::choose(problem, target, machine);
-    }
     if let Some((_, schedule)) = newer.filter(|_| !carries) {
-        schedule.validate(problem, target)?;
-        return Ok(schedule);
-    }
-    if super::mma_ring::suits(problem, target)
-        && let Some(schedule) = super::mma_ring::rule::choose(problem, target, machine)
-    {
         schedule.validate(problem, target)?;
         return Ok(schedule);
     }

@@ -186,6 +186,24 @@ fn the_rule_divides_k_as_registers_and_columns_ask() {
     assert!(many.held && many.joiners == 0 && many.tiles == 2, "{many}");
 }
 
+/// Beyond 16 rows the kernels of the target's own class, which no measurement put behind, where they are predicted to be faster.
+#[test]
+fn more_than_sixteen_rows_go_to_the_class_of_the_target() {
+    let class =
+        |m: usize, target| rule::choose(&rows(DType::BF16, m, 28672, 4096), target).expect("a schedule").to_string();
+    for (target, own) in [
+        (Target::Sm90a, "wgmma"),
+        (Target::Sm100a, "tcgen05"),
+        (Target::Sm103a, "tcgen05"),
+        (Target::Sm120a, "mma.sync ring"),
+    ] {
+        assert!(class(64, target).starts_with(own), "{target}: {}", class(64, target));
+        for m in [1, 16] {
+            assert!(class(m, target).starts_with("mma.sync rows"), "{target}: {}", class(m, target));
+        }
+    }
+}
+
 #[test]
 fn batches_stream_entry_by_entry() {
     let (m, n, k) = (6, 40, 192);

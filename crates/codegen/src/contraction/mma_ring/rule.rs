@@ -118,7 +118,7 @@ pub fn ranked(problem: &Problem, target: Target, machine: &Machine) -> Vec<(f64,
     found
 }
 
-/// The schedule of the least predicted time.
-pub(crate) fn choose(problem: &Problem, target: Target, machine: &Machine) -> Option<Schedule> {
-    ranked(problem, target, machine).first().map(|(_, schedule)| Schedule::MmaRing(*schedule))
+/// The schedule of the least predicted time, and that time in seconds.
+pub(crate) fn choose(problem: &Problem, target: Target, machine: &Machine) -> Option<(f64, Schedule)> {
+    ranked(problem, target, machine).first().map(|&(seconds, schedule)| (seconds, Schedule::MmaRing(schedule)))
 }
