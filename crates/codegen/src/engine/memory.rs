@@ -83,7 +83,8 @@ impl Engine<'_> {
             return Ok(None);
         }
         let first = self.indices.at_lane(flat, 0);
-        Ok(Some(self.load_words(buffer, dtype, first, self.lanes(), None)?))
+        let place = self.place(buffer.pointer, first, dtype.bytes())?;
+        Ok(Some(self.load_words(buffer, dtype, place, self.lanes(), None)?))
     }
 
     /// States the elements of an input from position `flat` on, one for each lane, by words as memory holds them: the kernel has
@@ -112,8 +113,9 @@ impl Engine<'_> {
         guard: GuardId,
         lane: u32,
     ) -> Result<Vec<Value>, Fault> {
+        let place = self.place(buffer.pointer, index, dtype.bytes())?;
         let pred = self.predicate(guard, lane)?;
-        let registers = self.load_words(buffer, dtype, index, n, pred)?;
+        let registers = self.load_words(buffer, dtype, place, n, pred)?;
         (0..n).map(|element| self.unpack(dtype, &registers, element)).collect()
     }
 
@@ -122,11 +124,10 @@ impl Engine<'_> {
         &mut self,
         buffer: Buffer,
         dtype: DType,
-        index: IndexId,
+        place: Place,
         n: u32,
         pred: Option<R<Pred>>,
     ) -> Result<Vec<Reg>, Fault> {
-        let place = self.place(buffer.pointer, index, dtype.bytes())?;
         let Words { ty, count } = words(dtype, n);
         let cache = if buffer.read_only { Cache::ReadOnly } else { Cache::Default };
         let meaning = Meaning::Load(Access { space: Space::Global, ty, count, cache });
