@@ -12,7 +12,7 @@
 //! meets a bank twice. The pattern repeats every eight rows, so rows a multiple of that apart differ by a constant offset.
 
 use super::schedule::WARP;
-use gable_ptx::{B32, KernelBuilder, Pred, R};
+use gable_ptx::{B32, KernelBuilder, Pred, R, Src};
 
 /// Bytes of a chunk: the most that one access moves.
 pub(super) const CHUNK: u32 = 16;
@@ -40,13 +40,24 @@ impl SharedTile {
 
     /// Byte offset of a chunk.
     pub fn offset(&self, k: &mut KernelBuilder, row: R<B32>, chunk: R<B32>) -> R<B32> {
-        // Rows shorter than the banks share a line: only every second or fourth row turns the pattern.
-        let turned = k.shr_u32(row, (BANKS / self.row_bytes.min(BANKS)).trailing_zeros());
-        let pattern = k.and_b32(turned, self.chunks().min(BANKS / CHUNK) - 1);
-        let slot = k.xor_b32(chunk, pattern);
+        let turn = self.turn(k, row);
         let start = k.mul_lo_u32(row, self.row_bytes);
-        k.mad_lo_u32(slot, CHUNK, start)
+        slot(k, chunk, turn, start)
     }
+
+    /// What the chunks of a row are turned by.
+    pub fn turn(&self, k: &mut KernelBuilder, row: R<B32>) -> R<B32> {
+        // Rows shorter than the banks share a line: only every second or fourth row turns the pattern.
+        let rows_of_line = BANKS / self.row_bytes.min(BANKS);
+        let line = if rows_of_line == 1 { row } else { k.shr_u32(row, rows_of_line.trailing_zeros()) };
+        k.and_b32(line, self.chunks().min(BANKS / CHUNK) - 1)
+    }
+}
+
+/// Where a chunk of a row lies that begins at `start` and is turned so.
+pub(super) fn slot(k: &mut KernelBuilder, chunk: R<B32>, turn: impl Into<Src<B32>>, start: R<B32>) -> R<B32> {
+    let slot = k.xor_b32(chunk, turn);
+    k.mad_lo_u32(slot, CHUNK, start)
 }
 
 /// Which chunks of a tile a thread moves: `count` of them, in one column, `row_step` rows apart.

@@ -15,7 +15,7 @@ use super::problem::{ContractionError, Side};
 use super::ring::{Position, Ring};
 use super::schedule::Tile;
 use super::short_codes;
-use super::tile::CHUNK;
+use super::tile::{CHUNK, SharedTile, slot};
 use gable_ptx::{B32, KernelBuilder, R};
 
 /// Threads that change codes: those that bring scales.
@@ -94,12 +94,11 @@ fn unpack(k: &mut KernelBuilder, thread: R<B32>, part: R<B32>, rows: u32) {
     let from = k.mad_lo_u32(thread, CHUNK, part);
     let row = k.shr_u32(thread, PACKED_CHUNKS.trailing_zeros());
     let packed = k.and_b32(thread, PACKED_CHUNKS - 1);
-    let turn = k.and_b32(row, 7);
+    let turn = SharedTile { rows, row_bytes: SPAN }.turn(k, row);
     let line = k.mad_lo_u32(row, SPAN, part);
     let slots: [R<B32>; 2] = [0, 1].map(|half| {
         let chunk = k.mad_lo_u32(packed, 2, half);
-        let chunk = k.xor_b32(chunk, turn);
-        k.mad_lo_u32(chunk, CHUNK, line)
+        slot(k, chunk, turn, line)
     });
     let steps = rows.div_ceil(ROWS);
     let exists = |k: &mut KernelBuilder, step: u32| {

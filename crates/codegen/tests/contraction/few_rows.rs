@@ -189,8 +189,10 @@ fn the_rule_divides_k_as_registers_and_columns_ask() {
 /// Beyond 16 rows the kernels of the target's own class, which no measurement put behind, where they are predicted to be faster.
 #[test]
 fn more_than_sixteen_rows_go_to_the_class_of_the_target() {
-    let class =
-        |m: usize, target| rule::choose(&rows(DType::BF16, m, 28672, 4096), target).expect("a schedule").to_string();
+    let class = |m: usize, target| {
+        let source = crate::product::product("bf16", (m, 28672, 4096), [false, true], "bf16", "");
+        crate::product::chosen(&source, target).to_string()
+    };
     for (target, own) in [
         (Target::Sm90a, "wgmma"),
         (Target::Sm100a, "tcgen05"),

@@ -15,6 +15,7 @@ use super::super::ring::{Position, Ring};
 use super::super::schedule::{WARP, sum_type};
 use super::super::staged::{self, Buffers, Staged};
 use super::super::surround::{Fragment, Place, Surround};
+use super::super::tile::{SharedTile, slot};
 use super::TensorAddress;
 use super::schedule::{ROWS, Tcgen05Schedule};
 use crate::division::quotient;
@@ -334,15 +335,8 @@ impl Pieces {
     fn new(k: &mut KernelBuilder, finisher: &Finisher, results: &[Staged]) -> Pieces {
         let mut of_rows = |bytes: u32| {
             let start = k.mad_lo_u32(finisher.lane, bytes, finisher.staging);
-            // As many chunks of 16 bytes are turned as a row has, by the line that the row lies in.
-            let turn = match SPAN / bytes {
-                1 => k.and_b32(finisher.lane, SPAN / PIECE - 1),
-                rows => k.bfe_u32(finisher.lane, rows.trailing_zeros(), (bytes / PIECE).trailing_zeros()),
-            };
-            let slot = |piece| {
-                let slot = k.xor_b32(turn, piece);
-                k.mad_lo_u32(slot, PIECE, start)
-            };
+            let turn = SharedTile { rows: WARP, row_bytes: bytes }.turn(k, finisher.lane);
+            let slot = |piece| slot(k, turn, piece, start);
             (0..bytes / PIECE).map(slot).collect()
         };
         let has = |pairs| results.iter().any(|result| result.pairs == pairs);

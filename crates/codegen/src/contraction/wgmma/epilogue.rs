@@ -12,6 +12,7 @@ use super::super::cta::{TilePlace, store_at};
 use super::super::problem::{ContractionError, Problem};
 use super::super::staged::{self, Buffers, Staged};
 use super::super::surround::{Fragment, Surround};
+use super::super::tile::{SharedTile, slot};
 use super::addend::Addend;
 use super::schedule::{self, ROWS, WgmmaSchedule};
 use super::{Consumer, Sums};
@@ -239,10 +240,10 @@ pub(in super::super) struct Slots {
 
 impl Slots {
     pub fn new(k: &mut KernelBuilder, lane: R<B32>, staging: R<B32>, results: &[Staged]) -> Slots {
+        let rows_of = |row_bytes| SharedTile { rows: WARP_ROWS, row_bytes };
         let swizzled = |k: &mut KernelBuilder, row: R<B32>, chunk: R<B32>, start: R<B32>| {
-            let turn = k.and_b32(row, 7);
-            let slot = k.xor_b32(chunk, turn);
-            k.mad_lo_u32(slot, 16, start)
+            let turn = rows_of(SPAN).turn(k, row);
+            slot(k, chunk, turn, start)
         };
         let has = |bytes| results.iter().any(|result| result.dtype.bytes() == bytes && !result.pairs);
         let mut slots = Slots { matrices: Vec::new(), bytes: Vec::new(), halves: Vec::new(), pairs: Vec::new() };
@@ -265,14 +266,12 @@ impl Slots {
             }
         }
         if results.iter().any(|result| result.pairs) {
-            // Rows of half a span: two share a line, so that every second row turns the chunks of 16 bytes.
             let (row, across) = (k.shr_u32(lane, 2), k.and_b32(lane, 3));
             let start = k.mad_lo_u32(row, SPAN / 2, staging);
             let start = k.add_u32(start, across);
-            let turn = k.bfe_u32(row, 1, 2);
+            let turn = rows_of(SPAN / 2).turn(k, row);
             for step in 0..SPAN / STEP_COLUMNS {
-                let slot = k.xor_b32(turn, step / 2);
-                let slot = k.mad_lo_u32(slot, 16, start);
+                let slot = slot(k, turn, step / 2, start);
                 slots.halves.push(k.add_u32(slot, step % 2 * STEP_COLUMNS / 2));
             }
         }
