@@ -140,11 +140,12 @@ impl Lowered {
 
     /// Writes code by the records that the options name, by the bundled ones, and by the rules.
     fn emit_recorded(&self, options: &Options) -> Result<Compiled, Error> {
-        let here = options.device_name();
+        let bundled = if options.by_rule { Records::default() } else { Records::bundled()? };
+        let matters = options.records.is_some() || options.targets().into_iter().any(|target| bundled.has(target));
+        let here = if matters { options.device_name() } else { None };
         if let Some(records) = &options.records {
             records.check(&options.targets(), here.as_deref())?;
         }
-        let bundled = if options.by_rule { Records::default() } else { Records::bundled()? };
         let bundled = bundled.for_device(here.as_deref());
         self.emit(options, |target| {
             let mut choices = match bundled.has(target) {
