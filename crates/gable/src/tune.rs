@@ -18,7 +18,7 @@ const TRIAL: ProfileOptions = ProfileOptions { warm_up: 2, repetitions: 10 };
 /// Samples that are recorded.
 const FINAL: ProfileOptions = ProfileOptions { warm_up: 5, repetitions: 30 };
 /// Share of the rule's time that a winner must save.
-const GAIN: f64 = 0.01;
+pub(crate) const GAIN: f64 = 0.01;
 
 /// A model ready to be tuned.
 pub struct Tuner {

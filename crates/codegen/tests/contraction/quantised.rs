@@ -110,22 +110,25 @@ fn warps_that_the_copy_engine_feeds_give_codes_and_scales_of_every_format() {
     }
 }
 
+/// Every pipeline, with scales that leave as `moved` says instead of as `rows`.
+fn check_moved(source: &str, rows: &str, moved: &str) {
+    assert!(source.contains(rows), "{source}");
+    let source = source.replace(rows, moved);
+    product::check(&source, Target::Sm90a, wgmma(128, 128, 2, Sharing::PingPong));
+    product::check(&source, Target::Sm100a, Schedule::Tcgen05(schedules::tcgen05(128, DType::BF16, 3)));
+    let ring = schedules::mma_ring((64, 128), (2, 1), DType::BF16, 3);
+    product::check(&source, Target::Sm120a, Schedule::MmaRing(ring));
+}
+
 #[test]
 fn scales_leave_transposed_or_as_atoms_of_128_rows_by_four() {
-    let (m, n) = (256, 256);
     let transposed = "%t = transpose %scale {perm=[1, 0, 2]} : ue8m0[8, 256, 1]\n    \
                       %s = reshape %t {shape=[8, 256]} : ue8m0[8, 256]";
     let atoms = "%parts = reshape %scale {shape=[2, 4, 32, 2, 4]} : ue8m0[2, 4, 32, 2, 4]\n    \
                  %s = transpose %parts {perm=[0, 3, 2, 1, 4]} : ue8m0[2, 2, 32, 4, 4]";
     let rows = "%s = reshape %scale {shape=[256, 8]} : ue8m0[256, 8]";
     for moved in [transposed, atoms] {
-        let source = source((m, n, 64), MXFP8);
-        assert!(source.contains(rows), "{source}");
-        let source = source.replace(rows, moved);
-        product::check(&source, Target::Sm90a, wgmma(128, 128, 2, Sharing::PingPong));
-        product::check(&source, Target::Sm100a, Schedule::Tcgen05(schedules::tcgen05(128, DType::BF16, 3)));
-        let ring = schedules::mma_ring((64, 128), (2, 1), DType::BF16, 3);
-        product::check(&source, Target::Sm120a, Schedule::MmaRing(ring));
+        check_moved(&source((256, 256, 64), MXFP8), rows, moved);
     }
 }
 
@@ -138,13 +141,7 @@ fn scales_of_codes_in_pairs_leave_transposed_or_as_atoms() {
                  %s = transpose %parts {perm=[0, 3, 2, 1, 4]} : e4m3[2, 4, 32, 4, 4]";
     let rows = "%s = reshape %scale {shape=[256, 16]} : e4m3[256, 16]";
     for moved in [transposed, atoms] {
-        let source = packed((256, 256, 64), NVFP4);
-        assert!(source.contains(rows), "{source}");
-        let source = source.replace(rows, moved);
-        product::check(&source, Target::Sm90a, wgmma(128, 128, 2, Sharing::PingPong));
-        product::check(&source, Target::Sm100a, Schedule::Tcgen05(schedules::tcgen05(128, DType::BF16, 3)));
-        let ring = schedules::mma_ring((64, 128), (2, 1), DType::BF16, 3);
-        product::check(&source, Target::Sm120a, Schedule::MmaRing(ring));
+        check_moved(&packed((256, 256, 64), NVFP4), rows, moved);
     }
 }
 

@@ -101,8 +101,8 @@ const LARGEST_E4M3: f64 = 448.0;
 const LEAST_SIZE: f64 = 1e-4;
 /// Columns and terms that share a scale, where blocks do.
 pub const BLOCK: usize = 128;
-/// The numbers of e2m1, by their codes.
-pub const E2M1: [f64; 16] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0];
+/// Codes of e2m1.
+const E2M1_CODES: usize = 16;
 /// Terms that share a scale, where weights have 4 bits.
 pub const GROUP: usize = 16;
 /// Sizes that no tile divides, and the aligned ones that they are held against.
@@ -395,6 +395,11 @@ fn scaled(
     b.mul(elements, scales)
 }
 
+/// The numbers of e2m1, by their codes.
+pub fn e2m1() -> [f64; E2M1_CODES] {
+    std::array::from_fn(|code| Scalar::load(DType::E2M1, &[code as u8]).as_f64())
+}
+
 /// Elements of e2m1 in bf16, two of them from each byte, the lower half first.
 fn unpacked(b: &mut Builder, bytes: NodeId, [rows, terms]: [usize; 2]) -> Result<NodeId, OpError> {
     let dims = |sizes: &[usize]| sizes.iter().map(|&size| Dim::from(size)).collect::<Vec<Dim>>();
@@ -405,7 +410,7 @@ fn unpacked(b: &mut Builder, bytes: NodeId, [rows, terms]: [usize; 2]) -> Result
     let codes = b.concat(&halves, 2)?;
     let codes = b.reshape(codes, dims(&[rows, terms]))?;
     let codes = b.cast(codes, DType::I32)?;
-    let table = b.constant(Tensor::from_scalars(DType::BF16, vec![E2M1.len()], E2M1.map(Scalar::F)))?;
+    let table = b.constant(Tensor::from_scalars(DType::BF16, vec![E2M1_CODES], e2m1().map(Scalar::F)))?;
     b.add(ops::Gather { axis: 0 }, &[table, codes])
 }
 

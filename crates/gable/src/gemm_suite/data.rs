@@ -1,6 +1,6 @@
 //! Random inputs of a problem: factors nearly normal, products of size one. Never zeros, which draw less power.
 
-use super::case::{Case, Form};
+use super::case::{Case, Form, e2m1};
 use crate::Error;
 use gable_tensor::random::Random;
 use gable_tensor::{DType, Scalar, Tensor};
@@ -8,14 +8,14 @@ use rayon::prelude::*;
 
 /// Values are drawn from a table of so many, by 16 random bits.
 const TABLE: usize = 1 << 16;
-/// Root of the mean square of e2m1's numbers, each as likely as the others: of 0, 0.5, 1, 1.5, 2, 3, 4 and 6.
-const E2M1_SIZE: f64 = 2.93;
 /// Elements that one thread fills from one stream.
 const CHUNK: usize = 1 << 20;
 
 /// A value for each input, in graph order; the same for the same seed.
 pub fn inputs(case: &Case, seed: u64) -> Result<Vec<Tensor>, Error> {
     let terms = case.sizes[2] as f64;
+    // Root of the mean square of e2m1's numbers, each as likely as the others.
+    let size_of_codes = (e2m1().iter().map(|number| number * number).sum::<f64>() / e2m1().len() as f64).sqrt();
     let input = |(name, dtype, shape): (&str, DType, Vec<usize>)| {
         if name == "ends" {
             let mut end = 0;
@@ -31,7 +31,7 @@ pub fn inputs(case: &Case, seed: u64) -> Result<Vec<Tensor>, Error> {
             "column" => (small, 0.1 * small),
             "row" => (1.0, 0.1),
             "w" if matches!(case.form, Form::Scaled | Form::Blocks | Form::Weights) => (0.0, 1.0),
-            "scales" => (small / E2M1_SIZE, 0.1 * small / E2M1_SIZE),
+            "scales" => (small / size_of_codes, 0.1 * small / size_of_codes),
             "w" | "gate" | "up" => (0.0, small),
             _ => (0.0, 1.0),
         };

@@ -2,7 +2,7 @@
 //!
 //! The first and the last row and column are always among them, so that edges are.
 
-use super::case::{BLOCK, Case, E2M1, Form, GROUP};
+use super::case::{BLOCK, Case, Form, GROUP, e2m1};
 use gable_tensor::{DType, Scalar, Tensor};
 use rayon::prelude::*;
 
@@ -131,7 +131,8 @@ fn line(tensor: &Tensor, start: usize, step: usize, count: usize) -> Vec<f64> {
 /// A column of weights of 4 bits, times their scales.
 fn weights(codes: &Tensor, scales: &Tensor, column: usize, terms: usize) -> Vec<f64> {
     let bytes = &codes.bytes()[column * terms / 2..][..terms / 2];
-    let elements = bytes.iter().flat_map(|byte| [byte & 15, byte >> 4]).map(|code| E2M1[usize::from(code)]);
+    let numbers = e2m1();
+    let elements = bytes.iter().flat_map(|byte| [byte & 15, byte >> 4]).map(|code| numbers[usize::from(code)]);
     let scales = line(scales, column * terms / GROUP, 1, terms / GROUP);
     elements.enumerate().map(|(term, element)| element * scales[term / GROUP]).collect()
 }

@@ -7,6 +7,7 @@ use super::case::Case;
 use super::{Check, Request, Suite, WARM_UP, chosen, circumstances, data};
 use crate::compile::Lowered;
 use crate::records::{RecordedTime, ScheduleRecord, VERSION};
+use crate::tune::GAIN;
 use crate::{Assemble, Device, Error, Options};
 use gable_codegen::{Choices, Tunable};
 use gable_runtime::cuda::contest::{Contest, Entrant};
@@ -18,8 +19,6 @@ use std::time::{Duration, Instant};
 const TRIALS: usize = 7;
 /// Candidates that are timed again, all in turn.
 const FINALISTS: usize = 4;
-/// Share of the rule's time that a winner must save.
-const GAIN: f64 = 0.01;
 
 /// Tunes the problems that the request names, each for at most `budget`. `tell` gets each problem's name with its record, or
 /// why it has none.
